@@ -1,0 +1,66 @@
+/* safetensors.h - the container of a stored model: named tensors and string metadata.
+ * Format: 8 bytes little-endian header length, a JSON header, then the raw tensors
+ * (huggingface/safetensors). Tensors and metadata are written sorted by name, so equal content
+ * gives equal bytes. Reading trusts nothing: lengths, offsets, overlaps, shapes and duplicate names
+ * are all checked. A plain value, one owner. */
+#ifndef SEG_BASE_SAFETENSORS_H
+#define SEG_BASE_SAFETENSORS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "base/status.h"
+
+#define SEG_TENSOR_DIMS_MAX   4
+#define SEG_TENSORS_BYTES_MAX ((size_t)1 << 31)
+
+enum seg_dtype { SEG_F32, SEG_F64, SEG_I32, SEG_U32, SEG_I64, SEG_U8 };
+
+struct seg_tensor {
+    char *name;
+    enum seg_dtype dtype;
+    unsigned n_dims;                   /* 0..SEG_TENSOR_DIMS_MAX; 0 = a scalar */
+    size_t shape[SEG_TENSOR_DIMS_MAX]; /* all >= 0; product checked */
+    void *data;                        /* row-major, owned */
+    size_t n_bytes;
+};
+
+struct seg_tensors {
+    struct seg_tensor *items;
+    size_t n_items, items_cap;
+    char **meta; /* key, value, key, value … */
+    size_t n_meta, meta_cap;
+};
+
+void seg_tensors_init(struct seg_tensors *ts);
+void seg_tensors_release(struct seg_tensors *ts);
+/* Copies one tensor in. SEG_EINVAL: name taken, empty or over 200 bytes. SEG_ENOMEM. */
+enum seg_status seg_tensors_add(struct seg_tensors *ts, const char *name, enum seg_dtype dtype,
+                                unsigned n_dims, const size_t *shape, const void *data);
+/* Shorthand for vectors and for strings, which are stored as U8 of their UTF-8 bytes; a list of
+ * strings is one U8 tensor in which each ends with a NUL byte. */
+enum seg_status seg_tensors_add_vector(struct seg_tensors *ts, const char *name,
+                                       enum seg_dtype dtype, size_t n, const void *data);
+enum seg_status seg_tensors_add_strings(struct seg_tensors *ts, const char *name,
+                                        const char *const *strings, size_t n);
+enum seg_status seg_tensors_set_meta(struct seg_tensors *ts, const char *key, const char *value);
+/* NULL when absent. Borrowed from ts. */
+const struct seg_tensor *seg_tensors_find(const struct seg_tensors *ts, const char *name);
+const char *seg_tensors_meta(const struct seg_tensors *ts, const char *key);
+/* The tensor if it has that dtype and exactly n elements in all, else NULL and a sentence:
+ * SEG_EFORMAT. */
+enum seg_status seg_tensors_expect(const struct seg_tensors *ts, const char *name,
+                                   enum seg_dtype dtype, size_t n, const void **ret_data,
+                                   struct seg_error *err);
+/* Splits a strings tensor into a new array of n borrowed pointers into ts (free the array with
+ * seg_free). */
+enum seg_status seg_tensors_strings(const struct seg_tensors *ts, const char *name,
+                                    const char ***ret_strings, size_t *ret_n,
+                                    struct seg_error *err);
+/* The file as new bytes (free with seg_free). */
+enum seg_status seg_tensors_write(const struct seg_tensors *ts, uint8_t **ret_bytes,
+                                  size_t *ret_len);
+/* SEG_EFORMAT with a sentence on any fault; nothing is kept of the bytes. */
+enum seg_status seg_tensors_read(const uint8_t *bytes, size_t len, struct seg_tensors *ret_ts,
+                                 struct seg_error *err);
+
+#endif

@@ -1,0 +1,43 @@
+/* kernels.h - the few fused loops that BLAS cannot do, on tiles of 64 rows.
+ * kernels.c is compiled once for each instruction set (x86-64-v4, x86-64-v3, baseline; only the
+ * last elsewhere) and the best one the machine has is chosen by seg_kernels_get. Each row of a tile
+ * is a vector lane: its sums run over the columns in ascending order, so a row's bits do not depend
+ * on the other rows or on where it stands. Pure functions over caller memory. Tiles are aligned to
+ * 64 bytes. Shapes: x (d, 64), w (m, d) row-major. */
+#ifndef SEG_COMPUTE_KERNELS_H
+#define SEG_COMPUTE_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct seg_kernels {
+    const char *isa; /* "x86-64-v4", "x86-64-v3", "baseline" */
+
+    /* out (m, 64): out[j][r] = bias[j] + sum_c w[j][c] * x[c][r]; bias (m) may be NULL. The layer,
+     * the projection. */
+    void (*affine)(const float *x, size_t d, const float *w, const float *bias, size_t m,
+                   float *out);
+    /* Nearest of k centroids (k, d) by squared Euclidean distance, ties to the lower index: label
+     * (64), dist2 (64) the distance to it, second2 (64, may be NULL) to the next one (FLT_MAX if k
+     * = 1). Distances are sums of squared differences, not expanded: no cancellation. */
+    void (*nearest)(const float *x, size_t d, const float *c, size_t k, uint32_t *label,
+                    float *dist2, float *second2);
+    /* In place over n floats. exp is accurate to 2 ulp on [-87, 88] and saturates outside. */
+    void (*relu)(float *x, size_t n);
+    void (*sigmoid)(float *x, size_t n);
+    void (*tanh)(float *x, size_t n);
+    void (*gelu)(float *x, size_t n); /* tanh form, Hendrycks and Gimpel 2016 */
+    /* x (m, 64) logits to probabilities, column by column, the row maximum subtracted. */
+    void (*softmax)(float *x, size_t m);
+    /* Transposes a tile x (d, 64) to rows out (64, d), and back. */
+    void (*to_rows)(const float *x, size_t d, float *out);
+    void (*from_rows)(const float *rows, size_t d, float *out);
+};
+
+/* The best kernels this machine runs. Chosen once per call by cpuid; cheap, callers may keep the
+ * pointer. */
+const struct seg_kernels *seg_kernels_get(void);
+/* All that this build has, best first, that this machine can run; NULL-terminated. For tests. */
+const struct seg_kernels *const *seg_kernels_all(void);
+
+#endif

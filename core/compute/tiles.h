@@ -1,0 +1,73 @@
+/* tiles.h - feature rows by the million, in tiles of 64 rows that are columnar inside.
+ *
+ * Row r, column c stands at tile(r / 64)[c * 64 + r % 64]. A kernel that treats 64 rows at once
+ * therefore reads every column as one contiguous run of 64 floats: no transpose, no horizontal sum,
+ * and a row's result never depends on its neighbours. Tiles stand in chunks of SEG_CHUNK_TILES,
+ * each allocated on its own: a load of unknown length never copies, and a transformation can free
+ * its input chunk by chunk, so that features are in memory once. Cells are 4 bytes: a float, or for
+ * categories a code. The rows of the last tile past n_rows are zero bits. One writer or many
+ * readers. */
+#ifndef SEG_COMPUTE_TILES_H
+#define SEG_COMPUTE_TILES_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "base/status.h"
+
+#define SEG_TILE_ROWS   64u
+#define SEG_CHUNK_TILES 64u /* 4,096 rows a chunk */
+#define SEG_CHUNK_ROWS  (SEG_TILE_ROWS * SEG_CHUNK_TILES)
+
+union seg_cell {
+    float number;  /* NaN = missing */
+    uint32_t code; /* index in the column's dictionary, or SEG_CODE_MISSING, SEG_CODE_UNSEEN */
+};
+_Static_assert(sizeof(union seg_cell) == 4, "a cell is 4 bytes");
+
+struct seg_tiles {
+    size_t n_rows;
+    uint32_t n_cols;
+    size_t n_chunks;
+    size_t chunks_cap;
+    float **chunks; /* chunk i: SEG_CHUNK_TILES tiles of (n_cols, 64) cells; NULL once dropped */
+};
+
+/* Empty, of n_cols columns (>= 1). Allocates nothing. */
+void seg_tiles_init(struct seg_tiles *t, uint32_t n_cols);
+void seg_tiles_release(struct seg_tiles *t);
+/* Makes room for rows up to n_rows (zeroed) and sets n_rows to it; never shrinks. SEG_ENOMEM leaves
+ * t as it was. */
+enum seg_status seg_tiles_grow(struct seg_tiles *t, size_t n_rows);
+/* Frees chunk i: its rows may not be touched any more. For transformations that consume their
+ * input. */
+void seg_tiles_drop_chunk(struct seg_tiles *t, size_t i);
+/* Copies row-major x (n_rows, n_cols) into a new tiles. */
+enum seg_status seg_tiles_from_rows(struct seg_tiles *ret_t, const float *x, size_t n_rows,
+                                    uint32_t n_cols);
+
+static inline size_t seg_tiles_count(const struct seg_tiles *t)
+{
+    return (t->n_rows + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS;
+}
+/* Tile i as floats: column c starts at [c * SEG_TILE_ROWS]. */
+static inline float *seg_tiles_at(const struct seg_tiles *t, size_t tile)
+{
+    return t->chunks[tile / SEG_CHUNK_TILES] +
+           (tile % SEG_CHUNK_TILES) * (size_t)t->n_cols * SEG_TILE_ROWS;
+}
+/* Rows of tile i that exist: 64 but for the last. */
+static inline unsigned seg_tiles_rows(const struct seg_tiles *t, size_t tile)
+{
+    size_t left = t->n_rows - tile * SEG_TILE_ROWS;
+    return left < SEG_TILE_ROWS ? (unsigned)left : SEG_TILE_ROWS;
+}
+static inline float *seg_tiles_cell(const struct seg_tiles *t, size_t row, uint32_t col)
+{
+    return seg_tiles_at(t, row / SEG_TILE_ROWS) + (size_t)col * SEG_TILE_ROWS + row % SEG_TILE_ROWS;
+}
+/* Gathers row r into out (n_cols). */
+void seg_tiles_get_row(const struct seg_tiles *t, size_t row, float *out);
+/* Bytes allocated. */
+size_t seg_tiles_bytes(const struct seg_tiles *t);
+
+#endif

@@ -1,0 +1,116 @@
+/* preprocess.h - from raw cells to the numbers a model works on: impute, outliers, transform,
+ * scale, encode.
+ *
+ * Steps of a numeric, boolean or timestamp column, each fitted on the output of the one before and
+ * on the training part only: impute -> outliers -> transform -> scale. A categorical column: impute
+ * -> encode (-> scale, for ordinal and target codes). Every dimension of a vector is a numeric
+ * column of its own. A fitted seg_preprocess is immutable: any number of threads may apply it.
+ * Nothing divides by zero: a constant column becomes all zero. Output is always finite. */
+#ifndef SEG_FEATURES_PREPROCESS_H
+#define SEG_FEATURES_PREPROCESS_H
+
+#include <stdbool.h>
+#include "base/safetensors.h"
+#include "base/progress.h"
+#include "compute/worker_pool.h"
+#include "features/table.h"
+
+enum seg_impute {
+    SEG_IMPUTE_MEAN,
+    SEG_IMPUTE_MEDIAN,
+    SEG_IMPUTE_MODE,
+    SEG_IMPUTE_ZERO,
+    SEG_IMPUTE_CONSTANT,
+    SEG_IMPUTE_ERROR
+};
+enum seg_outliers {
+    SEG_OUTLIERS_NONE,
+    SEG_OUTLIERS_WINSORIZE,
+    SEG_OUTLIERS_IQR,
+    SEG_OUTLIERS_ZSCORE
+};
+enum seg_transform {
+    SEG_TRANSFORM_NONE,
+    SEG_TRANSFORM_LOG1P,
+    SEG_TRANSFORM_YEO_JOHNSON,
+    SEG_TRANSFORM_QUANTILE
+};
+enum seg_scale {
+    SEG_SCALE_NONE,
+    SEG_SCALE_STANDARD,
+    SEG_SCALE_MIN_MAX,
+    SEG_SCALE_ROBUST,
+    SEG_SCALE_MAX_ABS
+};
+enum seg_encode { SEG_ENCODE_ONE_HOT, SEG_ENCODE_ORDINAL, SEG_ENCODE_HASH, SEG_ENCODE_TARGET };
+
+/* What to do with one feature. */
+struct seg_column_spec {
+    enum seg_impute impute;
+    double constant;        /* SEG_IMPUTE_CONSTANT of numbers */
+    char constant_text[64]; /* SEG_IMPUTE_CONSTANT of categories */
+    bool indicator;         /* adds a column: 1 where the value was missing */
+    enum seg_outliers outliers;
+    double lower, upper; /* winsorize: quantiles to clip at, 0 <= lower < upper <= 1 */
+    double threshold; /* iqr: fences at threshold * IQR beyond the quartiles (1.5); zscore: mean +-
+                         threshold * sd (3) */
+    enum seg_transform
+        transform;        /* log1p of x < 0 is -log1p(-x): odd, monotone, defined everywhere */
+    enum seg_scale scale; /* standard: (x - mean) / sd (n); min_max: to 0..1; robust: (x - median) /
+                             IQR; max_abs */
+    enum seg_encode encode;  /* categorical only */
+    uint32_t max_categories; /* one_hot, ordinal, target: the most frequent ones (ties: by string);
+                                others are unseen */
+    uint32_t hash_buckets;   /* hash: columns */
+};
+
+enum seg_part { SEG_PART_TRAIN = 0, SEG_PART_VALIDATION = 1, SEG_PART_TEST = 2, SEG_PARTS = 3 };
+
+struct seg_preprocess;
+
+/* Fits on the rows with part[row] == SEG_PART_TRAIN (part NULL: every row). specs
+ * (schema.n_features). y (n_rows, class 0..n_classes-1) is needed for target encoding only, else
+ * NULL; with more than two classes each class but the first gets a column. Target codes are
+ * smoothed towards the prior with weight 10 (Micci-Barreca 2001). SEG_EINVAL names the feature: a
+ * missing value where impute is error, a column with no value at all, target encoding without y.
+ * SEG_ENOMEM, SEG_ECANCELED. Deterministic at any worker count. */
+enum seg_status seg_preprocess_fit(struct seg_pool *pool, const struct seg_table *t,
+                                   const struct seg_column_spec *specs, const uint8_t *part,
+                                   const uint16_t *y, uint32_t n_classes, uint64_t seed,
+                                   const struct seg_progress *progress,
+                                   struct seg_preprocess **ret_p, struct seg_error *err);
+void seg_preprocess_free(struct seg_preprocess *p);
+
+/* The raw schema it reads, with dictionaries holding the categories of training. Borrowed. */
+const struct seg_schema *seg_preprocess_inputs(const struct seg_preprocess *p);
+/* Columns it makes. */
+uint32_t seg_preprocess_n_out(const struct seg_preprocess *p);
+/* Name of output column i, e.g. "age", "channel=app", "age is missing". Borrowed. */
+const char *seg_preprocess_out_name(const struct seg_preprocess *p, uint32_t i);
+/* Index of the input feature that output column i comes from. */
+uint32_t seg_preprocess_out_feature(const struct seg_preprocess *p, uint32_t i);
+
+/* One tile: raw cells (n_cells, 64) to out (n_out, 64). No allocation. Lanes past the last row are
+ * computed as if missing and mean nothing. Missing and unseen are handled as fitted. */
+void seg_preprocess_tile(const struct seg_preprocess *p, const float *raw, float *out);
+
+/* The whole table, consumed: its chunks are freed as they are used, so that features are in memory
+ * once. Row order is kept inside each part: ret_x[part] holds the rows with that part. Rows of the
+ * training part get out-of-fold target codes (5 folds by seed). On failure the table may be partly
+ * consumed; release it. */
+enum seg_status seg_preprocess_consume(struct seg_pool *pool, const struct seg_preprocess *p,
+                                       struct seg_table *t, const uint8_t *part, const uint16_t *y,
+                                       const struct seg_progress *progress,
+                                       struct seg_tiles ret_x[SEG_PARTS], struct seg_error *err);
+
+/* The value in original units that maps to out, for showing centroids: per input cell the inverse
+ * of scale and transform for numbers (clipping and imputation have no inverse and are left out).
+ * For a categorical cell NaN. out (n_out) -> raw (n_cells). */
+void seg_preprocess_invert(const struct seg_preprocess *p, const float *out, float *raw);
+
+/* Storage. Tensor names start with "preprocess.". Loading checks everything: SEG_EFORMAT. */
+enum seg_status seg_preprocess_save(const struct seg_preprocess *p, struct seg_tensors *ts);
+enum seg_status seg_preprocess_load(const struct seg_tensors *ts, struct seg_preprocess **ret_p,
+                                    struct seg_error *err);
+
+#endif

@@ -1,0 +1,46 @@
+/* spec.h - everything that decides what a training run computes. Complete: every default is already
+ * filled in. Same spec, data and seed: same model bytes. The JSON form is server/spec.c's business.
+ */
+#ifndef SEG_MODEL_SPEC_H
+#define SEG_MODEL_SPEC_H
+
+#include "cluster/kmeans.h"
+#include "features/preprocess.h"
+#include "neural/train.h"
+
+enum seg_task { SEG_SEGMENTATION, SEG_CLASSIFICATION };
+
+/* The algorithms; core/model/algorithms.c has one row for each. */
+enum seg_algorithm { SEG_KMEANS, SEG_AUTOENCODER_KMEANS, SEG_MLP, SEG_N_ALGORITHMS };
+
+struct seg_spec {
+    enum seg_task task;
+    enum seg_algorithm algorithm;
+    struct seg_kmeans_params
+        kmeans; /* kmeans, autoencoder_kmeans. start is set by the caller of warm starts */
+    uint32_t encoder[SEG_LAYERS_MAX / 2]; /* autoencoder_kmeans: layer sizes down to the code */
+    uint32_t n_encoder;
+    struct seg_train_params autoencoder; /* autoencoder_kmeans */
+    bool has_head;                       /* segmentation: an MLP trained on the segments found */
+    struct seg_train_params mlp;         /* the head, or the classifier */
+    double test, validation;             /* shares of the rows */
+    double min_features_share;           /* scoring: below it a row is insufficient_data */
+    uint64_t seed;
+    struct seg_column_spec *columns; /* (n_features of the table's schema), owned */
+    uint32_t n_columns;
+};
+void seg_spec_release(struct seg_spec *s);
+
+/* One row of the table of algorithms. */
+struct seg_algorithm_info {
+    const char *name; /* as in the API: "kmeans" */
+    enum seg_task task;
+    bool clusters; /* uses spec.kmeans */
+    bool encoder;  /* uses spec.encoder, spec.autoencoder */
+    const char *summary;
+};
+const struct seg_algorithm_info *seg_algorithm_info(enum seg_algorithm a);
+/* -1 when unknown. */
+int seg_algorithm_from_name(const char *name);
+
+#endif

@@ -1,0 +1,51 @@
+/* train.h - the whole pipeline from a raw table to a model with its evaluation. */
+#ifndef SEG_MODEL_TRAIN_H
+#define SEG_MODEL_TRAIN_H
+
+#include "cluster/quality.h"
+#include "evaluate/classification.h"
+#include "explain/projection.h"
+#include "model/model.h"
+
+enum seg_phase { SEG_PHASE_PREPROCESS, SEG_PHASE_FIT, SEG_PHASE_EVALUATE, SEG_N_PHASES };
+
+/* What training measured. Owned by the caller; release with seg_report_release. */
+struct seg_report {
+    size_t n_rows[SEG_PARTS]; /* training, validation, test */
+    bool evaluated_on_test;   /* false: there is no test part, figures are of all rows */
+    uint32_t n_iter;          /* k-means iterations of the winning start */
+    bool converged;
+    double inertia; /* of the training part (every row when there is no split), in the space of the
+                       centroids */
+    struct seg_cluster_quality quality; /* segmentation, on the evaluated rows */
+    bool has_classification; /* classification, or a head (truth = the nearest centroid) */
+    struct seg_classification classification;
+    double *kmeans_curve;           /* (n_iter) */
+    struct seg_curve network_curve; /* head or classifier; n_epochs 0 if none */
+    struct seg_curve autoencoder_curve;
+    struct seg_projection projection; /* of the training part in preprocessed space */
+    uint32_t *projection_result;      /* (projection.n_points) segment or class index */
+    double duration_ms[SEG_N_PHASES];
+    char **warnings; /* sentences, e.g. "3 distinct rows for k = 5: 2 segments are empty" */
+    size_t n_warnings;
+};
+void seg_report_release(struct seg_report *r);
+
+/* report() of progress is told which phase runs: fraction is of the whole. */
+struct seg_training {
+    const struct seg_spec *spec;
+    struct seg_table *table;        /* features only; consumed: its cells are freed on the way */
+    const uint16_t *y;              /* classification: class of every row, else NULL */
+    const char *const *class_names; /* classification: (n_classes) */
+    uint32_t n_classes;
+    struct seg_progress
+        progress; /* message starts with the phase's name: "training: epoch 3 of 50 …" */
+};
+/* SEG_EINVAL: a sentence for the user (fewer rows than k, fewer than two classes with rows, a
+ * feature without any value …). SEG_ENOMEM, SEG_ECANCELED. Peak memory: the features once, plus one
+ * chunk a worker, plus what the algorithm's state needs (12 bytes a row). */
+enum seg_status seg_train(struct seg_pool *pool, const struct seg_training *t,
+                          struct seg_model **ret_model, struct seg_report *ret_report,
+                          struct seg_error *err);
+
+#endif

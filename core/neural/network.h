@@ -1,0 +1,52 @@
+/* network.h - a dense feed-forward network: weights, and the forward pass over a tile.
+ * Immutable once trained; any number of threads may run it. */
+#ifndef SEG_NEURAL_NETWORK_H
+#define SEG_NEURAL_NETWORK_H
+
+#include "base/rng.h"
+#include "base/safetensors.h"
+#include "base/status.h"
+#include "compute/matrix.h"
+
+#define SEG_LAYERS_MAX 16u
+#define SEG_UNITS_MAX  4096u
+
+enum seg_activation { SEG_RELU, SEG_SIGMOID, SEG_TANH, SEG_GELU, SEG_LINEAR };
+
+struct seg_layer {
+    struct seg_matrix weights; /* (n_out, n_in) */
+    float *bias;               /* (n_out) */
+    enum seg_activation activation;
+};
+
+struct seg_network {
+    uint32_t n_in, n_out;
+    uint32_t n_layers;
+    struct seg_layer layers[SEG_LAYERS_MAX];
+    uint32_t widest; /* the largest n_in or n_out of any layer */
+};
+
+/* sizes (n_layers + 1): inputs, hidden…, outputs. Hidden layers get `hidden`, the last `output`.
+ * Weights: He et al. 2015 uniform for relu and gelu, Glorot and Bengio 2010 uniform otherwise;
+ * biases zero. SEG_EINVAL: 0 or too many layers or units. SEG_ENOMEM. */
+enum seg_status seg_network_init(struct seg_network *net, const uint32_t *sizes, uint32_t n_layers,
+                                 enum seg_activation hidden, enum seg_activation output,
+                                 struct seg_rng *rng, struct seg_error *err);
+enum seg_status seg_network_copy(struct seg_network *ret_net, const struct seg_network *from);
+void seg_network_release(struct seg_network *net);
+
+/* Floats of scratch that a forward pass wants. */
+size_t seg_network_scratch(const struct seg_network *net);
+/* x (n_in, 64) -> out (n_out, 64) through layers first..last-1. The last layer's activation is
+ * applied, softmax is the caller's. scratch: seg_network_scratch floats, aligned to 64 bytes. A
+ * row's bits do not depend on its neighbours. */
+void seg_network_forward(const struct seg_network *net, uint32_t first, uint32_t last,
+                         const float *x, float *out, float *scratch);
+
+/* Storage as <prefix>.sizes, <prefix>.activations, <prefix>.0.weights, <prefix>.0.bias … */
+enum seg_status seg_network_save(const struct seg_network *net, const char *prefix,
+                                 struct seg_tensors *ts);
+enum seg_status seg_network_load(const struct seg_tensors *ts, const char *prefix,
+                                 struct seg_network *ret_net, struct seg_error *err);
+
+#endif

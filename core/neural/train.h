@@ -1,0 +1,79 @@
+/* train.h - fitting a dense network by mini-batches: classification (softmax cross-entropy) and
+ * reconstruction (mean squared error). Same data, params and seed give the same bits at any worker
+ * count. Sources: Adam, Kingma and Ba 2015; AdamW, Loshchilov and Hutter 2019; dropout (inverted),
+ * Srivastava 2014. */
+#ifndef SEG_NEURAL_TRAIN_H
+#define SEG_NEURAL_TRAIN_H
+
+#include "base/progress.h"
+#include "compute/tiles.h"
+#include "compute/worker_pool.h"
+#include "neural/network.h"
+
+enum seg_optimizer { SEG_ADAM, SEG_ADAMW, SEG_SGD };
+enum seg_class_weight {
+    SEG_WEIGHT_NONE,
+    SEG_WEIGHT_BALANCED
+}; /* balanced: n / (n_classes * n_c) */
+
+struct seg_train_params {
+    uint32_t hidden[SEG_LAYERS_MAX - 1]; /* classification: hidden layers' sizes */
+    uint32_t n_hidden;                   /* 0 = logistic regression */
+    enum seg_activation activation;      /* of hidden layers */
+    double dropout;                      /* share of hidden units dropped in training, 0..0.9 */
+    double l2; /* Adam, SGD: added to the gradient as l2 * w; AdamW: decoupled decay. Not on biases.
+                  >= 0 */
+    enum seg_optimizer optimizer;
+    double learning_rate; /* > 0 */
+    double momentum;      /* SGD, 0..1 */
+    uint32_t batch_size;  /* 1..65536; clipped to the rows */
+    uint32_t epochs;      /* 1..10000 */
+    uint32_t patience;    /* stop after this many epochs without a better validation loss; the best
+                             epoch's weights are kept. 0 = no early stopping: the last epoch's are */
+    enum seg_class_weight class_weight;
+    uint64_t seed;
+};
+
+struct seg_curve {
+    uint32_t n_epochs;           /* run */
+    uint32_t best_epoch;         /* 0-based epoch whose weights were kept */
+    double *train_loss;          /* (n_epochs) mean over the epoch's rows, during training */
+    double *validation_loss;     /* (n_epochs), NULL without a validation part */
+    double *validation_accuracy; /* (n_epochs), classification with a validation part; else NULL */
+};
+void seg_curve_release(struct seg_curve *c);
+
+/* NULL if the params are in range, else a sentence (static storage). */
+const char *seg_train_check(const struct seg_train_params *p);
+
+/* A classifier with outputs 0..n_classes-1 (logits; the caller applies softmax). x (n, d), y (n).
+ * x_val with 0 rows: no validation, and patience then counts on the training loss. SEG_EINVAL: bad
+ * params, y out of range; "training diverged: loss is not finite at epoch 3" . SEG_ENOMEM,
+ * SEG_ECANCELED. */
+enum seg_status seg_classifier_fit(struct seg_pool *pool, const struct seg_tiles *x,
+                                   const uint16_t *y, const struct seg_tiles *x_val,
+                                   const uint16_t *y_val, uint32_t n_classes,
+                                   const struct seg_train_params *p,
+                                   const struct seg_progress *progress, struct seg_network *ret_net,
+                                   struct seg_curve *ret_curve, struct seg_error *err);
+
+/* An autoencoder whose encoder has the layer sizes encoder[0..n_encoder-1] (the last is the code)
+ * and whose decoder mirrors them. Hidden layers have p->activation, code and output are linear.
+ * p->hidden and class_weight are not used. ret_net has 2 * n_encoder layers: the code is the output
+ * of layers 0..n_encoder-1. */
+enum seg_status seg_autoencoder_fit(struct seg_pool *pool, const struct seg_tiles *x,
+                                    const struct seg_tiles *x_val, const uint32_t *encoder,
+                                    uint32_t n_encoder, const struct seg_train_params *p,
+                                    const struct seg_progress *progress,
+                                    struct seg_network *ret_net, struct seg_curve *ret_curve,
+                                    struct seg_error *err);
+
+/* Loss and gradient of one batch at the given weights, for tests against finite differences: rows
+ * (n, n_in) row-major; y (n) with weights by class class_weights (n_out) or NULL, or y NULL for
+ * mean squared error against target (n, n_out). grad receives, layer by layer, weights then bias.
+ */
+enum seg_status seg_network_gradient(const struct seg_network *net, const float *rows, size_t n,
+                                     const uint16_t *y, const float *class_weights,
+                                     const float *target, double *ret_loss, float *grad);
+
+#endif

@@ -1,0 +1,42 @@
+/* model_cache.h - the models that serve, in memory. Scoring reads it and never the database.
+ *
+ * Properties: a lookup takes a reference under a lock held for a few instructions; a change of
+ * champion is one pointer. Lookups by name alone give the version that alias champion points to.
+ * Operation: model_cache_refresh reads aliases and loads what is new; run at start, after an alias
+ * moved, on NOTIFY and every 5 s by the cache's own thread, which has a connection of its own. Old
+ * versions asked for by number are loaded on demand by the caller's connection and kept while
+ * recently used (8). Safety: any thread. */
+#ifndef SERVER_MODEL_CACHE_H
+#define SERVER_MODEL_CACHE_H
+
+#include "app.h"
+#include "db/db.h"
+#include "model/model.h"
+
+struct served_model { /* immutable, reference-counted */
+    struct seg_model *model;
+    char name[64];
+    uint32_t version;
+    char **segment_names; /* (n_results) segmentation: name people gave or the automatic one; NULL
+                             for classification */
+};
+
+struct model_cache *model_cache_new(struct app *app);
+/* Stops its thread, drops all references. NULL is fine. */
+void model_cache_free(struct model_cache *c);
+/* The champion (version 0) or that version, with a reference; NULL when it is not in memory.
+ * *ret_known: a model of that name exists as far as the cache knows. */
+struct served_model *model_cache_get(struct model_cache *c, const char *name, uint32_t version,
+                                     bool *ret_known);
+void served_model_unref(struct served_model *s);
+/* Loads a version by db and keeps it. DB_NONE: no such version. */
+enum db_status model_cache_load(struct model_cache *c, struct db *db, const char *name,
+                                uint32_t version, struct served_model **ret);
+/* Brings champions up to date. */
+enum db_status model_cache_refresh(struct model_cache *c, struct db *db);
+/* True once the first refresh succeeded. */
+bool model_cache_ready(struct model_cache *c);
+/* Names of champions in memory, for /readyz. */
+size_t model_cache_count(struct model_cache *c);
+
+#endif
