@@ -1,0 +1,90 @@
+/* kmeans_run.h - the parts that kmeans.c puts together; private to core/cluster.
+ *
+ * Sums are exact: a value counts as the integer trunc(x * scale), where the column's scale is the
+ * power of two that lets n_rows of the largest value fit in 61 bits. Integers add in any order to
+ * the same bits, so sums can be updated by the rows that moved and gathered by any worker, and
+ * still equal those taken afresh. (With 2^20 rows a value keeps 41 bits below the column's largest:
+ * more than the 24 of a float.) */
+#ifndef SEG_CLUSTER_KMEANS_RUN_H
+#define SEG_CLUSTER_KMEANS_RUN_H
+
+#include <stdatomic.h>
+#include "base/rng.h"
+#include "cluster/kmeans.h"
+#include "compute/kernels.h"
+
+/* What is known of the data before the first start; shared by all starts. */
+struct kmeans_data {
+    const struct seg_tiles *x;
+    float *scale;         /* (d) powers of two */
+    double *mean;         /* (d) */
+    double variance_mean; /* mean over columns of the variance (n) */
+    double scatter;       /* sum of squared distances of the rows to the mean */
+};
+enum seg_status kmeans_data_init(struct kmeans_data *data, struct seg_pool *pool,
+                                 const struct seg_tiles *x);
+void kmeans_data_release(struct kmeans_data *data);
+
+struct kmeans_sums {
+    size_t k, d;
+    int64_t *sum;   /* (k, d) of scaled values */
+    int64_t *count; /* (k) rows */
+};
+enum seg_status kmeans_sums_init(struct kmeans_sums *s, size_t k, size_t d);
+void kmeans_sums_release(struct kmeans_sums *s);
+void kmeans_sums_clear(struct kmeans_sums *s);
+/* Adds a row (d) to cluster `to` and takes it from cluster `from`; k means none. */
+void kmeans_sums_move(struct kmeans_sums *s, const float *scale, const float *row, uint32_t from,
+                      uint32_t to);
+/* s += other; empties other. */
+void kmeans_sums_drain(struct kmeans_sums *s, struct kmeans_sums *other);
+/* Means of the clusters that have rows into c (k, d); the others keep their centroid. */
+void kmeans_sums_means(const struct kmeans_sums *s, const struct kmeans_data *data,
+                       struct seg_matrix *c);
+/* Sum of squared distances of the rows to the mean of their cluster: scatter - sum n_c |mean_c -
+ * mean|^2. */
+double kmeans_sums_inertia(const struct kmeans_sums *s, const struct kmeans_data *data);
+
+/* Start centroids c (k, d) drawn from the rows. closest: scratch of one float a row, whole tiles.
+ * With fewer distinct rows than k the spare centroids repeat the last one found. */
+enum seg_status kmeans_seed(struct seg_pool *pool, const struct seg_tiles *x,
+                            enum seg_kmeans_init init, struct seg_rng *rng, float *closest,
+                            const struct seg_progress *progress, struct seg_matrix *c);
+
+/* One start. `label` and `slack` hold whole tiles. */
+struct kmeans_run {
+    struct seg_pool *pool;
+    const struct kmeans_data *data;
+    const struct seg_progress *progress;
+    const struct seg_kernels *kernels;
+    struct seg_matrix c;     /* (k, d) */
+    struct seg_matrix was;   /* (k, d) before the last move */
+    double *way;             /* (k) length of the last move, rounded up */
+    uint32_t *label;         /* (n) cluster of each row; k = none yet */
+    float *slack;            /* (n) see kmeans_lloyd.c */
+    struct kmeans_sums sums; /* of the rows by label */
+    double *spent;           /* (k + 1) slack spent so far by rows of a cluster; 0 for none */
+    float *spent_lo;         /* (k + 1) the same, rounded down */
+    float *spent_hi;         /* (k + 1) the same, rounded up */
+    struct kmeans_desk *desks;
+    size_t n_desks;
+    double *curve; /* (n_iter_max) */
+    uint32_t n_iter;
+    bool converged;
+    double inertia; /* of the last partition around its means */
+};
+enum seg_status kmeans_run_init(struct kmeans_run *run, struct seg_pool *pool,
+                                const struct kmeans_data *data, const struct seg_kmeans_params *p,
+                                const struct seg_progress *progress);
+void kmeans_run_release(struct kmeans_run *run);
+/* Iterates from run->c to convergence or n_iter_max. SEG_ECANCELED. */
+enum seg_status kmeans_run_iterate(struct kmeans_run *run, const struct seg_kmeans_params *p,
+                                   uint32_t start, uint32_t n_starts);
+
+/* Moves run->c until no cluster of the nearest assignment has fewer than n_min rows, in at most 32
+ * rounds: clusters short of rows take the nearest ones of clusters that can spare them, and the
+ * means are taken again. label and slack (as distances) are scratch and hold the last assignment.
+ */
+enum seg_status kmeans_run_fill(struct kmeans_run *run, size_t n_min);
+
+#endif
