@@ -17,6 +17,9 @@ __attribute__((malloc, warn_unused_result)) void *seg_calloc(size_t n, size_t si
 __attribute__((malloc, warn_unused_result)) void *seg_alloc_aligned(size_t n, size_t size);
 /* Resizes p (from seg_alloc, seg_calloc or NULL). On failure returns NULL and p stays valid. */
 __attribute__((warn_unused_result)) void *seg_realloc(void *p, size_t n, size_t size);
+/* Makes room for element n of an array with room for *cap: returns it, moved and *cap doubled when
+ * it was full. On failure returns NULL; the array and *cap stay valid. */
+__attribute__((warn_unused_result)) void *seg_grow(void *array, size_t n, size_t *cap, size_t size);
 /* Copies a NUL-terminated string, or the first len bytes of s plus a NUL. */
 __attribute__((malloc, warn_unused_result)) char *seg_strdup(const char *s);
 __attribute__((malloc, warn_unused_result)) char *seg_strndup(const char *s, size_t len);

@@ -10,10 +10,17 @@
 #include <stdint.h>
 #include "base/status.h"
 
-#define SEG_TENSOR_DIMS_MAX   4
-#define SEG_TENSORS_BYTES_MAX ((size_t)1 << 31)
+#define SEG_TENSOR_DIMS_MAX          4
+#define SEG_TENSOR_NAME_BYTES_MAX    200
+#define SEG_TENSORS_BYTES_MAX        ((size_t)1 << 31)
+#define SEG_TENSORS_HEADER_BYTES_MAX ((size_t)100000000)
+#define SEG_TENSORS_META_NAME        "__metadata__" /* the header's member that is no tensor */
 
 enum seg_dtype { SEG_F32, SEG_F64, SEG_I32, SEG_U32, SEG_I64, SEG_U8 };
+#define SEG_N_DTYPES 6
+/* "F32" … "U8", and the bytes of one element. */
+const char *seg_dtype_name(enum seg_dtype dtype);
+size_t seg_dtype_bytes(enum seg_dtype dtype);
 
 struct seg_tensor {
     char *name;
@@ -25,15 +32,16 @@ struct seg_tensor {
 };
 
 struct seg_tensors {
-    struct seg_tensor *items;
+    struct seg_tensor *items; /* sorted by name */
     size_t n_items, items_cap;
-    char **meta; /* key, value, key, value … */
-    size_t n_meta, meta_cap;
+    char **meta;             /* key, value, key, value …, sorted by key */
+    size_t n_meta, meta_cap; /* pairs */
 };
 
 void seg_tensors_init(struct seg_tensors *ts);
 void seg_tensors_release(struct seg_tensors *ts);
-/* Copies one tensor in. SEG_EINVAL: name taken, empty or over 200 bytes. SEG_ENOMEM. */
+/* Copies one tensor in. SEG_EINVAL: name taken, reserved, empty, over 200 bytes or no UTF-8, or too
+ * many dimensions. SEG_ELIMIT: over SEG_TENSORS_BYTES_MAX. SEG_ENOMEM. */
 enum seg_status seg_tensors_add(struct seg_tensors *ts, const char *name, enum seg_dtype dtype,
                                 unsigned n_dims, const size_t *shape, const void *data);
 /* Shorthand for vectors and for strings, which are stored as U8 of their UTF-8 bytes; a list of
@@ -42,12 +50,13 @@ enum seg_status seg_tensors_add_vector(struct seg_tensors *ts, const char *name,
                                        enum seg_dtype dtype, size_t n, const void *data);
 enum seg_status seg_tensors_add_strings(struct seg_tensors *ts, const char *name,
                                         const char *const *strings, size_t n);
+/* Sets or replaces one string. SEG_EINVAL: no UTF-8. SEG_ENOMEM. */
 enum seg_status seg_tensors_set_meta(struct seg_tensors *ts, const char *key, const char *value);
 /* NULL when absent. Borrowed from ts. */
 const struct seg_tensor *seg_tensors_find(const struct seg_tensors *ts, const char *name);
 const char *seg_tensors_meta(const struct seg_tensors *ts, const char *key);
-/* The tensor if it has that dtype and exactly n elements in all, else NULL and a sentence:
- * SEG_EFORMAT. */
+/* The data of a tensor that has that dtype and exactly n elements in all, borrowed from ts; else
+ * SEG_EFORMAT and a sentence. */
 enum seg_status seg_tensors_expect(const struct seg_tensors *ts, const char *name,
                                    enum seg_dtype dtype, size_t n, const void **ret_data,
                                    struct seg_error *err);
@@ -56,7 +65,7 @@ enum seg_status seg_tensors_expect(const struct seg_tensors *ts, const char *nam
 enum seg_status seg_tensors_strings(const struct seg_tensors *ts, const char *name,
                                     const char ***ret_strings, size_t *ret_n,
                                     struct seg_error *err);
-/* The file as new bytes (free with seg_free). */
+/* The file as new bytes (free with seg_free). SEG_ELIMIT, SEG_ENOMEM. */
 enum seg_status seg_tensors_write(const struct seg_tensors *ts, uint8_t **ret_bytes,
                                   size_t *ret_len);
 /* SEG_EFORMAT with a sentence on any fault; nothing is kept of the bytes. */

@@ -24,6 +24,7 @@ struct seg_kernels {
                     float *dist2, float *second2);
     /* In place over n floats. exp is accurate to 2 ulp on [-87, 88] and saturates outside. */
     void (*relu)(float *x, size_t n);
+    void (*exp)(float *x, size_t n);
     void (*sigmoid)(float *x, size_t n);
     void (*tanh)(float *x, size_t n);
     void (*gelu)(float *x, size_t n); /* tanh form, Hendrycks and Gimpel 2016 */

@@ -1,0 +1,417 @@
+/* kernels.c - the loops of kernels.h, compiled once for each instruction set (SEG_ISA).
+ * A block of outputs (or centroids) times a block of rows is accumulated in registers: each value
+ * of x is loaded once for OUTS_MAX outputs and each weight once for VECS vectors of rows. The sizes
+ * below fill the register file without spilling. Rows are lanes and no sum crosses lanes, so a
+ * lane's operations are the same in every block shape: blocking never changes a bit. */
+#include "compute/kernels.h"
+
+#include <float.h>
+#include <stdbool.h>
+#include <string.h>
+#include "compute/tiles.h"
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#define ISA_NAME     "x86-64-v4"
+#define VECTOR_BYTES 64
+#define OUTS_MAX     6 /* 24 accumulators + 4 of x + 1 weight + 1 difference of 32 registers */
+#define VECS         4
+#elif defined(__AVX2__)
+#include <immintrin.h>
+#define ISA_NAME     "x86-64-v3"
+#define VECTOR_BYTES 32
+#define OUTS_MAX     6 /* 12 + 2 + 1 + 1 of 16 registers */
+#define VECS         2
+#else
+#define ISA_NAME     "baseline"
+#define VECTOR_BYTES 16
+#define OUTS_MAX     6
+#if defined(__aarch64__)
+#define VECS 4 /* 32 registers */
+#else
+#define VECS 2
+#endif
+#endif
+
+#define INLINE     static inline __attribute__((always_inline))
+#define LANES      (VECTOR_BYTES / 4)
+#define ROWS       SEG_TILE_ROWS
+#define BLOCK_ROWS (VECS * LANES)
+_Static_assert(ROWS % BLOCK_ROWS == 0, "row blocks fill a tile");
+
+typedef float vfloat __attribute__((vector_size(VECTOR_BYTES), may_alias));
+typedef int32_t vint __attribute__((vector_size(VECTOR_BYTES), may_alias));
+/* The same at any address, for runs of floats that are no tiles. */
+typedef float vfloat_loose __attribute__((vector_size(VECTOR_BYTES), may_alias, aligned(4)));
+
+INLINE vfloat splat(float a)
+{
+    return a - (vfloat){ 0 };
+}
+
+INLINE vint splat_int(int32_t a)
+{
+    return a - (vint){ 0 };
+}
+
+/* What the vector extensions of C lack, in one instruction each: a < b, mask ? a : b, and the
+ * lesser and greater of two (b if either is NaN). */
+#if defined(__AVX512F__)
+typedef __mmask16 vmask;
+
+INLINE vmask less(vfloat a, vfloat b)
+{
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ);
+}
+
+INLINE vfloat blend(vmask mask, vfloat a, vfloat b)
+{
+    return (vfloat)_mm512_mask_blend_ps(mask, (__m512)b, (__m512)a);
+}
+
+INLINE vfloat lesser(vfloat a, vfloat b)
+{
+    return (vfloat)_mm512_min_ps((__m512)a, (__m512)b);
+}
+
+INLINE vfloat greater(vfloat a, vfloat b)
+{
+    return (vfloat)_mm512_max_ps((__m512)a, (__m512)b);
+}
+#elif defined(__AVX2__)
+typedef vint vmask;
+
+INLINE vmask less(vfloat a, vfloat b)
+{
+    return (vmask)_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_LT_OQ);
+}
+
+INLINE vfloat blend(vmask mask, vfloat a, vfloat b)
+{
+    return (vfloat)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)mask);
+}
+
+INLINE vfloat lesser(vfloat a, vfloat b)
+{
+    return (vfloat)_mm256_min_ps((__m256)a, (__m256)b);
+}
+
+INLINE vfloat greater(vfloat a, vfloat b)
+{
+    return (vfloat)_mm256_max_ps((__m256)a, (__m256)b);
+}
+#else
+typedef vint vmask;
+
+INLINE vmask less(vfloat a, vfloat b)
+{
+    return (vmask)(a < b);
+}
+
+INLINE vfloat blend(vmask mask, vfloat a, vfloat b)
+{
+    return (vfloat)(((vint)a & mask) | ((vint)b & ~mask));
+}
+
+INLINE vfloat lesser(vfloat a, vfloat b)
+{
+    return blend(less(a, b), a, b);
+}
+
+INLINE vfloat greater(vfloat a, vfloat b)
+{
+    return blend(less(b, a), a, b);
+}
+#endif
+
+/* Outputs left are cut in blocks as equal as can be: 8 are 4 + 4, not 6 + 2, because few outputs
+ * mean few chains of additions to hide the latency of each. */
+INLINE size_t block_size(size_t n_left)
+{
+    const size_t n_blocks = (n_left + OUTS_MAX - 1) / OUTS_MAX;
+    return (n_left + n_blocks - 1) / n_blocks;
+}
+
+/* x (d, 64) from the block's first row, w (n_outs, d), out (n_outs, 64). n_outs is a constant at
+ * each call, so that the arrays become registers. */
+INLINE void affine_block(const float *x, size_t d, const float *w, const float *bias, float *out,
+                         const size_t n_outs)
+{
+    vfloat sum[OUTS_MAX][VECS];
+#pragma GCC unroll 8
+    for (size_t j = 0; j < n_outs; j++)
+#pragma GCC unroll 8
+        for (size_t v = 0; v < VECS; v++)
+            sum[j][v] = splat(bias != NULL ? bias[j] : 0.0f);
+    for (size_t c = 0; c < d; c++) {
+        vfloat xc[VECS];
+#pragma GCC unroll 8
+        for (size_t v = 0; v < VECS; v++)
+            xc[v] = *(const vfloat *)(x + c * ROWS + v * LANES);
+#pragma GCC unroll 8
+        for (size_t j = 0; j < n_outs; j++) {
+            const vfloat weight = splat(w[j * d + c]);
+#pragma GCC unroll 8
+            for (size_t v = 0; v < VECS; v++)
+                sum[j][v] += xc[v] * weight;
+        }
+    }
+#pragma GCC unroll 8
+    for (size_t j = 0; j < n_outs; j++)
+#pragma GCC unroll 8
+        for (size_t v = 0; v < VECS; v++)
+            *(vfloat *)(out + j * ROWS + v * LANES) = sum[j][v];
+}
+
+static void affine(const float *x, size_t d, const float *w, const float *bias, size_t m,
+                   float *out)
+{
+    for (size_t row = 0; row < ROWS; row += BLOCK_ROWS) {
+        size_t n_outs;
+        for (size_t j = 0; j < m; j += n_outs) {
+            const float *wj = w + j * d, *bj = bias != NULL ? bias + j : NULL;
+            float *oj = out + j * ROWS + row;
+            n_outs = block_size(m - j);
+            switch (n_outs) {
+            case 1: affine_block(x + row, d, wj, bj, oj, 1); break;
+            case 2: affine_block(x + row, d, wj, bj, oj, 2); break;
+            case 3: affine_block(x + row, d, wj, bj, oj, 3); break;
+            case 4: affine_block(x + row, d, wj, bj, oj, 4); break;
+            case 5: affine_block(x + row, d, wj, bj, oj, 5); break;
+            default: affine_block(x + row, d, wj, bj, oj, OUTS_MAX); break;
+            }
+        }
+    }
+}
+
+/* The two nearest centroids so far of a block of rows. */
+struct best {
+    vfloat dist2[VECS];
+    vfloat second2[VECS];
+    vint label[VECS];
+};
+
+/* x (d, 64) from the block's first row, c (n_outs, d) the centroids first..first + n_outs - 1. */
+INLINE void nearest_block(const float *x, size_t d, const float *c, size_t first, struct best *best,
+                          const size_t n_outs)
+{
+    vfloat sum[OUTS_MAX][VECS];
+#pragma GCC unroll 8
+    for (size_t j = 0; j < n_outs; j++)
+#pragma GCC unroll 8
+        for (size_t v = 0; v < VECS; v++)
+            sum[j][v] = splat(0.0f);
+    for (size_t i = 0; i < d; i++) {
+        vfloat xi[VECS];
+#pragma GCC unroll 8
+        for (size_t v = 0; v < VECS; v++)
+            xi[v] = *(const vfloat *)(x + i * ROWS + v * LANES);
+#pragma GCC unroll 8
+        for (size_t j = 0; j < n_outs; j++) {
+            const vfloat center = splat(c[j * d + i]);
+#pragma GCC unroll 8
+            for (size_t v = 0; v < VECS; v++) {
+                const vfloat diff = xi[v] - center;
+                sum[j][v] += diff * diff;
+            }
+        }
+    }
+#pragma GCC unroll 8
+    for (size_t v = 0; v < VECS; v++) {
+        vfloat dist2 = best->dist2[v], second2 = best->second2[v], label = (vfloat)best->label[v];
+#pragma GCC unroll 8
+        for (size_t j = 0; j < n_outs; j++) {
+            const vmask is_nearer =
+                less(sum[j][v], dist2); /* not at a tie: the lower index stays */
+            label = blend(is_nearer, (vfloat)splat_int((int32_t)(first + j)), label);
+            second2 = lesser(greater(sum[j][v], dist2), second2);
+            dist2 = lesser(sum[j][v], dist2);
+        }
+        best->dist2[v] = dist2;
+        best->second2[v] = second2;
+        best->label[v] = (vint)label;
+    }
+}
+
+static void nearest(const float *x, size_t d, const float *c, size_t k, uint32_t *label,
+                    float *dist2, float *second2)
+{
+    for (size_t row = 0; row < ROWS; row += BLOCK_ROWS) {
+        struct best best;
+        for (size_t v = 0; v < VECS; v++) {
+            best.dist2[v] = best.second2[v] = splat(FLT_MAX);
+            best.label[v] = splat_int(0);
+        }
+        size_t n_outs;
+        for (size_t j = 0; j < k; j += n_outs) {
+            n_outs = block_size(k - j);
+            switch (n_outs) {
+            case 1: nearest_block(x + row, d, c + j * d, j, &best, 1); break;
+            case 2: nearest_block(x + row, d, c + j * d, j, &best, 2); break;
+            case 3: nearest_block(x + row, d, c + j * d, j, &best, 3); break;
+            case 4: nearest_block(x + row, d, c + j * d, j, &best, 4); break;
+            case 5: nearest_block(x + row, d, c + j * d, j, &best, 5); break;
+            default: nearest_block(x + row, d, c + j * d, j, &best, OUTS_MAX); break;
+            }
+        }
+        memcpy(label + row, best.label, sizeof best.label);
+        memcpy(dist2 + row, best.dist2, sizeof best.dist2);
+        if (second2 != NULL) memcpy(second2 + row, best.second2, sizeof best.second2);
+    }
+}
+
+/* e^x = 2^n e^r with |r| <= ln 2 / 2: n from rounding x / ln 2 by adding 1.5 * 2^23, r in two steps
+ * (the high part of ln 2 has few bits, so n times it is exact), e^r by the polynomial of Cephes'
+ * expf. NaN stays NaN. */
+INLINE vfloat exp_lanes(vfloat x)
+{
+    const float to_int = 0x1.8p23f;
+    x = lesser(splat(88.0f), greater(splat(-87.0f), x));
+    const vfloat shifted = x * 1.44269504f + to_int;
+    const vfloat n = shifted - to_int;
+    const vfloat r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    vfloat p = splat(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    /* The low bits of shifted are n; -126 <= n <= 127, so the power is a normal float. */
+    const vint power = (((vint)shifted - (vint)splat(to_int)) + 127) << 23;
+    return p * (vfloat)power;
+}
+
+INLINE vfloat sigmoid_lanes(vfloat x)
+{
+    return 1.0f / (1.0f + exp_lanes(-x));
+}
+
+/* Near 0 the polynomial of Cephes' tanhf, because 1 - 2 / (e^2x + 1) cancels there. */
+INLINE vfloat tanh_lanes(vfloat x)
+{
+    const vint sign = (vint)x & INT32_MIN;
+    const vfloat size = (vfloat)((vint)x ^ sign);
+    const vfloat z = x * x;
+    vfloat p = splat(-5.70498872745e-3f);
+    p = p * z + 2.06390887954e-2f;
+    p = p * z - 5.37397155531e-2f;
+    p = p * z + 1.33314422036e-1f;
+    p = p * z - 3.33332819422e-1f;
+    const vfloat small = p * z * x + x;
+    const vfloat large = 1.0f - 2.0f / (exp_lanes(size + size) + 1.0f);
+    return blend(less(size, splat(0.625f)), small, (vfloat)((vint)large ^ sign));
+}
+
+/* x / 2 (1 + tanh u) = x sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3), which does not cancel
+ * for negative x. Below -10 the result is under 2e-37 in size: 0, also where x^3 overflows. */
+INLINE vfloat gelu_lanes(vfloat x)
+{
+    const vfloat two_u = x * (1.59576912f + 0.0713548163f * (x * x));
+    return blend(less(x, splat(-10.0f)), splat(0.0f), x * sigmoid_lanes(two_u));
+}
+
+INLINE vfloat relu_lanes(vfloat x)
+{
+    return greater(splat(0.0f), x); /* in this order NaN stays NaN */
+}
+
+/* x[i] = f(x[i]). The tail goes through a whole vector too: a value's bits do not depend on where
+ * it stands. */
+INLINE void map(float *x, size_t n, vfloat (*f)(vfloat))
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        *(vfloat_loose *)(x + i) = f(*(const vfloat_loose *)(x + i));
+    if (i < n) {
+        vfloat tail = { 0 };
+        memcpy(&tail, x + i, (n - i) * sizeof *x);
+        tail = f(tail);
+        memcpy(x + i, &tail, (n - i) * sizeof *x);
+    }
+}
+
+static void relu(float *x, size_t n)
+{
+    map(x, n, relu_lanes);
+}
+
+static void exp_map(float *x, size_t n)
+{
+    map(x, n, exp_lanes);
+}
+
+static void sigmoid(float *x, size_t n)
+{
+    map(x, n, sigmoid_lanes);
+}
+
+static void tanh_map(float *x, size_t n)
+{
+    map(x, n, tanh_lanes);
+}
+
+static void gelu(float *x, size_t n)
+{
+    map(x, n, gelu_lanes);
+}
+
+static void softmax(float *x, size_t m)
+{
+    for (size_t row = 0; row < ROWS; row += LANES) {
+        vfloat *col = (vfloat *)(x + row); /* logit j of these rows is col[j * stride] */
+        const size_t stride = ROWS / LANES;
+        vfloat max = splat(-FLT_MAX), sum = splat(0.0f);
+        for (size_t j = 0; j < m; j++)
+            max = greater(col[j * stride], max);
+        for (size_t j = 0; j < m; j++) {
+            col[j * stride] = exp_lanes(col[j * stride] - max);
+            sum += col[j * stride];
+        }
+        const vfloat scale = 1.0f / sum;
+        for (size_t j = 0; j < m; j++)
+            col[j * stride] *= scale;
+    }
+}
+
+/* Columns go in strips, so that the lines of one strip stay in the first cache while its 64 rows
+ * pass. */
+#define STRIP_COLS 16u
+
+static void to_rows(const float *x, size_t d, float *out)
+{
+    for (size_t strip = 0; strip < d; strip += STRIP_COLS) {
+        const size_t end = strip + STRIP_COLS < d ? strip + STRIP_COLS : d;
+        for (size_t row = 0; row < ROWS; row++)
+            for (size_t c = strip; c < end; c++)
+                out[row * d + c] = x[c * ROWS + row];
+    }
+}
+
+static void from_rows(const float *rows, size_t d, float *out)
+{
+    for (size_t strip = 0; strip < d; strip += STRIP_COLS) {
+        const size_t end = strip + STRIP_COLS < d ? strip + STRIP_COLS : d;
+        for (size_t row = 0; row < ROWS; row++)
+            for (size_t c = strip; c < end; c++)
+                out[c * ROWS + row] = rows[row * d + c];
+    }
+}
+
+#define PASTE(a, b)       a##b
+#define KERNELS_NAME(isa) PASTE(seg_kernels_, isa)
+
+extern const struct seg_kernels KERNELS_NAME(SEG_ISA);
+const struct seg_kernels KERNELS_NAME(SEG_ISA) = {
+    .isa = ISA_NAME,
+    .affine = affine,
+    .nearest = nearest,
+    .relu = relu,
+    .exp = exp_map,
+    .sigmoid = sigmoid,
+    .tanh = tanh_map,
+    .gelu = gelu,
+    .softmax = softmax,
+    .to_rows = to_rows,
+    .from_rows = from_rows,
+};

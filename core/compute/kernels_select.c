@@ -1,0 +1,48 @@
+/* kernels_select.c - the best kernels this machine runs.
+ * The compiler's runtime reads cpuid (and whether the kernel saves the registers) once at start;
+ * nothing is stored here. f16c, lzcnt and movbe, also part of x86-64-v3, are not asked for: every
+ * processor with AVX2, FMA and BMI2 has them, and not every compiler knows their names here. */
+#include "compute/kernels.h"
+
+#include <stdbool.h>
+
+extern const struct seg_kernels seg_kernels_baseline;
+
+#if defined(__x86_64__)
+extern const struct seg_kernels seg_kernels_v3, seg_kernels_v4;
+
+static bool runs_v3(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+           __builtin_cpu_supports("popcnt");
+}
+
+static bool runs_v4(void)
+{
+    return runs_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
+}
+
+static const struct seg_kernels *const ALL[] = { &seg_kernels_v4, &seg_kernels_v3,
+                                                 &seg_kernels_baseline, NULL };
+
+/* A machine that runs one of them runs all that follow. */
+const struct seg_kernels *const *seg_kernels_all(void)
+{
+    return runs_v4() ? &ALL[0] : runs_v3() ? &ALL[1] : &ALL[2];
+}
+#else
+static const struct seg_kernels *const ALL[] = { &seg_kernels_baseline, NULL };
+
+const struct seg_kernels *const *seg_kernels_all(void)
+{
+    return ALL;
+}
+#endif
+
+const struct seg_kernels *seg_kernels_get(void)
+{
+    return seg_kernels_all()[0];
+}

@@ -1,0 +1,99 @@
+/* tiles.c - storage of feature tiles, chunk by chunk. */
+#include "compute/tiles.h"
+
+#include <string.h>
+#include "base/alloc.h"
+#include "compute/kernels.h"
+
+#define CHUNKS_CAP_MIN 8u
+
+static size_t chunk_cells(const struct seg_tiles *t)
+{
+    return (size_t)SEG_CHUNK_ROWS * t->n_cols;
+}
+
+void seg_tiles_init(struct seg_tiles *t, uint32_t n_cols)
+{
+    *t = (struct seg_tiles){ .n_cols = n_cols };
+}
+
+void seg_tiles_release(struct seg_tiles *t)
+{
+    for (size_t i = 0; i < t->n_chunks; i++)
+        seg_free(t->chunks[i]);
+    seg_free(t->chunks);
+    seg_tiles_init(t, t->n_cols);
+}
+
+static enum seg_status reserve_chunks(struct seg_tiles *t, size_t n_chunks)
+{
+    if (n_chunks <= t->chunks_cap) return SEG_OK;
+    size_t cap = t->chunks_cap < CHUNKS_CAP_MIN ? CHUNKS_CAP_MIN : t->chunks_cap * 2;
+    if (cap < n_chunks) cap = n_chunks;
+    float **chunks = seg_realloc(t->chunks, cap, sizeof *chunks);
+    if (chunks == NULL) return SEG_ENOMEM;
+    t->chunks = chunks;
+    t->chunks_cap = cap;
+    return SEG_OK;
+}
+
+enum seg_status seg_tiles_grow(struct seg_tiles *t, size_t n_rows)
+{
+    if (n_rows <= t->n_rows) return SEG_OK;
+    const size_t n_old = t->n_chunks;
+    const size_t n_chunks = n_rows / SEG_CHUNK_ROWS + (n_rows % SEG_CHUNK_ROWS != 0);
+    enum seg_status st = reserve_chunks(t, n_chunks);
+    if (st != SEG_OK) return st;
+    while (t->n_chunks < n_chunks) {
+        float *chunk = seg_alloc_aligned(chunk_cells(t), sizeof *chunk);
+        if (chunk == NULL) goto undo;
+        memset(chunk, 0, chunk_cells(t) * sizeof *chunk);
+        t->chunks[t->n_chunks++] = chunk;
+    }
+    t->n_rows = n_rows;
+    return SEG_OK;
+
+undo:
+    while (t->n_chunks > n_old)
+        seg_free(t->chunks[--t->n_chunks]);
+    return SEG_ENOMEM;
+}
+
+void seg_tiles_drop_chunk(struct seg_tiles *t, size_t i)
+{
+    seg_free(t->chunks[i]);
+    t->chunks[i] = NULL;
+}
+
+enum seg_status seg_tiles_from_rows(struct seg_tiles *ret_t, const float *x, size_t n_rows,
+                                    uint32_t n_cols)
+{
+    struct seg_tiles t;
+    seg_tiles_init(&t, n_cols);
+    enum seg_status st = seg_tiles_grow(&t, n_rows);
+    if (st != SEG_OK) return st;
+    const struct seg_kernels *kernels = seg_kernels_get();
+    const size_t n_full = n_rows / SEG_TILE_ROWS;
+    for (size_t i = 0; i < n_full; i++)
+        kernels->from_rows(x + i * SEG_TILE_ROWS * n_cols, n_cols, seg_tiles_at(&t, i));
+    for (size_t row = n_full * SEG_TILE_ROWS; row < n_rows; row++)
+        for (uint32_t c = 0; c < n_cols; c++)
+            *seg_tiles_cell(&t, row, c) = x[row * n_cols + c];
+    *ret_t = t;
+    return SEG_OK;
+}
+
+void seg_tiles_get_row(const struct seg_tiles *t, size_t row, float *out)
+{
+    const float *cell = seg_tiles_cell(t, row, 0);
+    for (uint32_t c = 0; c < t->n_cols; c++)
+        out[c] = cell[(size_t)c * SEG_TILE_ROWS];
+}
+
+size_t seg_tiles_bytes(const struct seg_tiles *t)
+{
+    size_t bytes = t->chunks_cap * sizeof *t->chunks;
+    for (size_t i = 0; i < t->n_chunks; i++)
+        if (t->chunks[i] != NULL) bytes += chunk_cells(t) * sizeof **t->chunks;
+    return bytes;
+}
