@@ -32,8 +32,14 @@ struct seg_network {
 enum seg_status seg_network_init(struct seg_network *net, const uint32_t *sizes, uint32_t n_layers,
                                  enum seg_activation hidden, enum seg_activation output,
                                  struct seg_rng *rng, struct seg_error *err);
+/* The same with one activation a layer: activations (n_layers). */
+enum seg_status seg_network_init_each(struct seg_network *net, const uint32_t *sizes,
+                                      const enum seg_activation *activations, uint32_t n_layers,
+                                      struct seg_rng *rng, struct seg_error *err);
 enum seg_status seg_network_copy(struct seg_network *ret_net, const struct seg_network *from);
 void seg_network_release(struct seg_network *net);
+/* Weights and biases of all layers. */
+size_t seg_network_n_params(const struct seg_network *net);
 
 /* Floats of scratch that a forward pass wants. */
 size_t seg_network_scratch(const struct seg_network *net);

@@ -21,8 +21,10 @@ struct seg_train_params {
     uint32_t n_hidden;                   /* 0 = logistic regression */
     enum seg_activation activation;      /* of hidden layers */
     double dropout;                      /* share of hidden units dropped in training, 0..0.9 */
-    double l2; /* Adam, SGD: added to the gradient as l2 * w; AdamW: decoupled decay. Not on biases.
-                  >= 0 */
+    double l2; /* Adam, SGD: added to the gradient of the mean loss as l2 * w, once a batch; AdamW:
+                  decoupled, w -= learning_rate * l2 * w. Not on biases, not in the reported loss.
+                  scikit-learn's alpha is divided by the rows of the batch: l2 = alpha / batch_size.
+                  torch.optim's weight_decay is the same number (but falls on biases too). >= 0 */
     enum seg_optimizer optimizer;
     double learning_rate; /* > 0 */
     double momentum;      /* SGD, 0..1 */
@@ -37,7 +39,8 @@ struct seg_train_params {
 struct seg_curve {
     uint32_t n_epochs;           /* run */
     uint32_t best_epoch;         /* 0-based epoch whose weights were kept */
-    double *train_loss;          /* (n_epochs) mean over the epoch's rows, during training */
+    double *train_loss;          /* (n_epochs) mean over the epoch's rows, during training: dropout
+                                    is at work, and the weights still move */
     double *validation_loss;     /* (n_epochs), NULL without a validation part */
     double *validation_accuracy; /* (n_epochs), classification with a validation part; else NULL */
 };
@@ -47,8 +50,9 @@ void seg_curve_release(struct seg_curve *c);
 const char *seg_train_check(const struct seg_train_params *p);
 
 /* A classifier with outputs 0..n_classes-1 (logits; the caller applies softmax). x (n, d), y (n).
- * x_val with 0 rows: no validation, and patience then counts on the training loss. SEG_EINVAL: bad
- * params, y out of range; "training diverged: loss is not finite at epoch 3" . SEG_ENOMEM,
+ * Loss: the sum of weight(y) * -log p(y) over the rows, divided by the rows. x_val with 0 rows, or
+ * NULL: no validation, and patience then counts on the training loss. SEG_EINVAL: no rows, bad
+ * params, y out of range; "training diverged: loss is not finite at epoch 3". SEG_ENOMEM,
  * SEG_ECANCELED. */
 enum seg_status seg_classifier_fit(struct seg_pool *pool, const struct seg_tiles *x,
                                    const uint16_t *y, const struct seg_tiles *x_val,
@@ -60,7 +64,7 @@ enum seg_status seg_classifier_fit(struct seg_pool *pool, const struct seg_tiles
 /* An autoencoder whose encoder has the layer sizes encoder[0..n_encoder-1] (the last is the code)
  * and whose decoder mirrors them. Hidden layers have p->activation, code and output are linear.
  * p->hidden and class_weight are not used. ret_net has 2 * n_encoder layers: the code is the output
- * of layers 0..n_encoder-1. */
+ * of layers 0..n_encoder-1. The loss is the mean over rows and columns. Statuses as above. */
 enum seg_status seg_autoencoder_fit(struct seg_pool *pool, const struct seg_tiles *x,
                                     const struct seg_tiles *x_val, const uint32_t *encoder,
                                     uint32_t n_encoder, const struct seg_train_params *p,

@@ -1,0 +1,321 @@
+/* batch.c - forward, backward and update of a mini-batch in two phases; see the header.
+ * While forward makes a layer's outputs it leaves their derivative (times the dropout mask) where
+ * the layer's delta will be; the way back then only multiplies the error onto it. */
+#include "neural/batch.h"
+
+#include <string.h>
+#include "base/alloc.h"
+
+#define BLOCK_PARAMS   1024u /* parameters of a task, about */
+#define DROPOUT_STREAM ((uint64_t)3 << 60)
+#define EPOCH_SHIFT    44 /* below: 4 bits of layer, 40 bits of batch */
+#define LAYER_SHIFT    40
+#define TILE_BITS(n)   ((n)*SEG_TILE_ROWS / 4) /* draws for a tile of n units: four in each */
+
+static float *slot_floats(const struct seg_batch *b, size_t slot)
+{
+    return b->floats + slot * b->stride;
+}
+
+static size_t block_units(const struct seg_batch_layer *layer)
+{
+    size_t n = BLOCK_PARAMS / (layer->n_in + 1);
+    n -= n % 4; /* the gradient's block of units */
+    return n < 4 ? 4 : n;
+}
+
+static void place_layers(struct seg_batch *b, const bool *drops)
+{
+    size_t at = (size_t)b->net->n_in * SEG_TILE_ROWS, param_at = 0, in_at = 0;
+    if (b->data->target != NULL && b->data->target != b->data->x) {
+        b->target_at = at;
+        at += (size_t)b->net->n_out * SEG_TILE_ROWS;
+    }
+    for (uint32_t i = 0; i < b->net->n_layers; i++) {
+        struct seg_batch_layer *layer = &b->layers[i];
+        layer->n_in = b->net->layers[i].weights.n_cols;
+        layer->n_out = b->net->layers[i].weights.n_rows;
+        layer->in_at = in_at;
+        layer->out_at = at;
+        layer->delta_at = at + layer->n_out * SEG_TILE_ROWS;
+        layer->param_at = param_at;
+        layer->drops = b->dropout > 0.0 && drops[i];
+        in_at = layer->out_at;
+        at = layer->delta_at + layer->n_out * SEG_TILE_ROWS;
+        param_at += layer->n_out * (layer->n_in + 1);
+        b->n_blocks += (layer->n_out + block_units(layer) - 1) / block_units(layer);
+    }
+    b->stride = at;
+}
+
+static void cut_blocks(struct seg_batch *b)
+{
+    struct seg_batch_block *block = b->blocks;
+    for (uint32_t i = 0; i < b->net->n_layers; i++) {
+        size_t n_out = b->layers[i].n_out, step = block_units(&b->layers[i]);
+        for (size_t first = 0; first < n_out; first += step) {
+            size_t last = n_out - first < step ? n_out : first + step;
+            *block++ = (struct seg_batch_block){ i, (uint32_t)first, (uint32_t)last };
+        }
+    }
+}
+
+enum seg_status seg_batch_init(struct seg_batch *b, struct seg_network *net,
+                               const struct seg_batch_data *data, size_t n_tiles, double dropout,
+                               const bool *drops, uint64_t seed,
+                               const struct seg_progress *progress)
+{
+    struct seg_batch made = {
+        .net = net,
+        .data = data,
+        .kernels = seg_kernels_get(),
+        .layer_kernels = seg_layer_kernels_get(),
+        .progress = progress,
+        .n_slots = n_tiles < SEG_BATCH_SLOTS ? n_tiles : SEG_BATCH_SLOTS,
+        .dropout = dropout,
+        .seed = seed,
+    };
+    place_layers(&made, drops);
+    size_t n_bits = (size_t)net->widest * SEG_TILE_ROWS;
+    made.floats = seg_alloc_aligned(made.n_slots, made.stride * sizeof(float));
+    made.slots = seg_alloc_aligned(made.n_slots, sizeof *made.slots);
+    made.grad = seg_alloc_aligned(seg_network_n_params(net), sizeof *made.grad);
+    made.blocks = seg_alloc(made.n_blocks, sizeof *made.blocks);
+    if (dropout > 0.0) made.bits = seg_alloc_aligned(made.n_slots, n_bits * sizeof(uint16_t));
+    if (made.floats == NULL || made.slots == NULL || made.grad == NULL || made.blocks == NULL ||
+        (dropout > 0.0 && made.bits == NULL)) {
+        seg_batch_release(&made);
+        return SEG_ENOMEM;
+    }
+    cut_blocks(&made);
+    *b = made;
+    return SEG_OK;
+}
+
+void seg_batch_release(struct seg_batch *b)
+{
+    seg_free(b->floats);
+    seg_free(b->slots);
+    seg_free(b->grad);
+    seg_free(b->blocks);
+    seg_free(b->bits);
+    *b = (struct seg_batch){ 0 };
+}
+
+double seg_batch_flops(const struct seg_batch *b)
+{
+    return 6.0 * (double)seg_network_n_params(b->net); /* forward, to the inputs, to the weights */
+}
+
+/* Activation in place, and its derivative into slope. */
+static void activate(const struct seg_batch *b, enum seg_activation activation, float *act,
+                     size_t n, float *slope)
+{
+    const struct seg_kernels *k = b->kernels;
+    const struct seg_layer_kernels *lk = b->layer_kernels;
+    switch (activation) {
+    case SEG_RELU: k->relu(act, n); break;
+    case SEG_SIGMOID: k->sigmoid(act, n); break;
+    case SEG_TANH: k->tanh(act, n); break;
+    case SEG_GELU:
+        lk->gelu_inner(act, n, slope);
+        k->tanh(slope, n);
+        lk->gelu_outer(act, n, slope);
+        return;
+    case SEG_LINEAR: break;
+    }
+    lk->slope(activation, act, n, slope);
+}
+
+static void drop_units(const struct seg_batch *b, uint32_t i, size_t slot, float *act, float *slope)
+{
+    size_t n = b->layers[i].n_out * SEG_TILE_ROWS;
+    uint16_t *bits = b->bits + slot * b->net->widest * SEG_TILE_ROWS;
+    struct seg_rng rng = seg_rng_make(b->seed, DROPOUT_STREAM | b->epoch << EPOCH_SHIFT |
+                                                   (uint64_t)i << LAYER_SHIFT | b->number);
+    rng.counter = (b->first_tile + slot) * TILE_BITS(b->layers[i].n_out);
+    for (size_t at = 0; at < n; at += 4) {
+        uint64_t draw = seg_rng_u64(&rng);
+        memcpy(bits + at, &draw, sizeof draw);
+    }
+    double keep = 1.0 - b->dropout;
+    b->layer_kernels->drop(bits, (uint32_t)(keep * 65536.0), (float)(1.0 / keep), n, act, slope);
+}
+
+/* Takes the slot's input x (n_in, 64) through the layers. */
+static void forward(const struct seg_batch *b, size_t slot, const float *x, bool training)
+{
+    float *floats = slot_floats(b, slot);
+    for (uint32_t i = 0; i < b->net->n_layers; i++) {
+        const struct seg_batch_layer *at = &b->layers[i];
+        const struct seg_layer *layer = &b->net->layers[i];
+        float *act = floats + at->out_at, *slope = floats + at->delta_at;
+        b->kernels->affine(i == 0 ? x : floats + at->in_at, at->n_in, layer->weights.data,
+                           layer->bias, at->n_out, act);
+        activate(b, layer->activation, act, at->n_out * SEG_TILE_ROWS, slope);
+        if (training && at->drops) drop_units(b, i, slot, act, slope);
+    }
+}
+
+/* Loss of the slot and, in the last layer's delta, its gradient. */
+static void slot_loss(const struct seg_batch *b, size_t slot, const float *target)
+{
+    struct seg_batch_slot *s = &b->slots[slot];
+    const struct seg_batch_layer *at = &b->layers[b->net->n_layers - 1];
+    const float *out = slot_floats(b, slot) + at->out_at;
+    float *delta = slot_floats(b, slot) + at->delta_at;
+    if (b->data->y == NULL) {
+        s->loss =
+            b->layer_kernels->squared_error(out, target, at->n_out, s->weight, b->scale, delta);
+        return;
+    }
+    memcpy(delta, out, at->n_out * SEG_TILE_ROWS * sizeof *delta);
+    b->kernels->softmax(delta, at->n_out);
+    s->loss = b->layer_kernels->cross_entropy(out, at->n_out, s->y, s->weight, b->scale, delta);
+}
+
+/* Class and weight of each lane of a slot; lane r holds row rows[r], or first + r. */
+static void slot_rows(const struct seg_batch *b, size_t slot, const uint32_t *rows, size_t first,
+                      size_t n)
+{
+    struct seg_batch_slot *s = &b->slots[slot];
+    for (size_t r = 0; r < SEG_TILE_ROWS; r++) {
+        s->y[r] = 0;
+        s->weight[r] = r < n ? 1.0f : 0.0f;
+        if (r >= n || b->data->y == NULL) continue;
+        s->y[r] = b->data->y[rows != NULL ? rows[r] : first + r];
+        if (b->data->class_weights != NULL) s->weight[r] = b->data->class_weights[s->y[r]];
+    }
+}
+
+static void gather(const struct seg_batch *b, const struct seg_tiles *from, const uint32_t *rows,
+                   size_t n, float *out)
+{
+    const float *src[SEG_TILE_ROWS];
+    for (size_t r = 0; r < n; r++)
+        src[r] = seg_tiles_cell(from, rows[r], 0);
+    b->layer_kernels->gather(src, (unsigned)n, from->n_cols, out);
+}
+
+/* Phase of rows: one tile of the group, there and back. */
+static void train_slot(void *ctx, size_t slot)
+{
+    struct seg_batch *b = ctx;
+    if (seg_progress_cancelled(b->progress)) return;
+    size_t at = (b->first_tile + slot) * SEG_TILE_ROWS;
+    size_t n = b->n_rows - at < SEG_TILE_ROWS ? b->n_rows - at : SEG_TILE_ROWS;
+    const uint32_t *rows = b->rows + at;
+    float *floats = slot_floats(b, slot);
+    float *target = floats + b->target_at;
+
+    gather(b, b->data->x, rows, n, floats);
+    if (b->target_at != 0) gather(b, b->data->target, rows, n, target);
+    slot_rows(b, slot, rows, 0, n);
+    forward(b, slot, floats, true);
+    slot_loss(b, slot, target);
+    for (uint32_t i = b->net->n_layers - 1; i > 0; i--) {
+        const struct seg_batch_layer *layer = &b->layers[i];
+        b->layer_kernels->backward(floats + layer->delta_at, layer->n_out,
+                                   b->net->layers[i].weights.data, layer->n_in,
+                                   floats + b->layers[i - 1].delta_at);
+    }
+}
+
+/* Slots that n rows, or what is left of them, fill. */
+static size_t group_slots(const struct seg_batch *b)
+{
+    size_t n = (b->n_rows + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS - b->first_tile;
+    return n < b->n_slots ? n : b->n_slots;
+}
+
+/* Phase of parameters: gradient and update of one block of units. */
+static void train_block(void *ctx, size_t index)
+{
+    struct seg_batch *b = ctx;
+    if (seg_progress_cancelled(b->progress)) return;
+    const struct seg_batch_block *block = &b->blocks[index];
+    const struct seg_batch_layer *at = &b->layers[block->layer];
+    struct seg_layer *layer = &b->net->layers[block->layer];
+    float *grad_w = b->grad + at->param_at, *grad_b = grad_w + at->n_out * at->n_in;
+    b->layer_kernels->gradient(b->floats + at->delta_at, b->floats + at->in_at, group_slots(b),
+                               b->stride, at->n_in, block->first, block->last, b->add, grad_w,
+                               grad_b);
+    if (b->optimizer == NULL) return;
+    size_t first_w = block->first * at->n_in, n_units = block->last - block->first;
+    seg_optimizer_update(b->optimizer, at->param_at + first_w, n_units * at->n_in, true,
+                         grad_w + first_w, layer->weights.data + first_w);
+    seg_optimizer_update(b->optimizer, at->param_at + at->n_out * at->n_in + block->first, n_units,
+                         false, grad_b + block->first, layer->bias + block->first);
+}
+
+double seg_batch_train(struct seg_batch *b, struct seg_team *team,
+                       const struct seg_batch_data *data, const uint32_t *rows, size_t n_rows,
+                       const struct seg_optimizer_state *optimizer)
+{
+    double loss = 0.0;
+    b->data = data;
+    double n_terms = b->data->y != NULL ? (double)n_rows : (double)n_rows * b->net->n_out;
+    size_t n_tiles = (n_rows + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS;
+    b->rows = rows;
+    b->n_rows = n_rows;
+    b->scale = (float)(1.0 / n_terms);
+    for (b->first_tile = 0; b->first_tile < n_tiles; b->first_tile += b->n_slots) {
+        size_t n = group_slots(b);
+        b->add = b->first_tile > 0;
+        b->optimizer = b->first_tile + n == n_tiles ? optimizer : NULL;
+        seg_team_phase(team, n, train_slot, b);
+        seg_team_phase(team, b->n_blocks, train_block, b);
+        for (size_t i = 0; i < n; i++)
+            loss += b->slots[i].loss;
+    }
+    return loss;
+}
+
+/* Rows of the slot whose largest output, ties to the lower, is their class. */
+static size_t count_right(const float *out, size_t n_out, const uint16_t *y, size_t n)
+{
+    float top[SEG_TILE_ROWS];
+    uint16_t top_class[SEG_TILE_ROWS] = { 0 };
+    size_t n_right = 0;
+    memcpy(top, out, sizeof top);
+    for (size_t j = 1; j < n_out; j++)
+        for (size_t r = 0; r < SEG_TILE_ROWS; r++) {
+            bool higher = out[j * SEG_TILE_ROWS + r] > top[r];
+            top[r] = higher ? out[j * SEG_TILE_ROWS + r] : top[r];
+            top_class[r] = higher ? (uint16_t)j : top_class[r];
+        }
+    for (size_t r = 0; r < n; r++)
+        n_right += top_class[r] == y[r];
+    return n_right;
+}
+
+static void evaluate_slot(void *ctx, size_t slot)
+{
+    struct seg_batch *b = ctx;
+    if (seg_progress_cancelled(b->progress)) return;
+    size_t tile = b->first_tile + slot;
+    const float *x = seg_tiles_at(b->data->x, tile);
+    size_t n = seg_tiles_rows(b->data->x, tile);
+    slot_rows(b, slot, NULL, tile * SEG_TILE_ROWS, n);
+    forward(b, slot, x, false);
+    slot_loss(b, slot, x);
+    if (b->data->y == NULL) return;
+    const struct seg_batch_layer *last = &b->layers[b->net->n_layers - 1];
+    b->slots[slot].n_right =
+        count_right(slot_floats(b, slot) + last->out_at, last->n_out, b->slots[slot].y, n);
+}
+
+double seg_batch_evaluate(struct seg_batch *b, struct seg_team *team,
+                          const struct seg_batch_data *data, size_t first, size_t n,
+                          size_t *n_right)
+{
+    double loss = 0.0;
+    b->data = data;
+    b->first_tile = first;
+    seg_team_phase(team, n, evaluate_slot, b);
+    for (size_t i = 0; i < n; i++) {
+        loss += b->slots[i].loss;
+        if (b->data->y != NULL) *n_right += b->slots[i].n_right;
+    }
+    return loss;
+}

@@ -1,0 +1,97 @@
+/* batch.h - the gradient of one mini-batch, and the step it leads to.
+ *
+ * A batch is two parallel phases. Rows: each task takes one tile of 64 rows through the layers and
+ * back, keeping outputs and deltas in the tile's slot. Parameters: each task takes one block of
+ * units, sums its gradient over all slots in order and updates it at once. So every number is made
+ * by one task in one order, whatever the number of workers, and no gradient is stored twice.
+ * Batches over SEG_BATCH_SLOTS tiles go in groups whose gradients are added up.
+ * Nothing is allocated after seg_batch_init. */
+#ifndef SEG_NEURAL_BATCH_H
+#define SEG_NEURAL_BATCH_H
+
+#include "base/alloc.h"
+#include "base/progress.h"
+#include "compute/kernels.h"
+#include "neural/optimizer.h"
+#include "neural/team.h"
+
+#define SEG_BATCH_SLOTS 16u
+
+/* What is learned from, or evaluated on. Borrowed. */
+struct seg_batch_data {
+    const struct seg_tiles *x;      /* (n, n_in) */
+    const uint16_t *y;              /* (n) classes: cross-entropy; NULL: squared error */
+    const float *class_weights;     /* (n_out) or NULL for 1 */
+    const struct seg_tiles *target; /* y NULL: (n, n_out); x itself for an autoencoder */
+};
+
+/* Where one layer stands in a slot and among the parameters. */
+struct seg_batch_layer {
+    size_t n_in, n_out;
+    size_t in_at, out_at, delta_at; /* floats into the slot */
+    size_t param_at;                /* weights (n_out, n_in), then bias (n_out) */
+    bool drops;                     /* dropout applies to its outputs */
+};
+
+/* Units first..last-1 of a layer. */
+struct seg_batch_block {
+    uint32_t layer, first, last;
+};
+
+/* Beside a slot's floats. */
+struct seg_batch_slot {
+    _Alignas(SEG_ALIGN) uint16_t y[SEG_TILE_ROWS];
+    float weight[SEG_TILE_ROWS]; /* 0 where there is no row */
+    double loss;                 /* sum over its rows */
+    size_t n_right;              /* rows whose class is the most likely one; evaluation only */
+};
+
+struct seg_batch {
+    struct seg_network *net;           /* borrowed; updated in place */
+    const struct seg_batch_data *data; /* of the work at hand; borrowed */
+    struct seg_batch_layer layers[SEG_LAYERS_MAX];
+    const struct seg_kernels *kernels;
+    const struct seg_layer_kernels *layer_kernels;
+    const struct seg_progress *progress; /* its cancel flag makes tasks return at once; or NULL */
+    size_t n_slots, stride, target_at;   /* stride: floats of a slot */
+    float *floats;                       /* (n_slots, stride) */
+    struct seg_batch_slot *slots;        /* (n_slots) */
+    float *grad;                         /* (n_params) layer by layer, weights then bias */
+    struct seg_batch_block *blocks;
+    size_t n_blocks;
+    double dropout;
+    uint64_t seed;
+    uint16_t *bits;         /* (n_slots, widest * 64) random; NULL without dropout */
+    uint64_t epoch, number; /* of this batch in its epoch: choose the dropout's random numbers */
+    /* The group being worked on. */
+    const uint32_t *rows;
+    size_t n_rows, first_tile; /* first_tile: of the group, in the batch or the evaluated tiles */
+    float scale;               /* 1 / (rows of the batch, times columns for squared error) */
+    bool add;                  /* the gradient goes on top of that of the groups before */
+    const struct seg_optimizer_state *optimizer; /* NULL: do not update yet */
+};
+
+/* data: what will be trained on. n_tiles: the most tiles that a batch or an evaluation can use.
+ * drops (n_layers): which layers' outputs are subject to dropout. SEG_ENOMEM. */
+enum seg_status seg_batch_init(struct seg_batch *b, struct seg_network *net,
+                               const struct seg_batch_data *data, size_t n_tiles, double dropout,
+                               const bool *drops, uint64_t seed,
+                               const struct seg_progress *progress);
+void seg_batch_release(struct seg_batch *b);
+
+/* Floating-point operations of training on one row. */
+double seg_batch_flops(const struct seg_batch *b);
+
+/* Gradient of the mean loss of the given rows into b->grad, then, with an optimizer, its update.
+ * Returns the summed loss: of rows, times columns for squared error. */
+double seg_batch_train(struct seg_batch *b, struct seg_team *team,
+                       const struct seg_batch_data *data, const uint32_t *rows, size_t n_rows,
+                       const struct seg_optimizer_state *optimizer);
+
+/* Summed loss of tiles first..first+n-1 of data->x, n <= b->n_slots, without dropout or gradient;
+ * the target, if any, is x itself. Adds to *n_right the rows classified rightly. */
+double seg_batch_evaluate(struct seg_batch *b, struct seg_team *team,
+                          const struct seg_batch_data *data, size_t first, size_t n,
+                          size_t *n_right);
+
+#endif

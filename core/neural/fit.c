@@ -1,0 +1,258 @@
+/* fit.c - epochs of shuffled batches, led in rounds of a few milliseconds (see team.h).
+ * Everything is allocated before the first epoch. */
+#include "neural/fit.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "neural/sampler.h"
+
+/* A round on one current core takes about 5 ms. A batch under the lower bound is over before a
+ * second thread could have helped. Both depend on sizes only. */
+#define ROUND_FLOPS      5e8
+#define TEAM_FLOPS_MIN   5e5
+#define EVALUATION_SHARE (1.0 / 3.0) /* of a training row's work: the way forward */
+
+struct run {
+    const struct seg_fit *fit;
+    struct seg_pool *pool; /* NULL when a batch is too small to share */
+    const struct seg_progress *progress;
+    struct seg_network *net;
+    struct seg_batch batch;
+    struct seg_sampler sampler;
+    struct seg_optimizer_state optimizer;
+    size_t batch_size;
+    uint32_t *rows; /* (batch_size) of the batch */
+    float *best;    /* (n_params) weights of the best epoch; NULL without early stopping */
+    struct seg_curve curve;
+    double row_flops;
+    /* Of the pass at hand. */
+    double loss;
+    size_t n_right;
+    size_t next_tile;
+    bool done;
+};
+
+void seg_curve_release(struct seg_curve *c)
+{
+    seg_free(c->train_loss);
+    seg_free(c->validation_loss);
+    seg_free(c->validation_accuracy);
+    *c = (struct seg_curve){ 0 };
+}
+
+static bool has_validation(const struct seg_fit *f)
+{
+    return f->validation.x != NULL && f->validation.x->n_rows > 0;
+}
+
+static enum seg_status curve_init(struct seg_curve *c, const struct seg_fit *f)
+{
+    size_t n = f->params->epochs;
+    bool accuracy = has_validation(f) && f->train.y != NULL;
+    c->train_loss = seg_alloc(n, sizeof(double));
+    if (has_validation(f)) c->validation_loss = seg_alloc(n, sizeof(double));
+    if (accuracy) c->validation_accuracy = seg_alloc(n, sizeof(double));
+    bool ok = c->train_loss != NULL && (!has_validation(f) || c->validation_loss != NULL) &&
+              (!accuracy || c->validation_accuracy != NULL);
+    return ok ? SEG_OK : SEG_ENOMEM;
+}
+
+static void run_release(struct run *r)
+{
+    seg_batch_release(&r->batch);
+    seg_sampler_release(&r->sampler);
+    seg_optimizer_release(&r->optimizer);
+    seg_free(r->rows);
+    seg_free(r->best);
+    seg_curve_release(&r->curve);
+}
+
+static enum seg_status run_init(struct run *r, struct seg_pool *pool, const struct seg_fit *f,
+                                const struct seg_progress *progress, struct seg_network *net)
+{
+    const struct seg_train_params *p = f->params;
+    size_t n_rows = f->train.x->n_rows, n_params = seg_network_n_params(net);
+    size_t n_tiles = seg_tiles_count(f->train.x);
+    size_t n_val_tiles = has_validation(f) ? seg_tiles_count(f->validation.x) : 0;
+    *r = (struct run){ .fit = f, .progress = progress, .net = net };
+    r->batch_size = p->batch_size < n_rows ? p->batch_size : n_rows;
+    enum seg_status st =
+        seg_batch_init(&r->batch, net, &f->train, n_tiles > n_val_tiles ? n_tiles : n_val_tiles,
+                       p->dropout, f->drops, p->seed, progress);
+    if (st == SEG_OK) st = seg_sampler_init(&r->sampler, f->train.x);
+    if (st == SEG_OK) st = seg_optimizer_init(&r->optimizer, p, n_params);
+    if (st == SEG_OK) st = curve_init(&r->curve, f);
+    if (st != SEG_OK) return st;
+    r->rows = seg_alloc(r->batch_size, sizeof *r->rows);
+    if (p->patience > 0) r->best = seg_alloc(n_params, sizeof *r->best);
+    if (r->rows == NULL || (p->patience > 0 && r->best == NULL)) return SEG_ENOMEM;
+    r->row_flops = seg_batch_flops(&r->batch);
+    if (r->row_flops * (double)r->batch_size >= TEAM_FLOPS_MIN) r->pool = pool;
+    return SEG_OK;
+}
+
+static void lead_training(struct seg_team *team, void *ctx)
+{
+    struct run *r = ctx;
+    for (double flops = 0.0; flops < ROUND_FLOPS && !seg_progress_cancelled(r->progress);) {
+        size_t n = seg_sampler_next(&r->sampler, r->batch_size, r->rows);
+        r->done = n == 0;
+        if (r->done) return;
+        seg_optimizer_step(&r->optimizer);
+        r->loss += seg_batch_train(&r->batch, team, &r->fit->train, r->rows, n, &r->optimizer);
+        r->batch.number++;
+        flops += r->row_flops * (double)n;
+    }
+}
+
+static void lead_validation(struct seg_team *team, void *ctx)
+{
+    struct run *r = ctx;
+    const struct seg_batch_data *data = &r->fit->validation;
+    size_t n_tiles = seg_tiles_count(data->x);
+    for (double flops = 0.0; flops < ROUND_FLOPS && !seg_progress_cancelled(r->progress);) {
+        size_t n = n_tiles - r->next_tile;
+        r->done = n == 0;
+        if (r->done) return;
+        if (n > r->batch.n_slots) n = r->batch.n_slots;
+        r->loss += seg_batch_evaluate(&r->batch, team, data, r->next_tile, n, &r->n_right);
+        r->next_tile += n;
+        flops += r->row_flops * EVALUATION_SHARE * (double)(n * SEG_TILE_ROWS);
+    }
+}
+
+/* Rounds until the pass is done. */
+static enum seg_status run_pass(struct run *r, seg_lead_fn lead)
+{
+    r->loss = 0.0;
+    r->n_right = 0;
+    r->next_tile = 0;
+    r->done = false;
+    while (!r->done) {
+        if (seg_progress_cancelled(r->progress)) return SEG_ECANCELED;
+        seg_team_run(r->pool, lead, r);
+    }
+    return SEG_OK;
+}
+
+/* Terms of the mean loss that n rows give. */
+static double loss_terms(const struct run *r, size_t n_rows)
+{
+    return (double)n_rows * (r->fit->train.y != NULL ? 1.0 : (double)r->net->n_out);
+}
+
+static enum seg_status run_epoch(struct run *r, uint32_t epoch)
+{
+    const struct seg_fit *f = r->fit;
+    seg_sampler_start(&r->sampler, seg_rng_make(f->params->seed, SEG_STREAM_SHUFFLE | epoch));
+    r->batch.epoch = epoch;
+    r->batch.number = 0;
+    enum seg_status st = run_pass(r, lead_training);
+    if (st != SEG_OK) return st;
+    r->curve.n_epochs = epoch + 1;
+    r->curve.train_loss[epoch] = r->loss / loss_terms(r, f->train.x->n_rows);
+    if (!has_validation(f)) return SEG_OK;
+
+    st = run_pass(r, lead_validation);
+    if (st != SEG_OK) return st;
+    r->curve.validation_loss[epoch] = r->loss / loss_terms(r, f->validation.x->n_rows);
+    if (r->curve.validation_accuracy != NULL)
+        r->curve.validation_accuracy[epoch] = (double)r->n_right / (double)f->validation.x->n_rows;
+    return SEG_OK;
+}
+
+/* Copies all parameters, layer by layer: to `flat`, or from it into net. */
+static void params_store(const struct seg_network *net, float *flat)
+{
+    for (uint32_t i = 0; i < net->n_layers; i++) {
+        const struct seg_matrix *w = &net->layers[i].weights;
+        memcpy(flat, w->data, w->n_rows * w->n_cols * sizeof *flat);
+        flat += w->n_rows * w->n_cols;
+        memcpy(flat, net->layers[i].bias, w->n_rows * sizeof *flat);
+        flat += w->n_rows;
+    }
+}
+
+static void params_restore(struct seg_network *net, const float *flat)
+{
+    for (uint32_t i = 0; i < net->n_layers; i++) {
+        struct seg_matrix *w = &net->layers[i].weights;
+        memcpy(w->data, flat, w->n_rows * w->n_cols * sizeof *flat);
+        flat += w->n_rows * w->n_cols;
+        memcpy(net->layers[i].bias, flat, w->n_rows * sizeof *flat);
+        flat += w->n_rows;
+    }
+}
+
+static bool params_finite(const struct seg_network *net)
+{
+    for (uint32_t i = 0; i < net->n_layers; i++) {
+        const struct seg_matrix *w = &net->layers[i].weights;
+        for (size_t j = 0; j < w->n_rows * w->n_cols; j++)
+            if (!isfinite(w->data[j])) return false;
+        for (size_t j = 0; j < w->n_rows; j++)
+            if (!isfinite(net->layers[i].bias[j])) return false;
+    }
+    return true;
+}
+
+static void report(const struct run *r, uint32_t epoch, double watched)
+{
+    char message[96];
+    snprintf(message, sizeof message, "epoch %u of %u, %s loss %.4f", epoch + 1,
+             r->fit->params->epochs, has_validation(r->fit) ? "validation" : "training", watched);
+    seg_progress_report(r->progress, (double)(epoch + 1) / r->fit->params->epochs, message);
+}
+
+static enum seg_status run_epochs(struct run *r, struct seg_error *err)
+{
+    uint32_t patience = r->fit->params->patience;
+    double best_loss = INFINITY;
+    for (uint32_t epoch = 0; epoch < r->fit->params->epochs; epoch++) {
+        enum seg_status st = run_epoch(r, epoch);
+        if (st != SEG_OK) return st;
+        double train_loss = r->curve.train_loss[epoch];
+        double watched = has_validation(r->fit) ? r->curve.validation_loss[epoch] : train_loss;
+        /* a last step can overflow after its loss was taken, hence the look at the weights */
+        if (!isfinite(train_loss) || !isfinite(watched) || !params_finite(r->net))
+            return seg_fail(err, SEG_EINVAL, "training diverged: loss is not finite at epoch %u",
+                            epoch + 1);
+        report(r, epoch, watched);
+        if (patience == 0) {
+            r->curve.best_epoch = epoch;
+        } else if (watched < best_loss) {
+            best_loss = watched;
+            r->curve.best_epoch = epoch;
+            params_store(r->net, r->best);
+        } else if (epoch - r->curve.best_epoch >= patience) {
+            break;
+        }
+    }
+    if (patience > 0) params_restore(r->net, r->best);
+    return SEG_OK;
+}
+
+enum seg_status seg_fit(struct seg_pool *pool, const struct seg_fit *f,
+                        const struct seg_progress *progress, struct seg_network *net,
+                        struct seg_curve *ret_curve, struct seg_error *err)
+{
+    struct run r = { 0 };
+    enum seg_status st = SEG_OK;
+    assert(!has_validation(f) || f->validation.x->n_cols == f->train.x->n_cols);
+    if (f->train.x->n_rows < 1) return seg_fail(err, SEG_EINVAL, "no rows to train on");
+    if (f->train.x->n_rows > UINT32_MAX)
+        return seg_fail(err, SEG_EINVAL, "too many rows: %zu (limit %u)", f->train.x->n_rows,
+                        UINT32_MAX);
+    st = run_init(&r, pool, f, progress, net);
+    if (st == SEG_ENOMEM) seg_fail(err, st, "out of memory for training");
+    if (st == SEG_OK) st = run_epochs(&r, err);
+    if (st != SEG_OK) goto out;
+    *ret_curve = r.curve;
+    r.curve = (struct seg_curve){ 0 };
+out:
+    run_release(&r);
+    return st;
+}

@@ -1,0 +1,26 @@
+/* fit.h - the loop over epochs that classifier and autoencoder share: shuffled batches, the loss
+ * curve, early stopping with the best weights kept, progress and cancellation. */
+#ifndef SEG_NEURAL_FIT_H
+#define SEG_NEURAL_FIT_H
+
+#include "neural/batch.h"
+#include "neural/train.h"
+
+/* Streams of random numbers under params->seed; batch.c has one more for dropout. */
+#define SEG_STREAM_WEIGHTS ((uint64_t)1 << 60)
+#define SEG_STREAM_SHUFFLE ((uint64_t)2 << 60) /* plus the epoch */
+
+struct seg_fit {
+    struct seg_batch_data train;
+    struct seg_batch_data validation; /* x NULL or without rows: none */
+    const struct seg_train_params *params;
+    bool drops[SEG_LAYERS_MAX]; /* layers whose outputs dropout applies to */
+};
+
+/* Trains net, whose weights are set, in place. On SEG_OK fills *ret_curve; else the weights of net
+ * mean nothing. Statuses as in train.h. */
+enum seg_status seg_fit(struct seg_pool *pool, const struct seg_fit *f,
+                        const struct seg_progress *progress, struct seg_network *net,
+                        struct seg_curve *ret_curve, struct seg_error *err);
+
+#endif

@@ -1,0 +1,350 @@
+/* layers.c - the inner loops of training, compiled once for each instruction set (SEG_ISA).
+ * Rows are vector lanes. The two matrix products of the backward pass are blocked for registers: a
+ * block of sums stays there while the rows (or the units) stream past. At an edge a block repeats
+ * the last row or column and does not store what it computed twice: no second code path. Vectors
+ * are the compiler's (GCC and clang agree on them), so one source serves every machine. */
+#include "neural/layers.h"
+
+#include <math.h>
+#include <string.h>
+#include "compute/tiles.h"
+
+#define PASTE_(a, b) a##b
+#define PASTE(a, b)  PASTE_(a, b)
+#define TEXT_(a)     #a
+#define TEXT(a)      TEXT_(a)
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+#define ROWS SEG_TILE_ROWS
+
+/* LANES floats a vector. The backward block is BACK_COLS inputs by BACK_VECS vectors of rows, the
+ * gradient block GRAD_UNITS units by 4 inputs: as many sums as there are registers, less those that
+ * feed them. */
+#if defined(__AVX512F__)
+#define LANES      16
+#define BACK_COLS  6
+#define BACK_VECS  4
+#define GRAD_UNITS 4
+/* Interleave the low (high) half of every group of four floats, and the same for pairs. */
+#define LOW_1(a, b)                                                                                \
+    __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define HIGH_1(a, b)                                                                               \
+    __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+#define LOW_2(a, b)                                                                                \
+    __builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+#define HIGH_2(a, b)                                                                               \
+    __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+#elif defined(__AVX2__)
+#define LANES        8
+#define BACK_COLS    6
+#define BACK_VECS    2
+#define GRAD_UNITS   3
+#define LOW_1(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
+#define HIGH_1(a, b) __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
+#define LOW_2(a, b)  __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
+#define HIGH_2(a, b) __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
+#else
+#define LANES        4
+#define BACK_COLS    6
+#define BACK_VECS    2
+#define GRAD_UNITS   3
+#define LOW_1(a, b)  __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define HIGH_1(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#define LOW_2(a, b)  __builtin_shufflevector(a, b, 0, 1, 4, 5)
+#define HIGH_2(a, b) __builtin_shufflevector(a, b, 2, 3, 6, 7)
+#endif
+#define GRAD_COLS 4
+#define VECS      (ROWS / LANES)
+
+typedef float vec __attribute__((vector_size(LANES * sizeof(float)), may_alias));
+typedef int32_t ivec __attribute__((vector_size(LANES * sizeof(int32_t)), may_alias));
+typedef float vec4 __attribute__((vector_size(16), may_alias));
+
+static void gather(const float *const *src, unsigned n_rows, size_t d, float *out)
+{
+    for (size_t c = 0; c < d; c++) {
+        float *to = out + c * ROWS;
+        for (unsigned r = 0; r < n_rows; r++)
+            to[r] = src[r][c * ROWS];
+        for (unsigned r = n_rows; r < ROWS; r++)
+            to[r] = 0.0f;
+    }
+}
+
+static void slope(enum seg_activation activation, const float *act, size_t n, float *out)
+{
+    switch (activation) {
+    case SEG_RELU:
+        for (size_t i = 0; i < n; i++)
+            out[i] = act[i] > 0.0f ? 1.0f : 0.0f;
+        break;
+    case SEG_SIGMOID:
+        for (size_t i = 0; i < n; i++)
+            out[i] = act[i] * (1.0f - act[i]);
+        break;
+    case SEG_TANH:
+        for (size_t i = 0; i < n; i++)
+            out[i] = 1.0f - act[i] * act[i];
+        break;
+    case SEG_GELU: /* see gelu_outer */
+    case SEG_LINEAR:
+        for (size_t i = 0; i < n; i++)
+            out[i] = 1.0f;
+        break;
+    }
+}
+
+#define GELU_SCALE 0.7978845608f /* sqrt(2 / pi) */
+#define GELU_CUBE  0.044715f
+
+static void gelu_inner(const float *z, size_t n, float *inner)
+{
+    for (size_t i = 0; i < n; i++)
+        inner[i] = GELU_SCALE * (z[i] + GELU_CUBE * z[i] * z[i] * z[i]);
+}
+
+static void gelu_outer(float *act, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        float z = act[i], t = out[i];
+        float inner_slope = GELU_SCALE * (1.0f + 3.0f * GELU_CUBE * z * z);
+        act[i] = 0.5f * z * (1.0f + t);
+        out[i] = 0.5f * (1.0f + t) + 0.5f * z * (1.0f - t * t) * inner_slope;
+    }
+}
+
+static void drop(const uint16_t *bits, uint32_t below, float scale, size_t n, float *act,
+                 float *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        float keep = bits[i] < below ? scale : 0.0f;
+        act[i] *= keep;
+        out[i] *= keep;
+    }
+}
+
+static void backward(const float *delta, size_t m, const float *w, size_t d, float *out)
+{
+    for (size_t c0 = 0; c0 < d; c0 += BACK_COLS) {
+        size_t col[BACK_COLS];
+        size_t n_cols = d - c0 < BACK_COLS ? d - c0 : BACK_COLS;
+        for (size_t c = 0; c < BACK_COLS; c++)
+            col[c] = c0 + (c < n_cols ? c : n_cols - 1);
+        for (size_t r0 = 0; r0 < ROWS; r0 += BACK_VECS * LANES) {
+            vec sum[BACK_COLS][BACK_VECS] = { 0 };
+            for (size_t j = 0; j < m; j++) {
+                const vec *from = (const vec *)(delta + j * ROWS + r0);
+                const float *w_row = w + j * d;
+                UNROLL for (size_t c = 0; c < BACK_COLS; c++)
+                {
+                    UNROLL for (size_t v = 0; v < BACK_VECS; v++) sum[c][v] +=
+                        w_row[col[c]] * from[v];
+                }
+            }
+            UNROLL for (size_t c = 0; c < BACK_COLS; c++)
+            {
+                if (c >= n_cols) break;
+                vec *to = (vec *)(out + (c0 + c) * ROWS + r0);
+                UNROLL for (size_t v = 0; v < BACK_VECS; v++) to[v] *= sum[c][v];
+            }
+        }
+    }
+}
+
+/* The four horizontal sums of a..d. */
+static inline vec4 sum4(vec a, vec b, vec c, vec d)
+{
+    vec ab = LOW_1(a, b) + HIGH_1(a, b);
+    vec cd = LOW_1(c, d) + HIGH_1(c, d);
+    vec abcd = LOW_2(ab, cd) + HIGH_2(ab, cd);
+    vec4 part[LANES / 4];
+    memcpy(part, &abcd, sizeof abcd);
+    vec4 sum = part[0];
+    for (size_t i = 1; i < LANES / 4; i++)
+        sum += part[i];
+    return sum;
+}
+
+static inline void store4(float *to, const float *s, size_t n, bool add)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = add ? to[i] + s[i] : s[i];
+}
+
+/* grad_w[unit[j]][c0 + 0..3] for GRAD_UNITS units: rows stream past the block of sums. */
+static inline void gradient_block(const float *const *delta, const float *const *x, size_t n_tiles,
+                                  size_t stride, vec4 *ret_sum)
+{
+    vec sum[GRAD_UNITS][GRAD_COLS] = { 0 };
+    for (size_t t = 0; t < n_tiles; t++) {
+        UNROLL for (size_t v = 0; v < VECS; v++)
+        {
+            size_t at = t * stride + v * LANES;
+            vec xv[GRAD_COLS];
+            UNROLL for (size_t c = 0; c < GRAD_COLS; c++) xv[c] = *(const vec *)(x[c] + at);
+            UNROLL for (size_t j = 0; j < GRAD_UNITS; j++)
+            {
+                vec dv = *(const vec *)(delta[j] + at);
+                UNROLL for (size_t c = 0; c < GRAD_COLS; c++) sum[j][c] += dv * xv[c];
+            }
+        }
+    }
+    UNROLL for (size_t j = 0; j < GRAD_UNITS; j++) ret_sum[j] =
+        sum4(sum[j][0], sum[j][1], sum[j][2], sum[j][3]);
+}
+
+static void gradient(const float *delta, const float *x, size_t n_tiles, size_t stride, size_t d,
+                     size_t first, size_t last, bool add, float *grad_w, float *grad_b)
+{
+    for (size_t c0 = 0; c0 < d; c0 += GRAD_COLS) {
+        const float *col[GRAD_COLS];
+        size_t n_cols = d - c0 < GRAD_COLS ? d - c0 : GRAD_COLS;
+        for (size_t c = 0; c < GRAD_COLS; c++)
+            col[c] = x + (c0 + (c < n_cols ? c : n_cols - 1)) * ROWS;
+        for (size_t j0 = first; j0 < last; j0 += GRAD_UNITS) {
+            const float *unit[GRAD_UNITS];
+            vec4 sum[GRAD_UNITS];
+            size_t n_units = last - j0 < GRAD_UNITS ? last - j0 : GRAD_UNITS;
+            for (size_t j = 0; j < GRAD_UNITS; j++)
+                unit[j] = delta + (j0 + (j < n_units ? j : n_units - 1)) * ROWS;
+            gradient_block(unit, col, n_tiles, stride, sum);
+            for (size_t j = 0; j < n_units; j++)
+                store4(grad_w + (j0 + j) * d + c0, (const float *)&sum[j], n_cols, add);
+        }
+    }
+    for (size_t j = first; j < last; j++) {
+        vec sum = { 0 };
+        const vec zero = { 0 };
+        for (size_t t = 0; t < n_tiles; t++)
+            for (size_t v = 0; v < VECS; v++)
+                sum += *(const vec *)(delta + j * ROWS + t * stride + v * LANES);
+        vec4 total = sum4(sum, zero, zero, zero);
+        store4(grad_b + j, (const float *)&total, 1, add);
+    }
+}
+
+/* Natural logarithm of positive normal floats, to 1 ulp: mantissa to [sqrt(1/2), sqrt(2)), then the
+ * polynomial of Cephes logf (Moshier 1989). */
+static inline vec log_vec(vec x)
+{
+    const int32_t sqrt_half = 0x3f3504f3; /* bits of sqrt(1/2) */
+    ivec bits = (ivec)x - sqrt_half;
+    vec e = __builtin_convertvector(bits >> 23, vec);
+    ivec mantissa = (bits & 0x007fffff) + sqrt_half;
+    vec f = (vec)mantissa - 1.0f;
+    vec f2 = f * f;
+    vec p = 7.0376836292e-2f * f - 1.1514610310e-1f;
+    p = p * f + 1.1676998740e-1f;
+    p = p * f - 1.2420140846e-1f;
+    p = p * f + 1.4249322787e-1f;
+    p = p * f - 1.6668057665e-1f;
+    p = p * f + 2.0000714765e-1f;
+    p = p * f - 2.4999993993e-1f;
+    p = p * f + 3.3333331174e-1f;
+    vec y = p * f * f2 - 2.12194440e-4f * e - 0.5f * f2;
+    return f + y + 0.693359375f * e;
+}
+
+/* Sum of 64 floats in float64, eight chains in a fixed order. */
+static double sum_rows(const float *x)
+{
+    double part[8] = { 0 };
+    for (size_t r = 0; r < ROWS; r += 8)
+        for (size_t i = 0; i < 8; i++)
+            part[i] += (double)x[r + i];
+    return ((part[0] + part[1]) + (part[2] + part[3])) +
+           ((part[4] + part[5]) + (part[6] + part[7]));
+}
+
+static double cross_entropy(const float *logits, size_t m, const uint16_t *y, const float *weight,
+                            float scale, float *delta)
+{
+    /* -log p(y) = log sum exp(z - max) + max - z(y), and the sum is 1 / max p: never log 0 */
+    float top[ROWS] __attribute__((aligned(64)));
+    float top_p[ROWS] __attribute__((aligned(64)));
+    float of_y[ROWS] __attribute__((aligned(64)));
+    memcpy(top, logits, sizeof top);
+    memcpy(top_p, delta, sizeof top_p);
+    for (size_t j = 1; j < m; j++)
+        for (size_t r = 0; r < ROWS; r++) {
+            float z = logits[j * ROWS + r], p = delta[j * ROWS + r];
+            top[r] = z > top[r] ? z : top[r];
+            top_p[r] = p > top_p[r] ? p : top_p[r];
+        }
+    for (size_t r = 0; r < ROWS; r++) {
+        of_y[r] = logits[y[r] * ROWS + r];
+        delta[y[r] * ROWS + r] -= 1.0f;
+    }
+    float loss[ROWS] __attribute__((aligned(64)));
+    float factor[ROWS] __attribute__((aligned(64)));
+    for (size_t v = 0; v < ROWS; v += LANES) {
+        vec w = *(const vec *)(weight + v);
+        vec beaten_by = *(const vec *)(top + v) - *(const vec *)(of_y + v);
+        *(vec *)(loss + v) = w * (beaten_by - log_vec(*(const vec *)(top_p + v)));
+        *(vec *)(factor + v) = w * scale;
+    }
+    for (size_t j = 0; j < m; j++)
+        for (size_t r = 0; r < ROWS; r++)
+            delta[j * ROWS + r] *= factor[r];
+    return sum_rows(loss);
+}
+
+static double squared_error(const float *out, const float *target, size_t m, const float *weight,
+                            float scale, float *delta)
+{
+    float loss[ROWS] = { 0 };
+    for (size_t j = 0; j < m; j++)
+        for (size_t r = 0; r < ROWS; r++) {
+            float off = out[j * ROWS + r] - target[j * ROWS + r];
+            loss[r] += weight[r] * off * off;
+            delta[j * ROWS + r] *= 2.0f * scale * weight[r] * off;
+        }
+    return sum_rows(loss);
+}
+
+#define ADAM_BETA_1  0.9f
+#define ADAM_BETA_2  0.999f
+#define ADAM_EPSILON 1e-8f
+
+static void adam(const struct seg_update *u)
+{
+    float *restrict w = u->w, *restrict first = u->first, *restrict second = u->second;
+    const float *restrict grad = u->grad;
+    float rate = u->rate, l2 = u->l2, decay = u->decay, unbias = u->unbias;
+    for (size_t i = 0; i < u->n; i++) {
+        float g = grad[i] + l2 * w[i];
+        first[i] = ADAM_BETA_1 * first[i] + (1.0f - ADAM_BETA_1) * g;
+        second[i] = ADAM_BETA_2 * second[i] + (1.0f - ADAM_BETA_2) * g * g;
+        w[i] -= decay * w[i] + rate * first[i] / (sqrtf(second[i]) * unbias + ADAM_EPSILON);
+    }
+}
+
+static void sgd(const struct seg_update *u)
+{
+    float *restrict w = u->w, *restrict velocity = u->first;
+    const float *restrict grad = u->grad;
+    float rate = u->rate, l2 = u->l2, momentum = u->momentum;
+    for (size_t i = 0; i < u->n; i++) {
+        velocity[i] = momentum * velocity[i] + grad[i] + l2 * w[i];
+        w[i] -= rate * velocity[i];
+    }
+}
+
+extern const struct seg_layer_kernels PASTE(seg_layer_kernels_, SEG_ISA);
+const struct seg_layer_kernels PASTE(seg_layer_kernels_, SEG_ISA) = {
+    .isa = TEXT(SEG_ISA),
+    .gather = gather,
+    .slope = slope,
+    .gelu_inner = gelu_inner,
+    .gelu_outer = gelu_outer,
+    .drop = drop,
+    .backward = backward,
+    .gradient = gradient,
+    .cross_entropy = cross_entropy,
+    .squared_error = squared_error,
+    .adam = adam,
+    .sgd = sgd,
+};

@@ -1,0 +1,281 @@
+/* network.c - construction, forward pass and storage of a dense network.
+ * A forward pass walks the layers over one tile of 64 rows, between two halves of the scratch:
+ * the activations of a tile stay in the cache whatever the number of rows. */
+#include "neural/network.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "compute/kernels.h"
+#include "compute/tiles.h"
+
+#define NAME_BYTES 220 /* a prefix, a layer's number and ".weights" */
+
+static enum seg_status sizes_check(const uint32_t *sizes, uint32_t n_layers, struct seg_error *err)
+{
+    if (n_layers < 1 || n_layers > SEG_LAYERS_MAX)
+        return seg_fail(err, SEG_EINVAL, "%u layers (limit 1 to %u)", n_layers, SEG_LAYERS_MAX);
+    for (uint32_t i = 0; i <= n_layers; i++)
+        if (sizes[i] < 1 || sizes[i] > SEG_UNITS_MAX)
+            return seg_fail(err, SEG_EINVAL, "layer size is %u (limit 1 to %u)", sizes[i],
+                            SEG_UNITS_MAX);
+    return SEG_OK;
+}
+
+/* Zeroed layers of the given sizes, checked before. */
+static enum seg_status network_shape(struct seg_network *net, const uint32_t *sizes,
+                                     const enum seg_activation *activations, uint32_t n_layers,
+                                     struct seg_error *err)
+{
+    enum seg_status st = SEG_OK;
+    struct seg_network made = { .n_in = sizes[0], .n_out = sizes[n_layers], .n_layers = n_layers };
+    for (uint32_t i = 0; i <= n_layers; i++)
+        if (sizes[i] > made.widest) made.widest = sizes[i];
+    for (uint32_t i = 0; i < n_layers; i++) {
+        struct seg_layer *layer = &made.layers[i];
+        layer->activation = activations[i];
+        st = seg_matrix_init(&layer->weights, sizes[i + 1], sizes[i]);
+        if (st != SEG_OK) goto out;
+        layer->bias = seg_calloc(sizes[i + 1], sizeof *layer->bias);
+        if (layer->bias == NULL) {
+            st = SEG_ENOMEM;
+            goto out;
+        }
+    }
+    *net = made;
+    made = (struct seg_network){ 0 };
+out:
+    seg_network_release(&made);
+    if (st == SEG_ENOMEM) return seg_fail(err, st, "out of memory for a network");
+    return st;
+}
+
+/* Uniform in +-limit: sqrt(6 / fan_in) by He, sqrt(6 / (fan_in + fan_out)) by Glorot. */
+static void layer_draw(struct seg_layer *layer, struct seg_rng *rng)
+{
+    const struct seg_matrix *w = &layer->weights;
+    bool he = layer->activation == SEG_RELU || layer->activation == SEG_GELU;
+    double fan = he ? (double)w->n_cols : (double)(w->n_cols + w->n_rows);
+    double limit = sqrt(6.0 / fan);
+    for (size_t i = 0; i < w->n_rows * w->n_cols; i++)
+        w->data[i] = (float)((2.0 * seg_rng_double(rng) - 1.0) * limit);
+}
+
+enum seg_status seg_network_init_each(struct seg_network *net, const uint32_t *sizes,
+                                      const enum seg_activation *activations, uint32_t n_layers,
+                                      struct seg_rng *rng, struct seg_error *err)
+{
+    enum seg_status st = sizes_check(sizes, n_layers, err);
+    if (st == SEG_OK) st = network_shape(net, sizes, activations, n_layers, err);
+    if (st != SEG_OK) return st;
+    for (uint32_t i = 0; i < n_layers; i++)
+        layer_draw(&net->layers[i], rng);
+    return SEG_OK;
+}
+
+enum seg_status seg_network_init(struct seg_network *net, const uint32_t *sizes, uint32_t n_layers,
+                                 enum seg_activation hidden, enum seg_activation output,
+                                 struct seg_rng *rng, struct seg_error *err)
+{
+    enum seg_activation activations[SEG_LAYERS_MAX];
+    for (uint32_t i = 0; i < SEG_LAYERS_MAX; i++)
+        activations[i] = i + 1 == n_layers ? output : hidden;
+    return seg_network_init_each(net, sizes, activations, n_layers, rng, err);
+}
+
+static void network_sizes(const struct seg_network *net, uint32_t *sizes,
+                          enum seg_activation *activations)
+{
+    sizes[0] = net->n_in;
+    for (uint32_t i = 0; i < net->n_layers; i++) {
+        sizes[i + 1] = (uint32_t)net->layers[i].weights.n_rows;
+        activations[i] = net->layers[i].activation;
+    }
+}
+
+enum seg_status seg_network_copy(struct seg_network *ret_net, const struct seg_network *from)
+{
+    uint32_t sizes[SEG_LAYERS_MAX + 1];
+    enum seg_activation activations[SEG_LAYERS_MAX];
+    network_sizes(from, sizes, activations);
+    enum seg_status st = network_shape(ret_net, sizes, activations, from->n_layers, NULL);
+    if (st != SEG_OK) return st;
+    for (uint32_t i = 0; i < from->n_layers; i++) {
+        const struct seg_layer *a = &from->layers[i];
+        size_t n = a->weights.n_rows;
+        memcpy(ret_net->layers[i].weights.data, a->weights.data,
+               n * a->weights.n_cols * sizeof(float));
+        memcpy(ret_net->layers[i].bias, a->bias, n * sizeof(float));
+    }
+    return SEG_OK;
+}
+
+void seg_network_release(struct seg_network *net)
+{
+    for (uint32_t i = 0; i < net->n_layers; i++) {
+        seg_matrix_release(&net->layers[i].weights);
+        seg_free(net->layers[i].bias);
+    }
+    *net = (struct seg_network){ 0 };
+}
+
+size_t seg_network_n_params(const struct seg_network *net)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < net->n_layers; i++)
+        n += net->layers[i].weights.n_rows * (net->layers[i].weights.n_cols + 1);
+    return n;
+}
+
+size_t seg_network_scratch(const struct seg_network *net)
+{
+    return 2 * (size_t)net->widest * SEG_TILE_ROWS;
+}
+
+static void activate(const struct seg_kernels *k, enum seg_activation activation, float *x,
+                     size_t n)
+{
+    switch (activation) {
+    case SEG_RELU: k->relu(x, n); break;
+    case SEG_SIGMOID: k->sigmoid(x, n); break;
+    case SEG_TANH: k->tanh(x, n); break;
+    case SEG_GELU: k->gelu(x, n); break;
+    case SEG_LINEAR: break;
+    }
+}
+
+void seg_network_forward(const struct seg_network *net, uint32_t first, uint32_t last,
+                         const float *x, float *out, float *scratch)
+{
+    assert(first < last && last <= net->n_layers);
+    const struct seg_kernels *k = seg_kernels_get();
+    const float *from = x;
+    for (uint32_t i = first; i < last; i++) {
+        const struct seg_layer *layer = &net->layers[i];
+        size_t n_out = layer->weights.n_rows;
+        size_t half = i % 2 == 0 ? 0 : (size_t)net->widest * SEG_TILE_ROWS;
+        float *to = i + 1 == last ? out : scratch + half;
+        k->affine(from, layer->weights.n_cols, layer->weights.data, layer->bias, n_out, to);
+        activate(k, layer->activation, to, n_out * SEG_TILE_ROWS);
+        from = to;
+    }
+}
+
+static void tensor_name(char name[NAME_BYTES], const char *prefix, const char *part)
+{
+    snprintf(name, NAME_BYTES, "%s.%s", prefix, part);
+}
+
+static void layer_name(char name[NAME_BYTES], const char *prefix, uint32_t layer, const char *part)
+{
+    snprintf(name, NAME_BYTES, "%s.%u.%s", prefix, layer, part);
+}
+
+enum seg_status seg_network_save(const struct seg_network *net, const char *prefix,
+                                 struct seg_tensors *ts)
+{
+    uint32_t sizes[SEG_LAYERS_MAX + 1];
+    enum seg_activation activations[SEG_LAYERS_MAX];
+    uint8_t codes[SEG_LAYERS_MAX];
+    char name[NAME_BYTES];
+    network_sizes(net, sizes, activations);
+    for (uint32_t i = 0; i < net->n_layers; i++)
+        codes[i] = (uint8_t)activations[i];
+
+    tensor_name(name, prefix, "sizes");
+    enum seg_status st = seg_tensors_add_vector(ts, name, SEG_U32, net->n_layers + 1, sizes);
+    if (st != SEG_OK) return st;
+    tensor_name(name, prefix, "activations");
+    st = seg_tensors_add_vector(ts, name, SEG_U8, net->n_layers, codes);
+    for (uint32_t i = 0; i < net->n_layers && st == SEG_OK; i++) {
+        const struct seg_layer *layer = &net->layers[i];
+        size_t shape[2] = { layer->weights.n_rows, layer->weights.n_cols };
+        layer_name(name, prefix, i, "weights");
+        st = seg_tensors_add(ts, name, SEG_F32, 2, shape, layer->weights.data);
+        if (st != SEG_OK) break;
+        layer_name(name, prefix, i, "bias");
+        st = seg_tensors_add_vector(ts, name, SEG_F32, shape[0], layer->bias);
+    }
+    return st;
+}
+
+/* Reads and checks what gives the shape. */
+static enum seg_status load_shape(const struct seg_tensors *ts, const char *prefix,
+                                  uint32_t *ret_n_layers, uint32_t *sizes,
+                                  enum seg_activation *activations, struct seg_error *err)
+{
+    char name[NAME_BYTES];
+    const void *data;
+    tensor_name(name, prefix, "sizes");
+    const struct seg_tensor *t = seg_tensors_find(ts, name);
+    size_t n = t != NULL ? t->n_bytes / sizeof *sizes : 0;
+    if (n < 2 || n > SEG_LAYERS_MAX + 1)
+        return seg_fail(err, SEG_EFORMAT, "%s has %zu layer sizes (limit 2 to %u)", name, n,
+                        SEG_LAYERS_MAX + 1);
+    enum seg_status st = seg_tensors_expect(ts, name, SEG_U32, n, &data, err);
+    if (st != SEG_OK) return st;
+    memcpy(sizes, data, n * sizeof *sizes);
+    uint32_t n_layers = (uint32_t)n - 1;
+    if (sizes_check(sizes, n_layers, err) != SEG_OK) return SEG_EFORMAT;
+
+    tensor_name(name, prefix, "activations");
+    st = seg_tensors_expect(ts, name, SEG_U8, n_layers, &data, err);
+    if (st != SEG_OK) return st;
+    const uint8_t *codes = data;
+    for (uint32_t i = 0; i < n_layers; i++) {
+        uint8_t code = codes[i];
+        if (code > SEG_LINEAR)
+            return seg_fail(err, SEG_EFORMAT, "%s: unknown activation %u", name, code);
+        activations[i] = (enum seg_activation)code;
+        /* Before memory is taken on the word of a file: the weights have to be there. */
+        layer_name(name, prefix, i, "weights");
+        st = seg_tensors_expect(ts, name, SEG_F32, (size_t)sizes[i] * sizes[i + 1], &data, err);
+        if (st != SEG_OK) return st;
+    }
+    *ret_n_layers = n_layers;
+    return SEG_OK;
+}
+
+static enum seg_status load_floats(const struct seg_tensors *ts, const char *name, size_t n,
+                                   float *out, struct seg_error *err)
+{
+    const void *data;
+    enum seg_status st = seg_tensors_expect(ts, name, SEG_F32, n, &data, err);
+    if (st != SEG_OK) return st;
+    memcpy(out, data, n * sizeof *out);
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(out[i]))
+            return seg_fail(err, SEG_EFORMAT, "%s holds a value that is not finite", name);
+    return SEG_OK;
+}
+
+enum seg_status seg_network_load(const struct seg_tensors *ts, const char *prefix,
+                                 struct seg_network *ret_net, struct seg_error *err)
+{
+    uint32_t n_layers = 0;
+    uint32_t sizes[SEG_LAYERS_MAX + 1];
+    enum seg_activation activations[SEG_LAYERS_MAX];
+    struct seg_network net = { 0 };
+    char name[NAME_BYTES];
+    enum seg_status st = load_shape(ts, prefix, &n_layers, sizes, activations, err);
+    if (st != SEG_OK) goto out;
+    st = network_shape(&net, sizes, activations, n_layers, err);
+    for (uint32_t i = 0; i < n_layers && st == SEG_OK; i++) {
+        struct seg_layer *layer = &net.layers[i];
+        size_t n_out = layer->weights.n_rows;
+        layer_name(name, prefix, i, "weights");
+        st = load_floats(ts, name, n_out * layer->weights.n_cols, layer->weights.data, err);
+        if (st != SEG_OK) break;
+        layer_name(name, prefix, i, "bias");
+        st = load_floats(ts, name, n_out, layer->bias, err);
+    }
+    if (st != SEG_OK) goto out;
+    *ret_net = net;
+    net = (struct seg_network){ 0 };
+out:
+    seg_network_release(&net);
+    return st;
+}

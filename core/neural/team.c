@@ -1,0 +1,75 @@
+/* team.c - a leader publishes phases, helpers claim tasks by compare-and-swap. */
+#include "neural/team.h"
+
+#include <assert.h>
+#include <sched.h>
+
+#define SPINS_BEFORE_YIELD 2000u
+
+static void spin(unsigned *n_spins)
+{
+    if (++*n_spins % SPINS_BEFORE_YIELD == 0) {
+        sched_yield();
+        return;
+    }
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+/* Runs one task of the current phase; false when none is left to claim. */
+static bool run_one(struct seg_team *team)
+{
+    uint64_t word = atomic_load_explicit(&team->phase, memory_order_acquire);
+    for (;;) {
+        uint64_t n = (word >> 16) & 0xffff, next = word & 0xffff;
+        if (next >= n) return false;
+        /* fn and ctx are read only after the claim: until its tasks are done the phase stands */
+        if (atomic_compare_exchange_weak_explicit(&team->phase, &word, word + 1,
+                                                  memory_order_acq_rel, memory_order_acquire)) {
+            team->fn(team->fn_ctx, (size_t)next);
+            atomic_fetch_add_explicit(&team->n_done, 1, memory_order_release);
+            return true;
+        }
+    }
+}
+
+void seg_team_phase(struct seg_team *team, size_t n, seg_chunk_fn fn, void *ctx)
+{
+    assert(n <= SEG_TEAM_TASKS_MAX);
+    uint64_t number = (atomic_load_explicit(&team->phase, memory_order_relaxed) >> 32) + 1;
+    team->fn = fn;
+    team->fn_ctx = ctx;
+    atomic_store_explicit(&team->n_done, 0, memory_order_relaxed);
+    atomic_store_explicit(&team->phase, number << 32 | (uint64_t)n << 16, memory_order_release);
+    while (run_one(team))
+        ;
+    unsigned n_spins = 0;
+    while (atomic_load_explicit(&team->n_done, memory_order_acquire) < n)
+        spin(&n_spins);
+}
+
+static void member(void *ctx, size_t index)
+{
+    struct seg_team *team = ctx;
+    unsigned n_spins = 0;
+    (void)index;
+    if (!atomic_exchange_explicit(&team->led, true, memory_order_acq_rel)) {
+        team->lead(team, team->ctx);
+        atomic_store_explicit(&team->finished, true, memory_order_release);
+        return;
+    }
+    while (!atomic_load_explicit(&team->finished, memory_order_acquire)) {
+        if (run_one(team))
+            n_spins = 0;
+        else
+            spin(&n_spins);
+    }
+}
+
+void seg_team_run(struct seg_pool *pool, seg_lead_fn lead, void *ctx)
+{
+    struct seg_team team = { .lead = lead, .ctx = ctx };
+    seg_pool_for(pool, SEG_PRIORITY_TRAINING, pool != NULL ? seg_pool_size(pool) : 1, member,
+                 &team);
+}

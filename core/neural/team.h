@@ -1,0 +1,43 @@
+/* team.h - many short parallel phases without waking a thread for each.
+ *
+ * Properties: a batch of training takes microseconds; a trip through the pool's queue would cost as
+ * much. So one seg_pool_for calls the team together for a round of many batches: whichever thread
+ * arrives first leads and runs the whole round, the others help with its phases and spin between
+ * them. Nobody waits for a helper to arrive, only for tasks that one has begun: a pool of one
+ * worker, or one that is busy, merely makes the leader do all the tasks.
+ * Operation: seg_team_run(pool, lead, ctx) calls lead(team, ctx) once; lead calls seg_team_phase,
+ * which runs fn(ctx, i) for every i in 0..n-1, n <= SEG_TEAM_TASKS_MAX, and returns when all are
+ * done. What each task writes is seen by all tasks of later phases.
+ * Safety: a team belongs to one seg_team_run at a time. Tasks of a phase write disjoint memory.
+ * A round should take a few milliseconds, since it holds the workers: scoring tasks go between. */
+#ifndef SEG_NEURAL_TEAM_H
+#define SEG_NEURAL_TEAM_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "compute/worker_pool.h"
+
+#define SEG_TEAM_TASKS_MAX 0xffffu
+
+struct seg_team;
+typedef void (*seg_lead_fn)(struct seg_team *team, void *ctx);
+
+struct seg_team {
+    seg_lead_fn lead;
+    void *ctx;
+    atomic_bool led;      /* somebody leads */
+    atomic_bool finished; /* the round is over */
+    /* The phase as one word, so that a claim can never mix two phases: phase number (32 bits),
+     * tasks (16), next task (16). */
+    _Atomic uint64_t phase;
+    atomic_uint n_done; /* tasks of this phase */
+    seg_chunk_fn fn;    /* of this phase; written before `phase` is published */
+    void *fn_ctx;
+};
+
+/* pool NULL: the caller alone. */
+void seg_team_run(struct seg_pool *pool, seg_lead_fn lead, void *ctx);
+void seg_team_phase(struct seg_team *team, size_t n, seg_chunk_fn fn, void *ctx);
+
+#endif

@@ -1,0 +1,164 @@
+/* train.c - the classifier, and the gradient of one batch for tests. */
+#include "neural/train.h"
+
+#include <math.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "neural/fit.h"
+
+const char *seg_train_check(const struct seg_train_params *p)
+{
+    if (p->n_hidden > SEG_LAYERS_MAX - 1) return "too many hidden layers (limit 15)";
+    for (uint32_t i = 0; i < p->n_hidden; i++)
+        if (p->hidden[i] < 1 || p->hidden[i] > SEG_UNITS_MAX)
+            return "a hidden layer must have 1 to 4096 units";
+    if (p->activation > SEG_LINEAR) return "unknown activation";
+    if (p->optimizer > SEG_SGD) return "unknown optimizer";
+    if (p->class_weight > SEG_WEIGHT_BALANCED) return "unknown class_weight";
+    if (!(p->dropout >= 0.0 && p->dropout <= 0.9)) return "dropout must be 0 to 0.9";
+    if (!(p->l2 >= 0.0 && isfinite(p->l2))) return "l2 must be 0 or more";
+    if (!(p->learning_rate > 0.0 && isfinite(p->learning_rate)))
+        return "learning_rate must be more than 0";
+    if (!(p->momentum >= 0.0 && p->momentum <= 1.0)) return "momentum must be 0 to 1";
+    if (p->batch_size < 1 || p->batch_size > 65536) return "batch_size must be 1 to 65536";
+    if (p->epochs < 1 || p->epochs > 10000) return "epochs must be 1 to 10000";
+    return NULL;
+}
+
+static enum seg_status classes_check(const uint16_t *y, size_t n, uint32_t n_classes,
+                                     struct seg_error *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (y[i] >= n_classes)
+            return seg_fail(err, SEG_EINVAL, "class is %u at row %zu (limit %u)", y[i], i,
+                            n_classes - 1);
+    return SEG_OK;
+}
+
+/* n / (n_classes * n_c); a class without rows has no loss, and weight 0. */
+static enum seg_status balance(const uint16_t *y, size_t n, uint32_t n_classes, float **ret_weights,
+                               struct seg_error *err)
+{
+    enum seg_status st = SEG_OK;
+    float *weights = seg_calloc(n_classes, sizeof *weights);
+    uint64_t *counts = seg_calloc(n_classes, sizeof *counts);
+    if (weights == NULL || counts == NULL) {
+        st = seg_fail(err, SEG_ENOMEM, "out of memory for class weights");
+        goto out;
+    }
+    for (size_t i = 0; i < n; i++)
+        counts[y[i]]++;
+    for (uint32_t c = 0; c < n_classes; c++)
+        if (counts[c] > 0)
+            weights[c] = (float)((double)n / ((double)n_classes * (double)counts[c]));
+    *ret_weights = weights;
+    weights = NULL;
+out:
+    seg_free(weights);
+    seg_free(counts);
+    return st;
+}
+
+static enum seg_status classifier_init(struct seg_network *net, uint32_t n_in, uint32_t n_classes,
+                                       const struct seg_train_params *p, struct seg_error *err)
+{
+    uint32_t sizes[SEG_LAYERS_MAX + 1];
+    struct seg_rng rng = seg_rng_make(p->seed, SEG_STREAM_WEIGHTS);
+    sizes[0] = n_in;
+    memcpy(sizes + 1, p->hidden, p->n_hidden * sizeof *sizes);
+    sizes[p->n_hidden + 1] = n_classes;
+    return seg_network_init(net, sizes, p->n_hidden + 1, p->activation, SEG_LINEAR, &rng, err);
+}
+
+enum seg_status seg_classifier_fit(struct seg_pool *pool, const struct seg_tiles *x,
+                                   const uint16_t *y, const struct seg_tiles *x_val,
+                                   const uint16_t *y_val, uint32_t n_classes,
+                                   const struct seg_train_params *p,
+                                   const struct seg_progress *progress, struct seg_network *ret_net,
+                                   struct seg_curve *ret_curve, struct seg_error *err)
+{
+    struct seg_network net = { 0 };
+    struct seg_curve curve = { 0 };
+    float *weights = NULL; /* (n_classes) */
+    enum seg_status st = SEG_OK;
+    const char *wrong = seg_train_check(p);
+    if (wrong != NULL) return seg_fail(err, SEG_EINVAL, "%s", wrong);
+    st = classifier_init(&net, x->n_cols, n_classes, p, err);
+    if (st == SEG_OK) st = classes_check(y, x->n_rows, n_classes, err);
+    if (st == SEG_OK && x_val != NULL) st = classes_check(y_val, x_val->n_rows, n_classes, err);
+    if (st == SEG_OK && p->class_weight == SEG_WEIGHT_BALANCED)
+        st = balance(y, x->n_rows, n_classes, &weights, err);
+    if (st != SEG_OK) goto out;
+    struct seg_fit fit = {
+        .train = { .x = x, .y = y, .class_weights = weights },
+        .validation = { .x = x_val, .y = y_val, .class_weights = weights },
+        .params = p,
+    };
+    for (uint32_t i = 0; i < p->n_hidden; i++)
+        fit.drops[i] = true;
+    st = seg_fit(pool, &fit, progress, &net, &curve, err);
+    if (st != SEG_OK) goto out;
+    *ret_net = net;
+    *ret_curve = curve;
+    net = (struct seg_network){ 0 };
+out:
+    seg_network_release(&net);
+    seg_free(weights);
+    return st;
+}
+
+struct gradient {
+    struct seg_batch *batch;
+    const struct seg_batch_data *data;
+    const uint32_t *rows;
+    size_t n;
+    double loss;
+};
+
+static void lead_gradient(struct seg_team *team, void *ctx)
+{
+    struct gradient *g = ctx;
+    g->loss = seg_batch_train(g->batch, team, g->data, g->rows, g->n, NULL);
+}
+
+enum seg_status seg_network_gradient(const struct seg_network *net, const float *rows, size_t n,
+                                     const uint16_t *y, const float *class_weights,
+                                     const float *target, double *ret_loss, float *grad)
+{
+    struct seg_network copy = { 0 };
+    struct seg_tiles x = { 0 }, wanted = { 0 };
+    struct seg_batch batch = { 0 };
+    const bool drops[SEG_LAYERS_MAX] = { false };
+    uint32_t *order = NULL;
+    bool linear = net->layers[net->n_layers - 1].activation == SEG_LINEAR;
+    enum seg_status st = SEG_EINVAL;
+    if (n == 0 || (y != NULL && !linear)) goto out; /* cross-entropy is of logits */
+    st = seg_network_copy(&copy, net);
+    if (st == SEG_OK) st = seg_tiles_from_rows(&x, rows, n, net->n_in);
+    if (st == SEG_OK && y == NULL) st = seg_tiles_from_rows(&wanted, target, n, net->n_out);
+    if (st != SEG_OK) goto out;
+
+    struct seg_batch_data data = {
+        .x = &x, .y = y, .class_weights = class_weights, .target = y == NULL ? &wanted : NULL
+    };
+    st = seg_batch_init(&batch, &copy, &data, seg_tiles_count(&x), 0.0, drops, 0, NULL);
+    if (st != SEG_OK) goto out;
+    order = seg_alloc(n, sizeof *order);
+    if (order == NULL) {
+        st = SEG_ENOMEM;
+        goto out;
+    }
+    for (size_t i = 0; i < n; i++)
+        order[i] = (uint32_t)i;
+    struct gradient g = { .batch = &batch, .data = &data, .rows = order, .n = n };
+    seg_team_run(NULL, lead_gradient, &g);
+    *ret_loss = g.loss / ((double)n * (y != NULL ? 1.0 : (double)net->n_out));
+    memcpy(grad, batch.grad, seg_network_n_params(net) * sizeof *grad);
+out:
+    seg_network_release(&copy);
+    seg_tiles_release(&x);
+    seg_tiles_release(&wanted);
+    seg_batch_release(&batch);
+    seg_free(order);
+    return st;
+}

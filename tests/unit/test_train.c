@@ -1,0 +1,847 @@
+/* test_train.c - training against naive float64 twins: loops, gradients, optimizers, early
+ * stopping.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "compute/kernels.h"
+#include "neural/fit.h"
+#include "neural/sampler.h"
+
+#define ROWS SEG_TILE_ROWS
+
+/* ---- data ---- */
+
+static void fill(float *x, size_t n, struct seg_rng *rng)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)seg_rng_normal(rng);
+}
+
+/* n rows of d normal features; class = argmax of n_classes random linear scores, some at random. */
+static void blobs(size_t n, uint32_t d, uint32_t n_classes, uint64_t seed, struct seg_tiles *ret_x,
+                  uint16_t *y)
+{
+    struct seg_rng rng = seg_rng_make(seed, 7);
+    float *rows = seg_alloc(n * d, sizeof *rows);
+    float *w = seg_alloc((size_t)d * n_classes, sizeof *w);
+    assert_non_null(rows);
+    assert_non_null(w);
+    fill(w, (size_t)d * n_classes, &rng);
+    fill(rows, n * d, &rng);
+    for (size_t i = 0; i < n; i++) {
+        double top = -INFINITY;
+        for (uint32_t k = 0; k < n_classes; k++) {
+            double score = seg_rng_normal(&rng);
+            for (uint32_t c = 0; c < d; c++)
+                score += (double)(rows[i * d + c] * w[k * d + c]);
+            if (score > top) {
+                top = score;
+                y[i] = (uint16_t)k;
+            }
+        }
+    }
+    assert_int_equal(seg_tiles_from_rows(ret_x, rows, n, d), SEG_OK);
+    seg_free(rows);
+    seg_free(w);
+}
+
+static const struct seg_train_params SMALL = {
+    .hidden = { 12, 7 },
+    .n_hidden = 2,
+    .activation = SEG_RELU,
+    .optimizer = SEG_ADAM,
+    .learning_rate = 0.01,
+    .batch_size = 100,
+    .epochs = 3,
+    .seed = 42,
+};
+
+/* ---- the float64 twin of a network ---- */
+
+static double twin_activation(enum seg_activation a, double z)
+{
+    switch (a) {
+    case SEG_RELU: return z > 0.0 ? z : 0.0;
+    case SEG_SIGMOID: return 1.0 / (1.0 + exp(-z));
+    case SEG_TANH: return tanh(z);
+    case SEG_GELU: return 0.5 * z * (1.0 + tanh(sqrt(2.0 / M_PI) * (z + 0.044715 * z * z * z)));
+    case SEG_LINEAR: break;
+    }
+    return z;
+}
+
+/* One row through the layers with parameters flat as in seg_network_gradient. */
+static void twin_forward(const struct seg_network *net, const double *params, const float *row,
+                         double *out)
+{
+    double from[SEG_UNITS_MAX], to[SEG_UNITS_MAX];
+    for (size_t c = 0; c < net->n_in; c++)
+        from[c] = (double)row[c];
+    for (uint32_t i = 0; i < net->n_layers; i++) {
+        size_t m = net->layers[i].weights.n_rows, d = net->layers[i].weights.n_cols;
+        const double *bias = params + m * d;
+        for (size_t j = 0; j < m; j++) {
+            double z = bias[j];
+            for (size_t c = 0; c < d; c++)
+                z += params[j * d + c] * from[c];
+            to[j] = twin_activation(net->layers[i].activation, z);
+        }
+        memcpy(from, to, m * sizeof *to);
+        params += m * (d + 1);
+    }
+    memcpy(out, from, net->n_out * sizeof *out);
+}
+
+/* Mean loss of row-major rows; target NULL: weighted cross-entropy of y. */
+static double twin_loss(const struct seg_network *net, const double *params, const float *rows,
+                        size_t n, const uint16_t *y, const float *class_weights,
+                        const float *target)
+{
+    double out[64], sum = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        twin_forward(net, params, rows + i * net->n_in, out);
+        if (target != NULL) {
+            for (size_t j = 0; j < net->n_out; j++)
+                sum += pow(out[j] - (double)target[i * net->n_out + j], 2.0) / net->n_out;
+            continue;
+        }
+        double top = out[0], total = 0.0;
+        for (size_t j = 1; j < net->n_out; j++)
+            top = fmax(top, out[j]);
+        for (size_t j = 0; j < net->n_out; j++)
+            total += exp(out[j] - top);
+        double weight = class_weights != NULL ? (double)class_weights[y[i]] : 1.0;
+        sum += weight * (log(total) + top - out[y[i]]);
+    }
+    return sum / (double)n;
+}
+
+static double *flat_params(const struct seg_network *net)
+{
+    double *flat = seg_alloc(seg_network_n_params(net), sizeof *flat), *at = flat;
+    assert_non_null(flat);
+    for (uint32_t i = 0; i < net->n_layers; i++) {
+        const struct seg_matrix *w = &net->layers[i].weights;
+        for (size_t j = 0; j < w->n_rows * w->n_cols; j++)
+            *at++ = (double)w->data[j];
+        for (size_t j = 0; j < w->n_rows; j++)
+            *at++ = (double)net->layers[i].bias[j];
+    }
+    return flat;
+}
+
+/* Central differences of the twin against the gradient of training, every `step`th parameter. */
+static void check_gradient(const uint32_t *sizes, uint32_t n_layers, enum seg_activation hidden,
+                           enum seg_activation output, size_t n, bool classify, bool weighted,
+                           size_t step)
+{
+    struct seg_rng rng = seg_rng_make(11, hidden);
+    struct seg_network net = { 0 };
+    assert_int_equal(seg_network_init(&net, sizes, n_layers, hidden, output, &rng, NULL), SEG_OK);
+    for (uint32_t i = 0; i < n_layers; i++)
+        fill(net.layers[i].bias, net.layers[i].weights.n_rows, &rng);
+    size_t n_params = seg_network_n_params(&net);
+    float *rows = seg_alloc(n * net.n_in, sizeof *rows);
+    float *target = seg_alloc(n * net.n_out, sizeof *target);
+    float *grad = seg_alloc(n_params, sizeof *grad);
+    uint16_t *y = seg_alloc(n, sizeof *y);
+    double *params = flat_params(&net);
+    float weights[16];
+    double loss = 0.0, off = 0.0, size = 0.0;
+    const double h = 1e-5;
+    fill(rows, n * net.n_in, &rng);
+    fill(target, n * net.n_out, &rng);
+    for (size_t i = 0; i < n; i++)
+        y[i] = (uint16_t)seg_rng_below(&rng, net.n_out);
+    for (size_t j = 0; j < 16; j++)
+        weights[j] = 0.25f + (float)j;
+
+    const float *class_weights = weighted ? weights : NULL;
+    const float *wanted = classify ? NULL : target;
+    assert_int_equal(seg_network_gradient(&net, rows, n, classify ? y : NULL, class_weights, wanted,
+                                          &loss, grad),
+                     SEG_OK);
+    double expected = twin_loss(&net, params, rows, n, y, class_weights, wanted);
+    assert_true(fabs(loss - expected) <= 2e-6 * (1.0 + fabs(expected)));
+    for (size_t i = 0; i < n_params; i += step) {
+        double at = params[i];
+        params[i] = at + h;
+        double above = twin_loss(&net, params, rows, n, y, class_weights, wanted);
+        params[i] = at - h;
+        double below = twin_loss(&net, params, rows, n, y, class_weights, wanted);
+        params[i] = at;
+        double slope = (above - below) / (2.0 * h);
+        off += (slope - (double)grad[i]) * (slope - (double)grad[i]);
+        size += slope * slope;
+    }
+    assert_true(size > 0.0);
+    assert_true(sqrt(off) <= 1e-4 * sqrt(size));
+    seg_network_release(&net);
+    seg_free(rows);
+    seg_free(target);
+    seg_free(grad);
+    seg_free(y);
+    seg_free(params);
+}
+
+static void gradient_of_every_activation_matches_finite_differences(void **state)
+{
+    (void)state;
+    const uint32_t sizes[] = { 5, 9, 7, 3 };
+    for (int a = SEG_RELU; a <= SEG_LINEAR; a++) {
+        check_gradient(sizes, 3, (enum seg_activation)a, SEG_LINEAR, 50, true, false, 1);
+        check_gradient(sizes, 3, (enum seg_activation)a, SEG_LINEAR, 50, true, true, 1);
+        check_gradient(sizes, 3, (enum seg_activation)a, SEG_LINEAR, 50, false, false, 1);
+        check_gradient(sizes, 3, SEG_TANH, (enum seg_activation)a, 50, false, false, 1);
+    }
+}
+
+static void gradient_of_one_layer_matches_finite_differences(void **state)
+{
+    (void)state;
+    const uint32_t sizes[] = { 6, 4 };
+    check_gradient(sizes, 1, SEG_RELU, SEG_LINEAR, 64, true, true, 1);
+    check_gradient(sizes, 1, SEG_RELU, SEG_LINEAR, 1, false, false, 1);
+}
+
+static void gradient_of_a_batch_in_several_groups_is_that_of_all_its_rows(void **state)
+{
+    (void)state;
+    const uint32_t sizes[] = { 3, 70, 2 }; /* 70 units: blocks of units with a rest */
+    check_gradient(sizes, 2, SEG_TANH, SEG_LINEAR, (2 * SEG_BATCH_SLOTS + 1) * ROWS + 5, true, true,
+                   31);
+}
+
+static void gradient_of_cross_entropy_wants_logits(void **state)
+{
+    (void)state;
+    const uint32_t sizes[] = { 2, 2 };
+    const float rows[] = { 1.0f, 2.0f };
+    const uint16_t y[] = { 1 };
+    float grad[6];
+    double loss = -1.0;
+    struct seg_rng rng = seg_rng_make(1, 1);
+    struct seg_network net = { 0 };
+    assert_int_equal(seg_network_init(&net, sizes, 1, SEG_RELU, SEG_SIGMOID, &rng, NULL), SEG_OK);
+    assert_int_equal(seg_network_gradient(&net, rows, 1, y, NULL, NULL, &loss, grad), SEG_EINVAL);
+    assert_true(loss == -1.0);
+    seg_network_release(&net);
+}
+
+static void loss_of_a_hopeless_row_is_finite(void **state)
+{
+    (void)state;
+    const uint32_t sizes[] = { 1, 2 };
+    const float rows[] = { 1.0f };
+    const uint16_t y[] = { 0 };
+    float grad[4];
+    double loss = 0.0;
+    struct seg_rng rng = seg_rng_make(1, 1);
+    struct seg_network net = { 0 };
+    assert_int_equal(seg_network_init(&net, sizes, 1, SEG_RELU, SEG_LINEAR, &rng, NULL), SEG_OK);
+    net.layers[0].weights.data[0] = 0.0f;
+    net.layers[0].weights.data[1] = 1000.0f; /* p(0) = exp(-1000) is 0 in any float */
+    assert_int_equal(seg_network_gradient(&net, rows, 1, y, NULL, NULL, &loss, grad), SEG_OK);
+    assert_true(fabs(loss - 1000.0) < 1e-3);
+    seg_network_release(&net);
+}
+
+/* ---- the loops of layers.c, every variant ---- */
+
+static float *tile(size_t n, struct seg_rng *rng)
+{
+    float *x = seg_alloc_aligned(n * ROWS, sizeof *x);
+    assert_non_null(x);
+    fill(x, n * ROWS, rng);
+    return x;
+}
+
+static void assert_near(double got, double wanted, double tolerance)
+{
+    if (!(fabs(got - wanted) <= tolerance)) fail_msg("%.9g is not %.9g", got, wanted);
+}
+
+static void backward_of_any_shape_matches_its_twin(void **state)
+{
+    (void)state;
+    struct seg_rng rng = seg_rng_make(3, 3);
+    for (const struct seg_layer_kernels *const *k = seg_layer_kernels_all(); *k != NULL; k++)
+        for (size_t m = 1; m <= 9; m += 4)
+            for (size_t d = 1; d <= 14; d++) {
+                float *delta = tile(m, &rng), *w = tile(m, &rng), *slope = tile(d, &rng);
+                float *out = tile(d, &rng);
+                memcpy(out, slope, d * ROWS * sizeof *out);
+                (*k)->backward(delta, m, w, d, out);
+                for (size_t c = 0; c < d; c++)
+                    for (size_t r = 0; r < ROWS; r++) {
+                        double sum = 0.0;
+                        for (size_t j = 0; j < m; j++)
+                            sum += (double)w[j * d + c] * (double)delta[j * ROWS + r];
+                        assert_near((double)out[c * ROWS + r], sum * (double)slope[c * ROWS + r],
+                                    1e-4);
+                    }
+                seg_free(delta);
+                seg_free(w);
+                seg_free(slope);
+                seg_free(out);
+            }
+}
+
+static void gradient_of_any_shape_matches_its_twin(void **state)
+{
+    (void)state;
+    struct seg_rng rng = seg_rng_make(4, 3);
+    for (const struct seg_layer_kernels *const *k = seg_layer_kernels_all(); *k != NULL; k++)
+        for (size_t m = 1; m <= 9; m++)
+            for (size_t d = 1; d <= 9; d++) {
+                size_t n_tiles = 1 + (m + d) % 3, stride = (m + d) * ROWS;
+                float *floats = tile(n_tiles * (m + d), &rng);
+                float grad_w[81], grad_b[9];
+                size_t first = m > 2 ? 1 : 0;
+                for (size_t i = 0; i < 81; i++)
+                    grad_w[i] = 0.5f;
+                for (size_t i = 0; i < 9; i++)
+                    grad_b[i] = 0.5f;
+                bool add = d % 2 == 0;
+                (*k)->gradient(floats, floats + m * ROWS, n_tiles, stride, d, first, m, add, grad_w,
+                               grad_b);
+                for (size_t j = 0; j < m; j++)
+                    for (size_t c = 0; c <= d; c++) {
+                        double sum = add || j < first ? 0.5 : 0.0;
+                        for (size_t t = 0; t < n_tiles && j >= first; t++)
+                            for (size_t r = 0; r < ROWS; r++) {
+                                const float *at = floats + t * stride + r;
+                                double x = c < d ? (double)at[(m + c) * ROWS] : 1.0;
+                                sum += x * (double)at[j * ROWS];
+                            }
+                        assert_near((double)(c < d ? grad_w[j * d + c] : grad_b[j]), sum, 2e-4);
+                    }
+                seg_free(floats);
+            }
+}
+
+static void gather_takes_rows_and_clears_the_other_lanes(void **state)
+{
+    (void)state;
+    struct seg_rng rng = seg_rng_make(5, 3);
+    for (const struct seg_layer_kernels *const *k = seg_layer_kernels_all(); *k != NULL; k++) {
+        const size_t d = 5, n_rows = 37;
+        float *x = tile(d, &rng), *out = tile(d, &rng);
+        const float *src[ROWS];
+        for (size_t r = 0; r < n_rows; r++)
+            src[r] = x + (r * 11) % ROWS;
+        (*k)->gather(src, n_rows, d, out);
+        for (size_t c = 0; c < d; c++)
+            for (size_t r = 0; r < ROWS; r++) {
+                float wanted = r < n_rows ? x[c * ROWS + (r * 11) % ROWS] : 0.0f;
+                assert_true(out[c * ROWS + r] == wanted);
+            }
+        seg_free(x);
+        seg_free(out);
+    }
+}
+
+static void dropout_keeps_the_wanted_share_and_scales_it(void **state)
+{
+    (void)state;
+    static uint16_t bits[65536];
+    static float act[65536], slope[65536];
+    for (const struct seg_layer_kernels *const *k = seg_layer_kernels_all(); *k != NULL; k++) {
+        size_t n_kept = 0;
+        for (size_t i = 0; i < 65536; i++) {
+            bits[i] = (uint16_t)i;
+            act[i] = 3.0f;
+            slope[i] = 1.0f;
+        }
+        (*k)->drop(bits, 49152, 4.0f / 3.0f, 65536, act, slope);
+        for (size_t i = 0; i < 65536; i++) {
+            n_kept += act[i] != 0.0f;
+            assert_true(act[i] == 3.0f * slope[i]);
+            assert_true(act[i] == 0.0f || act[i] == 4.0f);
+        }
+        assert_int_equal(n_kept, 49152);
+    }
+}
+
+/* ---- optimizers ---- */
+
+/* Full-batch steps with the formulas of the papers, on finite differences of the twin. */
+static void twin_train(const struct seg_network *net, double *w, const float *rows, size_t n,
+                       const uint16_t *y, const struct seg_train_params *p)
+{
+    size_t n_params = seg_network_n_params(net), n_weights = (size_t)net->n_in * net->n_out;
+    double *m = seg_calloc(n_params, sizeof *m), *v = seg_calloc(n_params, sizeof *v);
+    double *g = seg_calloc(n_params, sizeof *g);
+    const double h = 1e-5;
+    for (uint32_t t = 1; t <= p->epochs; t++) {
+        for (size_t i = 0; i < n_params; i++) {
+            double at = w[i];
+            w[i] = at + h;
+            g[i] = twin_loss(net, w, rows, n, y, NULL, NULL) / (2.0 * h);
+            w[i] = at - h;
+            g[i] -= twin_loss(net, w, rows, n, y, NULL, NULL) / (2.0 * h);
+            w[i] = at;
+        }
+        for (size_t i = 0; i < n_params; i++) {
+            double l2 = i < n_weights ? p->l2 : 0.0;
+            if (p->optimizer != SEG_ADAMW) g[i] += l2 * w[i];
+            if (p->optimizer == SEG_ADAMW) w[i] -= p->learning_rate * l2 * w[i];
+            if (p->optimizer == SEG_SGD) {
+                v[i] = p->momentum * v[i] + g[i];
+                w[i] -= p->learning_rate * v[i];
+                continue;
+            }
+            m[i] = 0.9 * m[i] + 0.1 * g[i];
+            v[i] = 0.999 * v[i] + 0.001 * g[i] * g[i];
+            double m_hat = m[i] / (1.0 - pow(0.9, t)), v_hat = v[i] / (1.0 - pow(0.999, t));
+            w[i] -= p->learning_rate * m_hat / (sqrt(v_hat) + 1e-8);
+        }
+    }
+    seg_free(m);
+    seg_free(v);
+    seg_free(g);
+}
+
+static void optimizers_follow_their_formulas(void **state)
+{
+    (void)state;
+    const uint32_t d = 4, n_classes = 3;
+    const size_t n = 90;
+    uint16_t y[90];
+    float *rows = seg_alloc(n * d, sizeof *rows);
+    struct seg_tiles x;
+    blobs(n, d, n_classes, 1, &x, y);
+    for (size_t i = 0; i < n; i++)
+        seg_tiles_get_row(&x, i, rows + i * d);
+    for (int kind = SEG_ADAM; kind <= SEG_SGD; kind++) {
+        struct seg_train_params p = SMALL;
+        struct seg_network start = { 0 }, net = { 0 };
+        struct seg_curve curve = { 0 };
+        const uint32_t sizes[] = { d, n_classes };
+        p.n_hidden = 0;
+        p.optimizer = (enum seg_optimizer)kind;
+        p.learning_rate = 0.05;
+        p.momentum = 0.8;
+        p.l2 = 0.1;
+        p.epochs = 6;
+        struct seg_rng rng = seg_rng_make(p.seed, SEG_STREAM_WEIGHTS);
+        assert_int_equal(seg_network_init(&start, sizes, 1, SEG_RELU, SEG_LINEAR, &rng, NULL),
+                         SEG_OK);
+        assert_int_equal(
+            seg_classifier_fit(NULL, &x, y, NULL, NULL, n_classes, &p, NULL, &net, &curve, NULL),
+            SEG_OK);
+        double *expected = flat_params(&start), *got = flat_params(&net);
+        twin_train(&start, expected, rows, n, y, &p);
+        for (size_t i = 0; i < seg_network_n_params(&net); i++)
+            assert_near(got[i], expected[i], 1e-4);
+        seg_free(expected);
+        seg_free(got);
+        seg_network_release(&start);
+        seg_network_release(&net);
+        seg_curve_release(&curve);
+    }
+    seg_tiles_release(&x);
+    seg_free(rows);
+}
+
+/* ---- whole fits ---- */
+
+static void assert_same_network(const struct seg_network *a, const struct seg_network *b)
+{
+    assert_int_equal(a->n_layers, b->n_layers);
+    for (uint32_t i = 0; i < a->n_layers; i++) {
+        size_t n = a->layers[i].weights.n_rows * a->layers[i].weights.n_cols;
+        assert_memory_equal(a->layers[i].weights.data, b->layers[i].weights.data,
+                            n * sizeof(float));
+        assert_memory_equal(a->layers[i].bias, b->layers[i].bias,
+                            a->layers[i].weights.n_rows * sizeof(float));
+    }
+}
+
+static void fit_gives_the_same_bits_at_any_worker_count(void **state)
+{
+    (void)state;
+    enum { N = 3000, N_VAL = 700 };
+    static uint16_t y[N], y_val[N_VAL];
+    struct seg_tiles x, x_val;
+    struct seg_train_params p = SMALL;
+    struct seg_network first = { 0 };
+    struct seg_curve first_curve = { 0 };
+    p.batch_size = 300; /* five tiles, the last of 44 rows */
+    p.hidden[0] = 64;
+    p.dropout = 0.2;
+    p.class_weight = SEG_WEIGHT_BALANCED;
+    p.patience = 5;
+    blobs(N, 20, 4, 1, &x, y);
+    blobs(N_VAL, 20, 4, 2, &x_val, y_val);
+    for (unsigned n_workers = 0; n_workers <= 4; n_workers++) {
+        struct seg_pool *pool = NULL;
+        struct seg_network net = { 0 };
+        struct seg_curve curve = { 0 };
+        if (n_workers > 0) assert_int_equal(seg_pool_new(n_workers, 1, &pool, NULL), SEG_OK);
+        assert_int_equal(
+            seg_classifier_fit(pool, &x, y, &x_val, y_val, 4, &p, NULL, &net, &curve, NULL),
+            SEG_OK);
+        seg_pool_free(pool);
+        if (n_workers == 0) {
+            first = net;
+            first_curve = curve;
+            continue;
+        }
+        assert_same_network(&first, &net);
+        assert_memory_equal(first_curve.train_loss, curve.train_loss, p.epochs * sizeof(double));
+        assert_memory_equal(first_curve.validation_loss, curve.validation_loss,
+                            p.epochs * sizeof(double));
+        seg_network_release(&net);
+        seg_curve_release(&curve);
+    }
+    seg_network_release(&first);
+    seg_curve_release(&first_curve);
+    seg_tiles_release(&x);
+    seg_tiles_release(&x_val);
+}
+
+static void early_stopping_returns_the_weights_of_the_best_epoch(void **state)
+{
+    (void)state;
+    enum { N = 150, N_VAL = 400 };
+    static uint16_t y[N], y_val[N_VAL];
+    static float rows[N_VAL * 6];
+    struct seg_tiles x, x_val;
+    struct seg_train_params p = SMALL;
+    struct seg_network net = { 0 };
+    struct seg_curve curve = { 0 };
+    p.epochs = 500;
+    p.patience = 7;
+    p.batch_size = 20;
+    blobs(N, 6, 3, 3, &x, y);
+    blobs(N_VAL, 6, 3, 3, &x_val, y_val);
+    for (size_t i = 0; i < N_VAL; i++) {
+        seg_tiles_get_row(&x_val, i, rows + i * 6);
+        if (i % 4 == 0) y_val[i] = (uint16_t)(i / 4 % 3); /* noise: certainty gets punished */
+    }
+    assert_int_equal(
+        seg_classifier_fit(NULL, &x, y, &x_val, y_val, 3, &p, NULL, &net, &curve, NULL), SEG_OK);
+    assert_int_equal(curve.n_epochs, curve.best_epoch + 1 + p.patience);
+    for (uint32_t e = 0; e < curve.n_epochs; e++)
+        assert_true(curve.validation_loss[e] >= curve.validation_loss[curve.best_epoch]);
+    double *params = flat_params(&net);
+    size_t n_right = 0;
+    assert_near(twin_loss(&net, params, rows, N_VAL, y_val, NULL, NULL),
+                curve.validation_loss[curve.best_epoch], 1e-5);
+    for (size_t i = 0; i < N_VAL; i++) {
+        double out[3];
+        twin_forward(&net, params, rows + i * 6, out);
+        int top = out[1] > out[0] ? 1 : 0;
+        if (out[2] > out[top]) top = 2;
+        n_right += top == y_val[i];
+    }
+    assert_near(curve.validation_accuracy[curve.best_epoch], (double)n_right / N_VAL, 1e-12);
+    seg_free(params);
+    seg_network_release(&net);
+    seg_curve_release(&curve);
+    seg_tiles_release(&x);
+    seg_tiles_release(&x_val);
+}
+
+static void balanced_weights_give_rare_and_common_classes_the_same_say(void **state)
+{
+    (void)state;
+    enum { N = 1000 };
+    static uint16_t y[N];
+    static float rows[N]; /* no information: only the biases matter */
+    struct seg_tiles x;
+    struct seg_train_params p = SMALL;
+    p.n_hidden = 0;
+    p.epochs = 400;
+    p.batch_size = N;
+    p.learning_rate = 0.05;
+    for (size_t i = 0; i < N; i++)
+        y[i] = i % 10 == 0;
+    assert_int_equal(seg_tiles_from_rows(&x, rows, N, 1), SEG_OK);
+    for (int balanced = 0; balanced <= 1; balanced++) {
+        struct seg_network net = { 0 };
+        struct seg_curve curve = { 0 };
+        p.class_weight = balanced ? SEG_WEIGHT_BALANCED : SEG_WEIGHT_NONE;
+        assert_int_equal(
+            seg_classifier_fit(NULL, &x, y, NULL, NULL, 2, &p, NULL, &net, &curve, NULL), SEG_OK);
+        const float *bias = net.layers[0].bias;
+        double p1 = 1.0 / (1.0 + exp((double)(bias[0] - bias[1])));
+        assert_near(p1, balanced ? 0.5 : 0.1, 1e-3);
+        seg_network_release(&net);
+        seg_curve_release(&curve);
+    }
+    seg_tiles_release(&x);
+}
+
+static void dropout_regularises_but_does_not_touch_evaluation(void **state)
+{
+    (void)state;
+    enum { N = 600 };
+    static uint16_t y[N];
+    struct seg_tiles x;
+    struct seg_train_params p = SMALL;
+    struct seg_network net = { 0 };
+    struct seg_curve curve = { 0 };
+    p.dropout = 0.5;
+    p.hidden[0] = 32;
+    p.n_hidden = 1;
+    p.epochs = 30;
+    blobs(N, 6, 2, 5, &x, y);
+    assert_int_equal(seg_classifier_fit(NULL, &x, y, &x, y, 2, &p, NULL, &net, &curve, NULL),
+                     SEG_OK);
+    /* same rows: only the dropped units make the training loss the larger one */
+    assert_true(curve.train_loss[29] > 1.02 * curve.validation_loss[29]);
+    assert_true(curve.validation_accuracy[29] > 0.8);
+    seg_network_release(&net);
+    seg_curve_release(&curve);
+    seg_tiles_release(&x);
+}
+
+struct listener {
+    atomic_bool cancel;
+    unsigned n_reports;
+    unsigned cancel_after; /* reports; 0 = never */
+    char last[128];
+    double fraction;
+};
+
+static void listen(void *ctx, double fraction, const char *message)
+{
+    struct listener *l = ctx;
+    assert_true(fraction > l->fraction && fraction <= 1.0);
+    l->fraction = fraction;
+    snprintf(l->last, sizeof l->last, "%s", message);
+    if (++l->n_reports == l->cancel_after) atomic_store(&l->cancel, true);
+}
+
+static void fit_reports_every_epoch_and_stops_when_cancelled(void **state)
+{
+    (void)state;
+    enum { N = 200 };
+    static uint16_t y[N];
+    struct seg_tiles x;
+    struct listener l = { 0 };
+    const struct seg_progress progress = { .cancel = &l.cancel, .report = listen, .ctx = &l };
+    struct seg_network net = { 0 };
+    struct seg_curve curve = { 0 };
+    char expected[128];
+    blobs(N, 4, 2, 6, &x, y);
+    assert_int_equal(
+        seg_classifier_fit(NULL, &x, y, &x, y, 2, &SMALL, &progress, &net, &curve, NULL), SEG_OK);
+    assert_int_equal(l.n_reports, 3);
+    assert_true(l.fraction == 1.0);
+    snprintf(expected, sizeof expected, "epoch 3 of 3, validation loss %.4f",
+             curve.validation_loss[2]);
+    assert_string_equal(l.last, expected);
+    seg_network_release(&net);
+    seg_curve_release(&curve);
+
+    struct listener stop = { .cancel_after = 2 };
+    const struct seg_progress stopping = { .cancel = &stop.cancel, .report = listen, .ctx = &stop };
+    assert_int_equal(
+        seg_classifier_fit(NULL, &x, y, NULL, NULL, 2, &SMALL, &stopping, &net, &curve, NULL),
+        SEG_ECANCELED);
+    assert_int_equal(stop.n_reports, 2);
+    assert_null(curve.train_loss);
+    assert_int_equal(net.n_layers, 0);
+    seg_tiles_release(&x);
+}
+
+static void fit_says_at_which_epoch_it_diverged(void **state)
+{
+    (void)state;
+    enum { N = 200 };
+    static uint16_t y[N];
+    struct seg_tiles x;
+    struct seg_train_params p = SMALL;
+    struct seg_network net = { 0 };
+    struct seg_curve curve = { 0 };
+    struct seg_error err = { 0 };
+    p.optimizer = SEG_SGD;
+    p.learning_rate = 1e30;
+    blobs(N, 4, 2, 6, &x, y);
+    assert_int_equal(seg_classifier_fit(NULL, &x, y, NULL, NULL, 2, &p, NULL, &net, &curve, &err),
+                     SEG_EINVAL);
+    assert_string_equal(err.text, "training diverged: loss is not finite at epoch 1");
+    seg_tiles_release(&x);
+}
+
+static void fit_refuses_classes_out_of_range_and_no_rows(void **state)
+{
+    (void)state;
+    uint16_t y[] = { 0, 1, 2 };
+    const float rows[] = { 1.0f, 2.0f, 3.0f };
+    struct seg_tiles x, empty;
+    struct seg_network net = { 0 };
+    struct seg_curve curve = { 0 };
+    struct seg_error err = { 0 };
+    assert_int_equal(seg_tiles_from_rows(&x, rows, 3, 1), SEG_OK);
+    seg_tiles_init(&empty, 1);
+    assert_int_equal(
+        seg_classifier_fit(NULL, &x, y, NULL, NULL, 2, &SMALL, NULL, &net, &curve, &err),
+        SEG_EINVAL);
+    assert_string_equal(err.text, "class is 2 at row 2 (limit 1)");
+    assert_int_equal(
+        seg_classifier_fit(NULL, &empty, y, NULL, NULL, 3, &SMALL, NULL, &net, &curve, &err),
+        SEG_EINVAL);
+    assert_string_equal(err.text, "no rows to train on");
+    seg_tiles_release(&x);
+    seg_tiles_release(&empty);
+}
+
+static void check_refuses_every_parameter_out_of_range(void **state)
+{
+    (void)state;
+    struct seg_train_params p[12];
+    assert_null(seg_train_check(&SMALL));
+    for (size_t i = 0; i < 12; i++)
+        p[i] = SMALL;
+    p[0].n_hidden = SEG_LAYERS_MAX;
+    p[1].hidden[1] = 0;
+    p[2].hidden[0] = SEG_UNITS_MAX + 1;
+    p[3].dropout = 0.95;
+    p[4].l2 = -1.0;
+    p[5].l2 = NAN;
+    p[6].learning_rate = 0.0;
+    p[7].momentum = 1.5;
+    p[8].batch_size = 0;
+    p[9].batch_size = 65537;
+    p[10].epochs = 0;
+    p[11].epochs = 10001;
+    for (size_t i = 0; i < 12; i++)
+        assert_non_null(seg_train_check(&p[i]));
+}
+
+static void every_failed_allocation_is_reported_and_leaks_nothing(void **state)
+{
+    (void)state;
+    enum { N = 100 };
+    static uint16_t y[N];
+    struct seg_tiles x;
+    struct seg_train_params p = SMALL;
+    struct seg_network net = { 0 };
+    struct seg_curve curve = { 0 };
+    enum seg_status st = SEG_ENOMEM;
+    p.dropout = 0.1;
+    p.patience = 2;
+    p.class_weight = SEG_WEIGHT_BALANCED;
+    blobs(N, 4, 2, 6, &x, y);
+    uint64_t n = 0;
+    while (st == SEG_ENOMEM) {
+        seg_alloc_fail_at(++n);
+        st = seg_classifier_fit(NULL, &x, y, &x, y, 2, &p, NULL, &net, &curve, NULL);
+    }
+    seg_alloc_fail_at(0);
+    assert_int_equal(st, SEG_OK);
+    assert_true(n > 15);
+    seg_network_release(&net);
+    seg_curve_release(&curve);
+    seg_tiles_release(&x);
+}
+
+/* ---- sampler and team ---- */
+
+static void an_epoch_visits_every_row_once_in_an_order_of_its_own(void **state)
+{
+    (void)state;
+    enum { N = 9003 }; /* two windows of 70 tiles, the last tile with 43 rows */
+    static uint8_t seen[N];
+    static uint32_t order[2][N];
+    struct seg_tiles x;
+    struct seg_sampler s;
+    float *rows = seg_calloc((size_t)N * 64, sizeof *rows);
+    assert_int_equal(seg_tiles_from_rows(&x, rows, N, 64), SEG_OK);
+    assert_int_equal(seg_sampler_init(&s, &x), SEG_OK);
+    assert_int_equal(s.n_windows, 2);
+    for (uint32_t epoch = 0; epoch < 2; epoch++) {
+        size_t n = 0, got;
+        memset(seen, 0, sizeof seen);
+        seg_sampler_start(&s, seg_rng_make(1, epoch));
+        while ((got = seg_sampler_next(&s, 100, order[epoch] + n)) > 0) {
+            assert_true(got == 100 || n + got == N);
+            n += got;
+        }
+        assert_int_equal(n, N);
+        for (size_t i = 0; i < N; i++)
+            assert_int_equal(seen[order[epoch][i]]++, 0);
+    }
+    assert_memory_not_equal(order[0], order[1], sizeof order[0]);
+    seg_sampler_release(&s);
+    seg_tiles_release(&x);
+    seg_free(rows);
+}
+
+struct tally {
+    atomic_uint count[300];
+    unsigned sum; /* written by the leader between phases */
+};
+
+static void tally_task(void *ctx, size_t i)
+{
+    struct tally *t = ctx;
+    atomic_fetch_add_explicit(&t->count[i], 1, memory_order_relaxed);
+}
+
+static void tally_lead(struct seg_team *team, void *ctx)
+{
+    struct tally *t = ctx;
+    for (size_t phase = 1; phase <= 500; phase++) {
+        seg_team_phase(team, phase % 300, tally_task, t);
+        t->sum = 0;
+        for (size_t i = 0; i < 300; i++)
+            t->sum += atomic_load_explicit(&t->count[i], memory_order_relaxed);
+        size_t k = phase / 300,
+               expected = k * (299 * 300 / 2) + (phase % 300) * (phase % 300 + 1) / 2;
+        assert_int_equal(t->sum, expected);
+    }
+}
+
+static void a_team_runs_every_task_of_a_phase_once_before_the_next(void **state)
+{
+    (void)state;
+    for (unsigned n_workers = 0; n_workers <= 4; n_workers++) {
+        static struct tally t;
+        struct seg_pool *pool = NULL;
+        memset(&t, 0, sizeof t);
+        if (n_workers > 0) assert_int_equal(seg_pool_new(n_workers, 1, &pool, NULL), SEG_OK);
+        seg_team_run(pool, tally_lead, &t);
+        seg_pool_free(pool);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gradient_of_every_activation_matches_finite_differences),
+        cmocka_unit_test(gradient_of_one_layer_matches_finite_differences),
+        cmocka_unit_test(gradient_of_a_batch_in_several_groups_is_that_of_all_its_rows),
+        cmocka_unit_test(gradient_of_cross_entropy_wants_logits),
+        cmocka_unit_test(loss_of_a_hopeless_row_is_finite),
+        cmocka_unit_test(backward_of_any_shape_matches_its_twin),
+        cmocka_unit_test(gradient_of_any_shape_matches_its_twin),
+        cmocka_unit_test(gather_takes_rows_and_clears_the_other_lanes),
+        cmocka_unit_test(dropout_keeps_the_wanted_share_and_scales_it),
+        cmocka_unit_test(optimizers_follow_their_formulas),
+        cmocka_unit_test(fit_gives_the_same_bits_at_any_worker_count),
+        cmocka_unit_test(early_stopping_returns_the_weights_of_the_best_epoch),
+        cmocka_unit_test(balanced_weights_give_rare_and_common_classes_the_same_say),
+        cmocka_unit_test(dropout_regularises_but_does_not_touch_evaluation),
+        cmocka_unit_test(fit_reports_every_epoch_and_stops_when_cancelled),
+        cmocka_unit_test(fit_says_at_which_epoch_it_diverged),
+        cmocka_unit_test(fit_refuses_classes_out_of_range_and_no_rows),
+        cmocka_unit_test(check_refuses_every_parameter_out_of_range),
+        cmocka_unit_test(every_failed_allocation_is_reported_and_leaks_nothing),
+        cmocka_unit_test(an_epoch_visits_every_row_once_in_an_order_of_its_own),
+        cmocka_unit_test(a_team_runs_every_task_of_a_phase_once_before_the_next),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
