@@ -374,9 +374,10 @@ bool connection_is_alive(struct db *db)
 {
     if (db->pg == NULL || PQstatus(db->pg) != CONNECTION_OK) return false;
     struct pollfd p = { .fd = PQsocket(db->pg), .events = POLLIN };
-    if (poll(&p, 1, 0) <= 0) return true;
-    /* Something came although nothing was asked: the end of the session, or a notice. */
-    return PQconsumeInput(db->pg) != 0 && PQstatus(db->pg) == CONNECTION_OK;
+    /* What comes although nothing was asked is a notice, or the reason for the end and then it. */
+    while (poll(&p, 1, 0) > 0)
+        if (PQconsumeInput(db->pg) == 0 || PQstatus(db->pg) != CONNECTION_OK) return false;
+    return true;
 }
 
 struct db *connection_new(const struct config *c, uint32_t statement_timeout_s, bool prepare,

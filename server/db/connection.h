@@ -1,4 +1,4 @@
-/* connection.h - one connection as the files db*.c share it; nobody else includes this.
+/* connection.h - one connection as the files of this folder share it.
  *
  * Properties: the socket is non-blocking and every wait ends at a deadline on the monotonic clock.
  * What goes wrong is recorded in one place: connection_fail_result for what the server refused,
