@@ -1,13 +1,16 @@
 /* config.h - every option of the service, from one table (config.c): parser, check, show,
  * environment and config.example.ini all come from its rows. Precedence: built-in < --config FILE
- * (or /etc/segmentd/segmentd.ini when present) < SEGMENTD_SECTION_KEY < command line; [database]
- * url also from DATABASE_URL. Filled once before any thread starts, then read only. */
+ * (or /etc/segmentd/segmentd.ini when present) < DATABASE_URL (for [database] url) <
+ * SEGMENTD_SECTION_KEY. Filled once before any thread starts, then read only. */
 #ifndef SERVER_CONFIG_H
 #define SERVER_CONFIG_H
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/socket.h>
+
+#define CONFIG_OPTIONS_MAX 40
 
 enum auth_mode { AUTH_OFF, AUTH_TOKEN };
 enum log_format { LOG_FORMAT_AUTO, LOG_FORMAT_JSON, LOG_FORMAT_TEXT };
@@ -25,6 +28,7 @@ struct config {
     } http;
     struct {
         char url[1024];               /* libpq connection string; secret */
+        char url_file[256];           /* file that holds the url instead; empty */
         char schema[64];              /* segmentd */
         uint32_t connections;         /* 4: of requests; jobs have their own */
         uint32_t connect_timeout_s;   /* 5 */
@@ -53,6 +57,11 @@ struct config {
         uint32_t level;         /* 0 debug, 1 info, 2 warn, 3 error */
         enum log_format format; /* auto: text on a terminal, JSON lines elsewhere */
     } log;
+    char file[256]; /* the configuration file that was read; empty */
+    struct config_origin {
+        const char *variable;      /* static: the environment variable it came from, or NULL */
+        unsigned line;             /* of file; 0 = not from there */
+    } origins[CONFIG_OPTIONS_MAX]; /* in the table's order, for config_show */
 };
 
 /* Fills c. Every fault is printed to errors as "file:line: sentence" (or "SEGMENTD_HTTP_LISTEN:
@@ -60,9 +69,12 @@ struct config {
  */
 unsigned config_load(struct config *c, const char *path, FILE *errors);
 /* `segmentd config show`: each option with its value and where it came from; secrets masked. */
-void config_show(FILE *out);
+void config_show(const struct config *c, FILE *out);
 /* `segmentd config example`: config.example.ini. */
 void config_example(FILE *out);
+/* The socket address of an [http] listen value. False when it is none. */
+bool config_listen_address(const char *listen, struct sockaddr_storage *ret_address,
+                           socklen_t *ret_len);
 /* True when [http] listen is loopback or a Unix socket. */
 bool config_listen_is_local(const struct config *c);
 

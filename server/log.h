@@ -14,7 +14,8 @@ void log_init(enum log_level level, int json);
 
 /* log_event(LOG_INFO, "job finished", "job", "%s", id, "rows", "%zu", n, NULL): key, printf format,
  * its one argument … A format that prints an integer or float (%d %u %zu %lu %.1f …) gives a JSON
- * number; %s gives an escaped string. */
+ * number; %s gives an escaped string; a format without a conversion takes no argument. A line is
+ * cut at 4 KiB, a value at 1 KiB. errno is kept. */
 __attribute__((sentinel)) void log_event(enum log_level level, const char *message, ...);
 
 /* The request that this thread works on ("" when none) is added to each line as request_id. */

@@ -6,7 +6,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include "json/json_out.h"
 
 #define METRICS_ROUTES_MAX 96
 
@@ -14,7 +13,8 @@ struct metrics;
 struct metrics *metrics_new(void); /* NULL: no memory */
 void metrics_free(struct metrics *m);
 
-/* An answered request: route index (http/route.h) with its label text set once by metrics_route. */
+/* An answered request: route index (http/route.h) with its label text, which must outlive m, set
+ * once by metrics_route. A route of METRICS_ROUTES_MAX or more counts as "unmatched". */
 void metrics_route(struct metrics *m, size_t route, const char *method, const char *template_path);
 void metrics_request(struct metrics *m, size_t route, unsigned status, double seconds);
 
@@ -41,6 +41,7 @@ enum metric_gauge {
     METRIC_POOL_QUEUED,
     METRIC_GAUGES
 };
+/* m NULL: nothing happens, for commands without metrics. */
 void metrics_add(struct metrics *m, enum metric_counter which, uint64_t n);
 void metrics_set(struct metrics *m, enum metric_gauge which, double value);
 void metrics_gauge_add(struct metrics *m, enum metric_gauge which, double by);
