@@ -6,9 +6,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include "base/alloc.h"
 #include "db/connection.h"
-#include "digest.h"
 #include "embedded.h"
 
 static const char MARK[] = "-- migrate:up\n"; /* dbmate's, so that its tools read our files */
@@ -78,9 +76,8 @@ static void compare(const struct db_result *r, struct history *h)
     h->needed = version_of(&EMBEDDED_MIGRATIONS[N_EMBEDDED_MIGRATIONS - 1]);
     for (size_t i = 0; i < n && i < N_EMBEDDED_MIGRATIONS; i++) {
         const struct embedded_file *f = &EMBEDDED_MIGRATIONS[i];
-        char sha256[DIGEST_HEX_SIZE];
-        digest_sha256_hex(f->bytes, f->len, sha256);
-        if (db_result_int(r, i, 0) == version_of(f) && strcmp(db_result_text(r, i, 2), sha256) == 0)
+        if (db_result_int(r, i, 0) == version_of(f) &&
+            strcmp(db_result_text(r, i, 2), f->sha256) == 0)
             continue;
         h->state = MIGRATE_EDITED;
         snprintf(h->sentence, sizeof h->sentence,
@@ -148,15 +145,11 @@ static enum db_status create_history(struct db *db, const char *schema)
 
 static enum db_status apply(struct db *db, const struct embedded_file *f, const char *name)
 {
-    char version[16], sha256[DIGEST_HEX_SIZE];
-    const char *const params[] = { version, name, sha256 };
+    char version[16];
+    const char *const params[] = { version, name, f->sha256 };
     snprintf(version, sizeof version, "%d", version_of(f));
-    digest_sha256_hex(f->bytes, f->len, sha256);
     assert(f->len > strlen(MARK) && memcmp(f->bytes, MARK, strlen(MARK)) == 0);
-    char *sql = seg_strndup((const char *)f->bytes, f->len);
-    if (sql == NULL) return DB_RETRY;
-    enum db_status st = db_exec_sql(db, sql, NULL, 0, NULL);
-    seg_free(sql);
+    enum db_status st = db_exec_sql(db, (const char *)f->bytes, NULL, 0, NULL);
     if (!ok(st)) return st;
     return db_exec_sql(db,
                        "INSERT INTO schema_migrations (version, name, sha256) VALUES ($1, $2, $3)",
@@ -169,8 +162,7 @@ static enum db_status step(struct db *db, const char *schema, struct history *h,
     struct db_result *r = NULL;
     char name[64] = "";
     enum db_status st = db_begin(db);
-    if (!ok(st)) return st;
-    st = lock_schema(db, schema);
+    if (ok(st)) st = lock_schema(db, schema);
     if (ok(st)) st = create_history(db, schema);
     if (ok(st)) st = read_applied(db, &r);
     if (!ok(st)) goto out;
