@@ -3,7 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "base/alloc.h"
 #include "cluster/kmeans_run.h"
 
 const char *seg_kmeans_check(const struct seg_kmeans_params *p, size_t n_rows)
@@ -39,6 +38,7 @@ static void assign_chunk(void *ctx, size_t chunk)
         uint32_t label[SEG_TILE_ROWS];
         float dist2[SEG_TILE_ROWS];
         const size_t row = t * SEG_TILE_ROWS, n = seg_tiles_rows(a->x, t);
+        kmeans_prefetch(a->x, t + 1);
         a->kernels->nearest(seg_tiles_at(a->x, t), a->x->n_cols, a->c->data, a->c->n_rows, label,
                             dist2, NULL);
         memcpy(a->label + row, label, n * sizeof *label);

@@ -14,12 +14,12 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include "base/alloc.h"
 #include "cluster/kmeans_run.h"
 
-/* With more waking rows than this in a tile, the whole tile is measured in place; fewer are
- * gathered with those of the chunk's other tiles. */
-#define IN_PLACE_MIN 24u
+/* Waking rows of a tile are gathered with those of the chunk's other tiles, which costs as much for
+ * each as to measure it against this many centroids; when that is dearer, the whole tile is
+ * measured in place. */
+#define GATHER_COST 24u
 
 /* The workspace of one worker. As sums are exact it does not matter who summed what. */
 struct kmeans_desk {
@@ -27,7 +27,6 @@ struct kmeans_desk {
     struct kmeans_sums moved;          /* what rows that changed cluster add and take */
     uint64_t n_moved;                  /* their number */
     float *batch;                      /* (d, 64) gathered rows */
-    float *rows;                       /* (64, d) */
     uint32_t batch_row[SEG_TILE_ROWS]; /* their numbers */
     unsigned n_batch;
 };
@@ -36,8 +35,7 @@ static enum seg_status desk_init(struct kmeans_desk *desk, size_t k, size_t d)
 {
     atomic_flag_clear(&desk->taken);
     desk->batch = seg_alloc_aligned(d * SEG_TILE_ROWS, sizeof *desk->batch);
-    desk->rows = seg_alloc_aligned(d * SEG_TILE_ROWS, sizeof *desk->rows);
-    if (desk->batch == NULL || desk->rows == NULL) return SEG_ENOMEM;
+    if (desk->batch == NULL) return SEG_ENOMEM;
     memset(desk->batch, 0, d * SEG_TILE_ROWS * sizeof *desk->batch);
     return kmeans_sums_init(&desk->moved, k, d);
 }
@@ -45,7 +43,6 @@ static enum seg_status desk_init(struct kmeans_desk *desk, size_t k, size_t d)
 static void desk_release(struct kmeans_desk *desk)
 {
     seg_free(desk->batch);
-    seg_free(desk->rows);
     kmeans_sums_release(&desk->moved);
 }
 
@@ -141,12 +138,9 @@ static void measure(struct kmeans_run *run, struct kmeans_desk *desk, const floa
         moved[n_moved] = i;
         n_moved += run->label[row[i]] != label[i];
     }
-    if (n_moved == 0) return;
-    run->kernels->to_rows(tile, d, desk->rows);
     for (unsigned m = 0; m < n_moved; m++) {
         unsigned i = moved[m];
-        kmeans_sums_move(&desk->moved, run->data->scale, desk->rows + i * d, run->label[row[i]],
-                         label[i]);
+        kmeans_sums_move(&desk->moved, run->data->scale, tile + i, run->label[row[i]], label[i]);
         run->label[row[i]] = label[i];
     }
     desk->n_moved += n_moved;
@@ -178,31 +172,45 @@ static void gather(struct kmeans_run *run, struct kmeans_desk *desk, const float
     }
 }
 
+/* Bit i: row i of the tile has spent its slack. */
+static uint64_t awake_rows(const struct kmeans_run *run, size_t tile)
+{
+    const float *slack = run->slack + tile * SEG_TILE_ROWS;
+    const uint32_t *label = run->label + tile * SEG_TILE_ROWS;
+    uint64_t awake = 0;
+    for (unsigned i = seg_tiles_rows(run->data->x, tile); i-- > 0;)
+        awake = awake << 1 | !(slack[i] > run->spent_hi[label[i]]);
+    return awake;
+}
+
 static void assign_chunk(void *ctx, size_t chunk)
 {
     struct kmeans_run *run = ctx;
     const struct seg_tiles *x = run->data->x;
-    const size_t first = chunk * SEG_CHUNK_TILES, n_tiles = seg_tiles_count(x);
+    const size_t k = run->c.n_rows, first = chunk * SEG_CHUNK_TILES;
+    const size_t left = seg_tiles_count(x) - first;
+    const size_t n_tiles = left < SEG_CHUNK_TILES ? left : SEG_CHUNK_TILES;
+    uint64_t awake[SEG_CHUNK_TILES + 1] = { 0 };
     if (seg_progress_cancelled(run->progress)) return;
+    for (size_t t = 0; t < n_tiles; t++)
+        awake[t] = awake_rows(run, first + t);
     struct kmeans_desk *desk = desk_take(run);
-    for (size_t t = first; t < first + SEG_CHUNK_TILES && t < n_tiles; t++) {
-        const uint32_t row = (uint32_t)(t * SEG_TILE_ROWS);
-        const unsigned n = seg_tiles_rows(x, t);
-        const float *slack = run->slack + row;
-        const uint32_t *label = run->label + row;
-        uint32_t awake[SEG_TILE_ROWS];
-        unsigned n_awake = 0;
-        for (unsigned i = 0; i < n; i++) {
-            awake[n_awake] = i;
-            n_awake += !(slack[i] > run->spent_hi[label[i]]);
-        }
-        if (n_awake >= IN_PLACE_MIN) {
+    for (size_t t = 0; t < n_tiles; t++) {
+        const unsigned n_awake = (unsigned)__builtin_popcountll(awake[t]);
+        const uint32_t row = (uint32_t)((first + t) * SEG_TILE_ROWS);
+        if (awake[t + 1] != 0) kmeans_prefetch(x, first + t + 1);
+        if (n_awake * (k + GATHER_COST) >= SEG_TILE_ROWS * k) {
             uint32_t rows[SEG_TILE_ROWS];
+            const unsigned n = seg_tiles_rows(x, first + t);
             for (unsigned i = 0; i < n; i++)
                 rows[i] = row + i;
-            measure(run, desk, seg_tiles_at(x, t), rows, n);
+            measure(run, desk, seg_tiles_at(x, first + t), rows, n);
         } else if (n_awake > 0) {
-            gather(run, desk, seg_tiles_at(x, t), row, awake, n_awake);
+            uint32_t lane[SEG_TILE_ROWS];
+            uint64_t rest = awake[t];
+            for (unsigned i = 0; i < n_awake; i++, rest &= rest - 1)
+                lane[i] = (uint32_t)__builtin_ctzll(rest);
+            gather(run, desk, seg_tiles_at(x, first + t), row, lane, n_awake);
         }
     }
     if (desk->n_batch > 0) measure_batch(run, desk);
@@ -238,8 +246,8 @@ static size_t reseed_empty(struct kmeans_run *run)
                 far2 = dist2[r];
             }
         if (far2 <= 0) break;
-        seg_tiles_get_row(x, far, run->desks[0].rows);
-        kmeans_sums_move(&run->sums, run->data->scale, run->desks[0].rows, run->label[far], j);
+        kmeans_sums_move(&run->sums, run->data->scale, seg_tiles_cell(x, far, 0), run->label[far],
+                         j);
         run->label[far] = j;
         dist2[far] = 0;
         n_reseeded++;

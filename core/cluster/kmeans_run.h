@@ -9,9 +9,20 @@
 #define SEG_CLUSTER_KMEANS_RUN_H
 
 #include <stdatomic.h>
+#include "base/alloc.h"
 #include "base/rng.h"
 #include "cluster/kmeans.h"
 #include "compute/kernels.h"
+
+/* Starts to load a tile, if there is one of that number: chunks lie far apart and pages are small,
+ * so that the processor alone would wait for each. */
+static inline void kmeans_prefetch(const struct seg_tiles *x, size_t tile)
+{
+    if (tile >= seg_tiles_count(x)) return;
+    const float *cells = seg_tiles_at(x, tile);
+    for (size_t i = 0; i < (size_t)x->n_cols * SEG_TILE_ROWS; i += SEG_ALIGN / sizeof *cells)
+        __builtin_prefetch(cells + i, 0, 2);
+}
 
 /* What is known of the data before the first start; shared by all starts. */
 struct kmeans_data {
@@ -33,8 +44,9 @@ struct kmeans_sums {
 enum seg_status kmeans_sums_init(struct kmeans_sums *s, size_t k, size_t d);
 void kmeans_sums_release(struct kmeans_sums *s);
 void kmeans_sums_clear(struct kmeans_sums *s);
-/* Adds a row (d) to cluster `to` and takes it from cluster `from`; k means none. */
-void kmeans_sums_move(struct kmeans_sums *s, const float *scale, const float *row, uint32_t from,
+/* Adds the row whose first cell is *cell (in a tile) to cluster `to` and takes it from cluster
+ * `from`, which may be k for none. */
+void kmeans_sums_move(struct kmeans_sums *s, const float *scale, const float *cell, uint32_t from,
                       uint32_t to);
 /* s += other; empties other. */
 void kmeans_sums_drain(struct kmeans_sums *s, struct kmeans_sums *other);

@@ -7,7 +7,6 @@
 #include <float.h>
 #include <math.h>
 #include <string.h>
-#include "base/alloc.h"
 #include "cluster/kmeans_run.h"
 
 #define CANDIDATES_MAX 16u
@@ -55,6 +54,7 @@ static void seed_chunk(void *ctx, size_t chunk)
     for (size_t t = first; t < first + SEG_CHUNK_TILES && t < n_tiles; t++) {
         const float *tile = seg_tiles_at(s->x, t);
         float *closest = s->closest + t * SEG_TILE_ROWS;
+        kmeans_prefetch(s->x, t + 1);
         if (s->newest != NULL) lower(s, tile, s->newest, closest);
         for (size_t i = seg_tiles_rows(s->x, t); i < SEG_TILE_ROWS; i++)
             closest[i] = 0; /* lanes that are not rows */

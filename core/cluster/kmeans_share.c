@@ -1,6 +1,5 @@
 /* kmeans_share.c - the smallest share of rows a cluster may have. */
 #include <string.h>
-#include "base/alloc.h"
 #include "cluster/kmeans_run.h"
 
 #define ROUNDS_MAX 32
@@ -54,14 +53,13 @@ static void take_rows(struct kmeans_run *run, uint32_t j, size_t n_min, size_t *
 }
 
 /* Means of the rows as they are labelled. */
-static void take_means(struct kmeans_run *run, float *row)
+static void take_means(struct kmeans_run *run)
 {
     const uint32_t none = (uint32_t)run->c.n_rows;
     kmeans_sums_clear(&run->sums);
-    for (size_t r = 0; r < run->data->x->n_rows; r++) {
-        seg_tiles_get_row(run->data->x, r, row);
-        kmeans_sums_move(&run->sums, run->data->scale, row, none, run->label[r]);
-    }
+    for (size_t r = 0; r < run->data->x->n_rows; r++)
+        kmeans_sums_move(&run->sums, run->data->scale, seg_tiles_cell(run->data->x, r, 0), none,
+                         run->label[r]);
     kmeans_sums_means(&run->sums, run->data, &run->c);
 }
 
@@ -72,8 +70,7 @@ enum seg_status kmeans_run_fill(struct kmeans_run *run, size_t n_min)
     struct offer *heap = seg_alloc(n, sizeof *heap);
     uint32_t *no_label = seg_alloc(n, sizeof *no_label); /* what the distance pass also writes */
     size_t *size = seg_alloc(k, sizeof *size);
-    float *row = seg_alloc(run->c.n_cols, sizeof *row);
-    if (heap == NULL || no_label == NULL || size == NULL || row == NULL) goto out;
+    if (heap == NULL || no_label == NULL || size == NULL) goto out;
 
     st = SEG_OK;
     for (unsigned round = 0; round < ROUNDS_MAX; round++) {
@@ -90,13 +87,12 @@ enum seg_status kmeans_run_fill(struct kmeans_run *run, size_t n_min)
         }
         for (uint32_t j = 0; j < k; j++)
             if (size[j] < n_min) take_rows(run, j, n_min, size, heap, no_label);
-        take_means(run, row);
+        take_means(run);
         seg_kmeans_assign(run->pool, run->data->x, &run->c, run->label, run->slack);
     }
 out:
     seg_free(heap);
     seg_free(no_label);
     seg_free(size);
-    seg_free(row);
     return st;
 }

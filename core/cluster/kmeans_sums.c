@@ -3,7 +3,6 @@
 #include <float.h>
 #include <math.h>
 #include <string.h>
-#include "base/alloc.h"
 #include "cluster/kmeans_run.h"
 
 #define SUM_BITS 61
@@ -150,21 +149,22 @@ void kmeans_sums_clear(struct kmeans_sums *s)
     memset(s->count, 0, s->k * sizeof *s->count);
 }
 
-void kmeans_sums_move(struct kmeans_sums *s, const float *scale, const float *row, uint32_t from,
+void kmeans_sums_move(struct kmeans_sums *s, const float *scale, const float *cell, uint32_t from,
                       uint32_t to)
 {
-    size_t d = s->d;
-    if (to < s->k) {
-        int64_t *sum = s->sum + to * d;
+    const size_t d = s->d;
+    int64_t *add = s->sum + to * d, *take = s->sum + from * d;
+    s->count[to]++;
+    if (from == s->k) {
         for (size_t c = 0; c < d; c++)
-            sum[c] += (int64_t)(row[c] * scale[c]);
-        s->count[to]++;
+            add[c] += (int64_t)(cell[c * SEG_TILE_ROWS] * scale[c]);
+        return;
     }
-    if (from < s->k) {
-        int64_t *sum = s->sum + from * d;
-        for (size_t c = 0; c < d; c++)
-            sum[c] -= (int64_t)(row[c] * scale[c]);
-        s->count[from]--;
+    s->count[from]--;
+    for (size_t c = 0; c < d; c++) {
+        int64_t value = (int64_t)(cell[c * SEG_TILE_ROWS] * scale[c]);
+        add[c] += value;
+        take[c] -= value;
     }
 }
 
