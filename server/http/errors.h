@@ -37,6 +37,8 @@
     X(ERR_NOT_IMPLEMENTED, 501, "not_implemented", "the method or transfer coding is not known")   \
     X(ERR_BUSY, 503, "busy", "too much work is queued; try again")                                 \
     X(ERR_DB_UNAVAILABLE, 503, "db_unavailable", "the database does not answer; try again")        \
+    X(ERR_NO_MEMORY, 503, "no_memory", "the server is short of memory; try again")                 \
+    X(ERR_NO_SPACE, 503, "no_space", "the server has no disk space for the body; try again")       \
     X(ERR_DRAINING, 503, "draining", "the server is stopping")                                     \
     X(ERR_NOT_READY, 503, "not_ready", "the model is not loaded yet; try again")
 

@@ -19,6 +19,7 @@
 
 /* Statuses are plain numbers; the type makes a handler's contract readable. */
 enum http_status {
+    HTTP_MOVED = 0, /* no reply yet: request_move_… was called */
     HTTP_200 = 200,
     HTTP_201 = 201,
     HTTP_202 = 202,
@@ -45,7 +46,9 @@ struct http_request {
     const char *path_args[PATH_ARGS_MAX]; /* decoded segments that matched {…}, in order */
     struct http_body body;                /* decoded from gzip where it was */
     char request_id[65];
-    void *transport; /* daemon.c's own */
+    bool on_io_thread; /* RUNS_INLINE, and RUNS_SCORING until it moves: must not block */
+    void *work;        /* what a handler that moves keeps from one call to the next; starts NULL */
+    void *transport;   /* daemon.c's own */
     struct http_reply *reply;
 };
 
@@ -77,6 +80,14 @@ const struct json *request_json(struct http_request *rq);
  */
 bool request_defer(struct http_request *rq, void (*fn)(void *), void *p);
 
+/* RUNS_SCORING: goes on elsewhere, as in `return request_move_to_compute(rq);`. The handler is
+ * called again there: on a database thread with rq->db, or on the compute pool. Each at most once
+ * a request, to the database first. */
+enum http_status request_move_to_db(struct http_request *rq);
+enum http_status request_move_to_compute(struct http_request *rq);
+/* False when the request has an If-Match that does not name etag (unquoted): reply 412. */
+bool request_if_match(struct http_request *rq, const char *etag);
+
 /* Replies. Each returns what the handler returns. */
 enum http_status reply_json(struct http_request *rq, enum http_status status,
                             struct json_out *o); /* takes o's text */
@@ -84,6 +95,10 @@ enum http_status reply_empty(struct http_request *rq, enum http_status status);
 /* Bytes that live as long as the process (copy false) or are copied. */
 enum http_status reply_bytes(struct http_request *rq, enum http_status status, const char *type,
                              const void *data, size_t len, bool copy);
+/* 200 with bytes that live as long as the process, or with their gzip form (NULL: none) where the
+ * client accepts it. */
+enum http_status reply_static(struct http_request *rq, const char *type, const void *data,
+                              size_t len, const void *gzip, size_t gzip_len);
 /* A problem document. fmt NULL: only the code's title. */
 __attribute__((format(printf, 3, 4))) enum http_status reply_error(struct http_request *rq,
                                                                    enum http_error code,
@@ -95,7 +110,8 @@ enum http_status reply_faults(struct http_request *rq, enum http_error code,
 enum http_status reply_db_error(struct http_request *rq, enum db_status st);
 /* Extra headers, before the reply. Value is checked against header injection. */
 void reply_header(struct http_request *rq, const char *name, const char *value);
-/* Sets ETag; true when If-None-Match has it: then return reply_empty(rq, HTTP_304). */
+/* Sets ETag (etag is unquoted); true when If-None-Match has it: then return reply_empty(rq,
+ * HTTP_304). A gzip reply gets the tag with "-gzip" appended: strong tags name the bytes sent. */
 bool reply_etag(struct http_request *rq, const char *etag);
 /* A reply produced piece by piece: fill is called on the I/O thread or, for long work, from the
  * compute pool, and returns bytes written into out (at most size), 0 at the end, -1 on failure (the

@@ -1,0 +1,137 @@
+/* One lock around the list, held for a walk of at most a few thousand entries four times a second
+ * and for a few instructions when a connection opens or closes. Deadlines are atomics outside it.
+ */
+#include "http/connections.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <time.h>
+#include "base/alloc.h"
+#include "http/exchange.h"
+
+#define REAP_EVERY_MS 250
+
+struct connection {
+    struct connection *prev, *next; /* under connections.lock */
+    int fd;
+    bool is_surplus;
+    bool is_cut;                 /* under connections.lock */
+    atomic_int_least64_t due_ns; /* monotonic; 0: none */
+};
+
+struct connections {
+    struct metrics *metrics;
+    unsigned n_max;
+    pthread_t reaper;
+    pthread_mutex_t lock; /* guards the list and stopping */
+    pthread_cond_t wake;  /* stopping was set */
+    struct connection *head;
+    unsigned n;
+    bool stopping;
+};
+
+static void reap(struct connections *c)
+{
+    int64_t now = monotonic_ns();
+    for (struct connection *k = c->head; k != NULL; k = k->next) {
+        int64_t due = atomic_load_explicit(&k->due_ns, memory_order_relaxed);
+        if (due == 0 || due > now || k->is_cut) continue;
+        /* The I/O thread reads an end of file and closes; the number is not reused before that. */
+        shutdown(k->fd, SHUT_RDWR);
+        k->is_cut = true;
+        metrics_add(c->metrics, METRIC_CONNECTIONS_CUT, 1);
+    }
+}
+
+static void *reaper_main(void *arg)
+{
+    struct connections *c = arg;
+    pthread_mutex_lock(&c->lock);
+    while (!c->stopping) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += REAP_EVERY_MS * 1000000L;
+        until.tv_sec += until.tv_nsec / 1000000000L;
+        until.tv_nsec %= 1000000000L;
+        pthread_cond_timedwait(&c->wake, &c->lock, &until);
+        reap(c);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return NULL;
+}
+
+struct connections *connections_new(unsigned n_max, struct metrics *m)
+{
+    struct connections *c = seg_calloc(1, sizeof(*c));
+    if (c == NULL) return NULL;
+    c->metrics = m;
+    c->n_max = n_max;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    if (pthread_create(&c->reaper, NULL, reaper_main, c) == 0) return c;
+    pthread_cond_destroy(&c->wake);
+    pthread_mutex_destroy(&c->lock);
+    seg_free(c);
+    return NULL;
+}
+
+void connections_free(struct connections *c)
+{
+    if (c == NULL) return;
+    pthread_mutex_lock(&c->lock);
+    c->stopping = true;
+    pthread_cond_signal(&c->wake);
+    pthread_mutex_unlock(&c->lock);
+    pthread_join(c->reaper, NULL);
+    pthread_cond_destroy(&c->wake);
+    pthread_mutex_destroy(&c->lock);
+    seg_free(c);
+}
+
+struct connection *connections_add(struct connections *c, int fd, unsigned timeout_s)
+{
+    struct connection *k = seg_calloc(1, sizeof(*k));
+    if (k == NULL) return NULL;
+    k->fd = fd;
+    connection_deadline(k, timeout_s);
+    pthread_mutex_lock(&c->lock);
+    k->is_surplus = c->n >= c->n_max;
+    k->next = c->head;
+    if (c->head != NULL) c->head->prev = k;
+    c->head = k;
+    c->n++;
+    pthread_mutex_unlock(&c->lock);
+    metrics_gauge_add(c->metrics, METRIC_CONNECTIONS, 1);
+    if (k->is_surplus) metrics_add(c->metrics, METRIC_CONNECTIONS_REFUSED, 1);
+    return k;
+}
+
+void connections_remove(struct connections *c, struct connection *k)
+{
+    pthread_mutex_lock(&c->lock);
+    if (k->prev != NULL)
+        k->prev->next = k->next;
+    else
+        c->head = k->next;
+    if (k->next != NULL) k->next->prev = k->prev;
+    c->n--;
+    pthread_mutex_unlock(&c->lock);
+    metrics_gauge_add(c->metrics, METRIC_CONNECTIONS, -1);
+    seg_free(k);
+}
+
+void connection_deadline(struct connection *k, unsigned timeout_s)
+{
+    int64_t due = timeout_s == 0 ? 0 : monotonic_ns() + (int64_t)timeout_s * 1000000000;
+    atomic_store_explicit(&k->due_ns, due, memory_order_relaxed);
+}
+
+bool connection_is_surplus(const struct connection *k)
+{
+    return k->is_surplus;
+}

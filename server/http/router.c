@@ -1,0 +1,113 @@
+/* Matching is a walk over a few dozen rows: each compares the first literal segments and gives up
+ * early, which costs less than a hash of the path would. */
+#include "http/router.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "metrics.h"
+
+static const char *const METHODS[] = { "GET", "POST", "PUT", "PATCH", "DELETE" };
+#define N_METHODS (sizeof(METHODS) / sizeof(METHODS[0]))
+
+int router_method(const char *name)
+{
+    if (strcmp(name, "HEAD") == 0) return HTTP_GET;
+    for (size_t i = 0; i < N_METHODS; i++)
+        if (strcmp(name, METHODS[i]) == 0) return (int)i;
+    return -1;
+}
+
+const char *router_method_name(enum http_method m)
+{
+    return METHODS[m];
+}
+
+/* True when the template has exactly the segments of u. args gets those at {…}; *ret_literals
+ * counts the others. */
+static bool path_matches(const char *template, const struct uri *u, const char **args,
+                         unsigned *ret_literals)
+{
+    size_t n_args = 0;
+    unsigned literals = 0;
+    const char *t = template + 1;
+    if (u->n_segments == 0) return *t == '\0';
+    for (size_t i = 0; i < u->n_segments; i++) {
+        size_t n = strcspn(t, "/");
+        const char *s = u->segments[i];
+        if (n == 0) return false;
+        if (*t == '{') {
+            if (*s == '\0') return false;
+            args[n_args++] = s;
+        } else if (strncmp(t, s, n) != 0 || s[n] != '\0') {
+            return false;
+        } else {
+            literals++;
+        }
+        t += n;
+        if (*t == '/')
+            t++;
+        else if (i + 1 < u->n_segments)
+            return false;
+    }
+    *ret_literals = literals;
+    return *t == '\0';
+}
+
+void router_match(const struct uri *u, int method, struct route_match *ret)
+{
+    *ret = (struct route_match){ 0 };
+    unsigned best = 0; /* literals + 1 of the best path so far */
+    for (size_t i = 0; i < N_ROUTES; i++) {
+        const char *args[PATH_ARGS_MAX] = { NULL };
+        unsigned literals = 0;
+        if (!path_matches(ROUTES[i].path, u, args, &literals)) continue;
+        if (literals + 1 < best) continue;
+        if (literals + 1 > best) { /* a more literal path hides the others, all methods of it */
+            *ret = (struct route_match){ 0 };
+            best = literals + 1;
+        }
+        ret->methods |= 1u << ROUTES[i].method;
+        if ((int)ROUTES[i].method != method) continue;
+        ret->route = &ROUTES[i];
+        memcpy(ret->args, args, sizeof(args));
+    }
+}
+
+void router_allow(unsigned methods, char *out, size_t size)
+{
+    size_t n = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < N_METHODS; i++)
+        if ((methods & (1u << i)) != 0)
+            n += (size_t)snprintf(out + n, size - n, "%s%s, ", METHODS[i],
+                                  i == HTTP_GET ? ", HEAD" : "");
+    snprintf(out + n, size - n, "OPTIONS");
+}
+
+static const char *row_check(const struct route *r)
+{
+    if (r->handler == NULL || r->summary == NULL || r->query == NULL) return "a row is incomplete";
+    if (r->path[0] != '/') return "a path does not start with a slash";
+    size_t n_args = 0;
+    for (const char *p = r->path; *p != '\0'; p++) {
+        if (*p != '{') continue;
+        if (p[-1] != '/' || strchr(p, '}') == NULL) return "an argument is not a whole segment";
+        n_args++;
+    }
+    if (n_args > PATH_ARGS_MAX) return "a path has too many arguments";
+    if (r->method == HTTP_GET && r->body != BODY_NONE) return "a GET has a body";
+    return NULL;
+}
+
+const char *router_check(void)
+{
+    if (N_ROUTES >= METRICS_ROUTES_MAX) return "more routes than metrics can hold";
+    for (size_t i = 0; i < N_ROUTES; i++) {
+        const char *why = row_check(&ROUTES[i]);
+        if (why != NULL) return why;
+        for (size_t j = 0; j < i; j++)
+            if (ROUTES[i].method == ROUTES[j].method && strcmp(ROUTES[i].path, ROUTES[j].path) == 0)
+                return "a method and path stand twice";
+    }
+    return NULL;
+}

@@ -1,0 +1,75 @@
+/* The table of routes, in the order in which a reader of the API meets them. */
+#include "http/route.h"
+
+#include "handlers/handlers.h"
+
+const struct route ROUTES[] = {
+    /* operations */
+    { HTTP_GET, "/livez", health_livez, SCOPE_NONE, RUNS_INLINE, BODY_NONE, "",
+      "the process is alive" },
+    { HTTP_GET, "/readyz", health_readyz, SCOPE_NONE, RUNS_INLINE, BODY_NONE, "verbose",
+      "the process can score" },
+    { HTTP_GET, "/metrics", health_metrics, SCOPE_NONE, RUNS_INLINE, BODY_NONE, "",
+      "metrics for Prometheus" },
+    { HTTP_GET, "/openapi.json", docs_openapi, SCOPE_NONE, RUNS_INLINE, BODY_NONE, "",
+      "this API as OpenAPI 3.1" },
+    { HTTP_GET, "/docs", docs_page, SCOPE_NONE, RUNS_INLINE, BODY_NONE, "", "this API for people" },
+    { HTTP_GET, "/", page_get, SCOPE_NONE, RUNS_INLINE, BODY_NONE, "", "the dashboard" },
+    { HTTP_GET, "/{file}", page_get, SCOPE_NONE, RUNS_INLINE, BODY_NONE, "",
+      "a file of the dashboard" },
+    /* feature sets */
+    { HTTP_GET, "/v1/feature-sets", feature_sets_list, SCOPE_READ, RUNS_ON_DB, BODY_NONE,
+      "limit cursor", "list feature sets" },
+    { HTTP_PUT, "/v1/feature-sets/{feature_set}", feature_sets_put, SCOPE_TRAIN, RUNS_ON_DB,
+      BODY_DOCUMENT, "", "define a feature set" },
+    { HTTP_GET, "/v1/feature-sets/{feature_set}", feature_sets_get, SCOPE_READ, RUNS_ON_DB,
+      BODY_NONE, "", "columns and statistics of a feature set" },
+    { HTTP_DELETE, "/v1/feature-sets/{feature_set}", feature_sets_delete, SCOPE_TRAIN, RUNS_ON_DB,
+      BODY_NONE, "force", "forget a feature set" },
+    { HTTP_POST, "/v1/feature-sets/{feature_set}/rows", feature_sets_rows_post, SCOPE_TRAIN,
+      RUNS_ON_DB, BODY_IMPORT, "id_column on_error", "import rows" },
+    /* models */
+    { HTTP_POST, "/v1/models/{model}/train", models_train_post, SCOPE_TRAIN, RUNS_ON_DB,
+      BODY_DOCUMENT, "dry_run", "train a new version" },
+    { HTTP_GET, "/v1/models", models_list, SCOPE_READ, RUNS_ON_DB, BODY_NONE, "limit cursor",
+      "list models" },
+    { HTTP_GET, "/v1/models/{model}", models_get, SCOPE_READ, RUNS_ON_DB, BODY_NONE, "",
+      "a model and its aliases" },
+    { HTTP_DELETE, "/v1/models/{model}", models_delete, SCOPE_TRAIN, RUNS_ON_DB, BODY_NONE, "",
+      "delete a model" },
+    { HTTP_GET, "/v1/models/{model}/versions", models_versions, SCOPE_READ, RUNS_ON_DB, BODY_NONE,
+      "limit cursor", "list versions of a model" },
+    { HTTP_GET, "/v1/models/{model}/versions/{version}", models_version_get, SCOPE_READ, RUNS_ON_DB,
+      BODY_NONE, "", "a version with its metrics" },
+    { HTTP_DELETE, "/v1/models/{model}/versions/{version}", models_version_delete, SCOPE_TRAIN,
+      RUNS_ON_DB, BODY_NONE, "", "delete a version" },
+    { HTTP_GET, "/v1/models/{model}/versions/{version}/artifact", models_artifact_get, SCOPE_READ,
+      RUNS_ON_DB, BODY_NONE, "", "the version's model as safetensors" },
+    { HTTP_PUT, "/v1/models/{model}/aliases/{alias}", models_alias_put, SCOPE_TRAIN, RUNS_ON_DB,
+      BODY_DOCUMENT, "", "point an alias to a version" },
+    { HTTP_POST, "/v1/models/{model}/label", models_label_post, SCOPE_TRAIN, RUNS_ON_DB,
+      BODY_DOCUMENT, "version", "label every user of the feature set" },
+    /* jobs */
+    { HTTP_GET, "/v1/jobs", jobs_list, SCOPE_READ, RUNS_ON_DB, BODY_NONE,
+      "limit cursor state model", "list jobs" },
+    { HTTP_GET, "/v1/jobs/{job}", jobs_get, SCOPE_READ, RUNS_ON_DB, BODY_NONE, "", "a job" },
+    { HTTP_POST, "/v1/jobs/{job}/cancel", jobs_cancel_post, SCOPE_TRAIN, RUNS_ON_DB, BODY_DOCUMENT,
+      "", "cancel a job" },
+    { HTTP_POST, "/v1/jobs/{job}/retry", jobs_retry_post, SCOPE_TRAIN, RUNS_ON_DB, BODY_DOCUMENT,
+      "", "run a failed or cancelled job again" },
+    /* scoring */
+    { HTTP_POST, "/v1/models/{model}/predict", predict_post, SCOPE_SCORE, RUNS_SCORING, BODY_SCORE,
+      "version", "segments or classes for the given users" },
+    /* segments */
+    { HTTP_GET, "/v1/models/{model}/segments", segments_list, SCOPE_READ, RUNS_ON_DB, BODY_NONE,
+      "version", "the segments of a model" },
+    { HTTP_GET, "/v1/models/{model}/segments/{segment}", segments_get, SCOPE_READ, RUNS_ON_DB,
+      BODY_NONE, "version", "one segment" },
+    { HTTP_GET, "/v1/models/{model}/segments/{segment}/users", segments_users_get, SCOPE_READ,
+      RUNS_ON_DB, BODY_NONE, "limit cursor order", "the users of a segment" },
+    { HTTP_GET, "/v1/models/{model}/projection", projection_get, SCOPE_READ, RUNS_ON_DB, BODY_NONE,
+      "version", "users as points in the plane" },
+    { HTTP_GET, "/v1/users/{user}/segments", users_segments_get, SCOPE_READ, RUNS_ON_DB, BODY_NONE,
+      "", "a user's current segments" },
+};
+const size_t N_ROUTES = sizeof(ROUTES) / sizeof(ROUTES[0]);
