@@ -1,11 +1,21 @@
 /* preprocess.h - from raw cells to the numbers a model works on: impute, outliers, transform,
  * scale, encode.
  *
- * Steps of a numeric, boolean or timestamp column, each fitted on the output of the one before and
- * on the training part only: impute -> outliers -> transform -> scale. A categorical column: impute
- * -> encode (-> scale, for ordinal and target codes). Every dimension of a vector is a numeric
- * column of its own. A fitted seg_preprocess is immutable: any number of threads may apply it.
- * Nothing divides by zero: a constant column becomes all zero. Output is always finite. */
+ * Steps of a numeric or timestamp column, each fitted on the output of the one before and on the
+ * training part only: impute -> outliers -> transform -> scale. A boolean column leaves out the
+ * outliers: a rare yes would be clipped away. A categorical column: impute -> encode (-> scale, for
+ * ordinal and target codes). Every dimension of a vector is a numeric column of its own.
+ *
+ * Rules: a number that is not finite is missing, and one beyond +-1e30 is clipped to it. Nothing
+ * divides by zero: a constant column becomes all zero (scale none leaves it). A column that is not
+ * constant but has no interquartile range is only centered by robust, as in scikit-learn. Output is
+ * finite, within +-1e30, and a row's output depends on that row alone. A category that training did
+ * not see, or did not keep, is all zero in one_hot and hash, the mean of the training codes in
+ * ordinal, and the prior in target. A missing category becomes the mode for mean, median and mode,
+ * and counts as unseen for zero. Where impute is error, a missing value makes fitting fail; in
+ * scoring it becomes the mean, or unseen.
+ *
+ * A fitted seg_preprocess is immutable: any number of threads may apply it. */
 #ifndef SEG_FEATURES_PREPROCESS_H
 #define SEG_FEATURES_PREPROCESS_H
 

@@ -1,0 +1,344 @@
+/* fit_number.c - the parameters of one column of numbers, from its training values.
+ * The column is gathered once; every later step works on that copy, as the step before it would
+ * have left it. A column belongs to one worker, so its sums have one order. */
+#include "features/plan.h"
+
+#include <float.h>
+#include <math.h>
+#include "base/alloc.h"
+#include "features/moments.h"
+#include "features/order.h"
+#include "features/transform.h"
+
+#define BLOCK                 SEG_MOMENTS_BLOCK
+#define LAMBDA_TOLERANCE      1e-9
+#define LAMBDA_ITERATIONS_MAX 100
+
+_Static_assert(BLOCK == SEG_TILE_ROWS, "a block of moments is transformed as a tile");
+
+/* One column while it is fitted. */
+struct column {
+    float *values;        /* (n + 1): the last is scratch */
+    size_t n;             /* present, and after imputation all training values */
+    bool has_missing_row; /* in any part */
+};
+
+static inline float clip(float x, float lower, float upper)
+{
+    x = x < lower ? lower : x;
+    return x > upper ? upper : x;
+}
+
+/* The finite training values in row order. A value is stored first and kept if it counts: no branch
+ * is taken on data. */
+static void gather(const struct seg_fit *fit, uint32_t cell, struct column *c)
+{
+    const struct seg_tiles *cells = &fit->table->cells;
+    const size_t n_tiles = seg_tiles_count(cells);
+    size_t n = 0, n_finite = 0;
+    for (size_t i = 0; i < n_tiles; i++) {
+        const float *x = seg_tiles_at(cells, i) + (size_t)cell * SEG_TILE_ROWS;
+        const uint8_t *part = fit->part == NULL ? NULL : fit->part + i * SEG_TILE_ROWS;
+        const unsigned rows = seg_tiles_rows(cells, i);
+        for (unsigned r = 0; r < rows; r++) {
+            const bool finite = fabsf(x[r]) <= FLT_MAX;
+            c->values[n] = clip(x[r], -SEG_VALUE_MAX, SEG_VALUE_MAX);
+            n += finite && (part == NULL || part[r] == SEG_PART_TRAIN);
+            n_finite += finite;
+        }
+    }
+    c->n = n;
+    c->has_missing_row = n_finite < cells->n_rows;
+}
+
+/* The most frequent value, the smallest of several. */
+static float mode_of(float *values, size_t n)
+{
+    seg_order_sort(values, n);
+    float mode = values[0];
+    size_t longest = 0;
+    for (size_t i = 0, run = 0; i < n; i++) {
+        run = i > 0 && values[i] == values[i - 1] ? run + 1 : 1;
+        if (run > longest) {
+            longest = run;
+            mode = values[i];
+        }
+    }
+    return mode;
+}
+
+static enum seg_status fit_impute(const struct seg_column_spec *spec, struct column *c,
+                                  size_t n_train, struct seg_number *s)
+{
+    enum seg_status st = SEG_OK;
+    struct seg_quantile median;
+    struct seg_moments m;
+    double impute = 0;
+    switch (spec->impute) {
+    case SEG_IMPUTE_MEAN:
+    case SEG_IMPUTE_ERROR: /* nothing is missing here; scoring gets the neutral value */
+        m = seg_moments_of(c->values, c->n);
+        impute = m.mean;
+        break;
+    case SEG_IMPUTE_MEDIAN:
+        st = seg_order_quantiles(c->values, c->n, (const double[]){ 0.5 }, 1, &median);
+        if (st != SEG_OK) return st;
+        impute = seg_quantile_value(&median);
+        break;
+    case SEG_IMPUTE_MODE: impute = (double)mode_of(c->values, c->n); break;
+    case SEG_IMPUTE_CONSTANT: impute = spec->constant; break;
+    case SEG_IMPUTE_ZERO: break;
+    }
+    s->impute = clip((float)impute, -SEG_VALUE_MAX, SEG_VALUE_MAX);
+    while (c->n < n_train)
+        c->values[c->n++] = s->impute;
+    return SEG_OK;
+}
+
+static enum seg_status fit_outliers(const struct seg_column_spec *spec, struct column *c,
+                                    struct seg_number *s)
+{
+    enum seg_status st = SEG_OK;
+    struct seg_quantile q[2];
+    double lower = -(double)SEG_VALUE_MAX, upper = (double)SEG_VALUE_MAX;
+    switch (spec->outliers) {
+    case SEG_OUTLIERS_NONE: break;
+    case SEG_OUTLIERS_WINSORIZE:
+    case SEG_OUTLIERS_IQR: {
+        const bool iqr = spec->outliers == SEG_OUTLIERS_IQR;
+        const double at[2] = { iqr ? 0.25 : spec->lower, iqr ? 0.75 : spec->upper };
+        st = seg_order_quantiles(c->values, c->n, at, 2, q);
+        if (st != SEG_OK) return st;
+        lower = seg_quantile_value(&q[0]);
+        upper = seg_quantile_value(&q[1]);
+        const double beyond = iqr ? spec->threshold * (upper - lower) : 0;
+        lower -= beyond;
+        upper += beyond;
+        break;
+    }
+    case SEG_OUTLIERS_ZSCORE: {
+        const struct seg_moments m = seg_moments_of(c->values, c->n);
+        lower = m.mean - spec->threshold * seg_moments_sd(&m);
+        upper = m.mean + spec->threshold * seg_moments_sd(&m);
+        break;
+    }
+    }
+    s->lower = (float)fmax(lower, -(double)SEG_VALUE_MAX);
+    s->upper = (float)fmin(upper, (double)SEG_VALUE_MAX);
+    for (size_t i = 0; i < c->n; i++)
+        c->values[i] = clip(c->values[i], s->lower, s->upper);
+    return SEG_OK;
+}
+
+/* Moments of the transformed values. */
+static struct seg_moments transformed_moments(const struct seg_number *s, const float *values,
+                                              size_t n)
+{
+    struct seg_moments m = { 0 };
+    for (size_t i = 0; i < n; i += BLOCK) {
+        const size_t len = n - i < BLOCK ? n - i : BLOCK;
+        float x[BLOCK] = { 0 };
+        double t[BLOCK];
+        for (size_t j = 0; j < len; j++)
+            x[j] = values[i + j];
+        seg_transform_tile(s, x, t);
+        seg_moments_add(&m, t, len);
+    }
+    return m;
+}
+
+/* The negative log-likelihood of lambda, for values that are normal after Yeo-Johnson. */
+struct likelihood {
+    const struct column *column;
+    double sum_log; /* of sign(x) log(1 + |x|) */
+};
+
+static double negative_log_likelihood(const struct likelihood *l, double lambda)
+{
+    const struct seg_number s = { .transform = SEG_TRANSFORM_YEO_JOHNSON, .lambda = lambda };
+    const struct seg_moments m = transformed_moments(&s, l->column->values, l->column->n);
+    const double variance = seg_moments_variance(&m);
+    if (!(variance >= DBL_MIN && variance <= DBL_MAX)) return DBL_MAX;
+    return (double)l->column->n / 2 * log(variance) - (lambda - 1) * l->sum_log;
+}
+
+/* The lambda within +-SEG_LAMBDA_MAX that is most likely, by Brent's method (1973, localmin): a
+ * parabola through the three best points, or the golden section where that does not help. */
+static enum seg_status most_likely_lambda(const struct seg_progress *progress,
+                                          const struct likelihood *l, double *ret_lambda)
+{
+    const double golden = 0.3819660112501051;
+    double a = -SEG_LAMBDA_MAX, b = SEG_LAMBDA_MAX;
+    double x = a + golden * (b - a), w = x, v = x; /* best, second, the second before */
+    double fx = negative_log_likelihood(l, x), fw = fx, fv = fx;
+    double step = 0, before = 0;
+    for (int i = 0; i < LAMBDA_ITERATIONS_MAX; i++) {
+        const double middle = 0.5 * (a + b), tol = LAMBDA_TOLERANCE * (fabs(x) + 1);
+        if (fabs(x - middle) <= 2 * tol - 0.5 * (b - a)) break;
+        if (seg_progress_cancelled(progress)) return SEG_ECANCELED;
+        const double r = (x - w) * (fx - fv), q0 = (x - v) * (fx - fw);
+        const double sign = q0 > r ? -1 : 1;
+        const double p = sign * ((x - v) * q0 - (x - w) * r), q = 2 * fabs(q0 - r);
+        if (fabs(before) > tol && fabs(p) < fabs(0.5 * q * before) && p > q * (a - x) &&
+            p < q * (b - x)) {
+            before = step;
+            step = p / q;
+            if (x + step - a < 2 * tol || b - x - step < 2 * tol) step = copysign(tol, middle - x);
+        } else {
+            before = x < middle ? b - x : a - x;
+            step = golden * before;
+        }
+        const double u = x + (fabs(step) >= tol ? step : copysign(tol, step));
+        const double fu = negative_log_likelihood(l, u);
+        if (fu <= fx) {
+            *(u < x ? &b : &a) = x;
+            v = w, fv = fw, w = x, fw = fx, x = u, fx = fu;
+        } else {
+            *(u < x ? &a : &b) = u;
+            if (fu <= fw || w == x) {
+                v = w, fv = fw, w = u, fw = fu;
+            } else if (fu <= fv || v == x || v == w) {
+                v = u, fv = fu;
+            }
+        }
+    }
+    *ret_lambda = x;
+    return SEG_OK;
+}
+
+static enum seg_status fit_lambda(const struct seg_progress *progress, const struct column *c,
+                                  struct seg_number *s)
+{
+    struct likelihood l = { .column = c };
+    float least = c->values[0], most = c->values[0];
+    for (size_t i = 0; i < c->n; i += BLOCK) {
+        const size_t len = c->n - i < BLOCK ? c->n - i : BLOCK;
+        double t[BLOCK];
+        for (size_t j = 0; j < len; j++) {
+            const float x = c->values[i + j];
+            least = x < least ? x : least;
+            most = x > most ? x : most;
+            t[j] = (double)x;
+        }
+        seg_log1p_odd(t, len);
+        for (size_t j = 0; j < len; j++)
+            l.sum_log += t[j];
+    }
+    s->lambda = 1; /* the identity, for a constant */
+    return least < most ? most_likely_lambda(progress, &l, &s->lambda) : SEG_OK;
+}
+
+static enum seg_status fit_knots(struct column *c, struct seg_number *s)
+{
+    size_t n = c->n < SEG_KNOTS_MAX ? c->n : SEG_KNOTS_MAX;
+    if (n < 2) n = 2;
+    s->knots = seg_alloc(n, sizeof *s->knots);
+    if (s->knots == NULL) return SEG_ENOMEM;
+    s->n_knots = (uint32_t)n;
+    seg_order_sort(c->values, c->n);
+    for (size_t i = 0; i < n; i++) {
+        const double knot = seg_quantile_sorted(c->values, c->n, (double)i / (double)(n - 1));
+        s->knots[i] = i > 0 ? fmax(knot, s->knots[i - 1]) : knot; /* rounding may not reorder */
+    }
+    return SEG_OK;
+}
+
+static enum seg_status fit_transform(const struct seg_fit *fit, enum seg_transform transform,
+                                     struct column *c, struct seg_number *s)
+{
+    s->transform = transform;
+    if (transform == SEG_TRANSFORM_YEO_JOHNSON) return fit_lambda(fit->progress, c, s);
+    if (transform == SEG_TRANSFORM_QUANTILE) return fit_knots(c, s);
+    return SEG_OK;
+}
+
+void seg_number_set_scale(struct seg_number *s, double center, double inverse)
+{
+    if (!(fabs(center) <= (double)FLT_MAX)) center = inverse = 0;
+    if (!(fabs(inverse) <= (double)FLT_MAX)) inverse = 0;
+    s->center = center;
+    s->inverse = inverse;
+    s->center_high = (float)center;
+    s->center_low = (float)(center - (double)s->center_high);
+    s->inverse_float = (float)inverse;
+}
+
+/* Median and interquartile range. All transforms are monotone: quantiles of the transformed values
+ * are mixtures of transformed order statistics. */
+static enum seg_status fit_robust(struct seg_number *s, float *values, size_t n)
+{
+    struct seg_quantile q[3];
+    double t[3];
+    enum seg_status st = seg_order_quantiles(values, n, (const double[]){ 0.25, 0.5, 0.75 }, 3, q);
+    if (st != SEG_OK) return st;
+    for (unsigned i = 0; i < 3; i++)
+        t[i] = seg_quantile_mix(seg_transform_one(s, q[i].below), seg_transform_one(s, q[i].above),
+                                q[i].weight);
+    const double range = t[2] - t[0];
+    seg_number_set_scale(s, t[1], range > 0 ? 1 / range : 1);
+    return SEG_OK;
+}
+
+enum seg_status seg_fit_scale(struct seg_number *s, enum seg_scale scale, float *values, size_t n)
+{
+    float least = values[0], most = values[0];
+    for (size_t i = 1; i < n; i++) {
+        least = values[i] < least ? values[i] : least;
+        most = values[i] > most ? values[i] : most;
+    }
+    const double low = seg_transform_one(s, least), high = seg_transform_one(s, most);
+    if (!(low < high) && scale != SEG_SCALE_NONE) {
+        seg_number_set_scale(s, low, 0);
+        return SEG_OK;
+    }
+    switch (scale) {
+    case SEG_SCALE_NONE: seg_number_set_scale(s, 0, 1); break;
+    case SEG_SCALE_STANDARD: {
+        const struct seg_moments m = transformed_moments(s, values, n);
+        seg_number_set_scale(s, m.mean, 1 / seg_moments_sd(&m));
+        break;
+    }
+    case SEG_SCALE_MIN_MAX: seg_number_set_scale(s, low, 1 / (high - low)); break;
+    case SEG_SCALE_ROBUST: return fit_robust(s, values, n);
+    case SEG_SCALE_MAX_ABS: seg_number_set_scale(s, 0, 1 / fmax(fabs(low), fabs(high))); break;
+    }
+    return SEG_OK;
+}
+
+enum seg_status seg_fit_number(const struct seg_fit *fit, uint32_t feature, uint32_t cell,
+                               struct seg_number *ret_s, const char **ret_why)
+{
+    struct seg_column_spec spec = fit->specs[feature];
+    struct seg_number s = { 0 };
+    enum seg_status st = SEG_ENOMEM;
+    struct column c = { .values = seg_alloc(fit->n_train + 1, sizeof *c.values) };
+    if (c.values == NULL) goto out;
+    gather(fit, cell, &c);
+    if (c.n == 0) {
+        *ret_why = "there is no value in the training rows";
+        st = SEG_EINVAL;
+        goto out;
+    }
+    if (spec.impute == SEG_IMPUTE_ERROR && c.has_missing_row) {
+        *ret_why = "a value is missing, and impute is error";
+        st = SEG_EINVAL;
+        goto out;
+    }
+    /* A rare yes is not an outlier: any fence would turn the column into a constant. */
+    if (fit->table->schema.features[feature].type == SEG_BOOLEAN) spec.outliers = SEG_OUTLIERS_NONE;
+
+    st = fit_impute(&spec, &c, fit->n_train, &s);
+    if (st == SEG_OK) st = fit_outliers(&spec, &c, &s);
+    if (st == SEG_OK && seg_progress_cancelled(fit->progress)) st = SEG_ECANCELED;
+    if (st == SEG_OK) st = fit_transform(fit, spec.transform, &c, &s);
+    if (st == SEG_OK && seg_progress_cancelled(fit->progress)) st = SEG_ECANCELED;
+    if (st == SEG_OK) st = seg_fit_scale(&s, spec.scale, c.values, c.n);
+    if (st != SEG_OK) goto out;
+    *ret_s = s; /* with its knots */
+    s.knots = NULL;
+
+out:
+    seg_free(s.knots);
+    seg_free(c.values);
+    return st;
+}

@@ -1,0 +1,171 @@
+/* order.c - radix methods on the bits of floats.
+ * A float's bits, with the sign bit flipped for positive and all bits flipped for negative numbers,
+ * order like the float itself as an unsigned integer. */
+#include "features/order.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "features/table.h"
+
+#define INSERTION_MAX 48u   /* below it insertion sort beats counting 256 buckets */
+#define SORT_MAX      8192u /* below it sorting beats two histograms of 65,536 */
+#define BUCKETS       ((size_t)1 << 16)
+#define NO_BUCKET     UINT32_MAX
+
+static inline uint32_t key_of(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits ^ ((bits >> 31) != 0 ? UINT32_MAX : UINT32_C(1) << 31);
+}
+
+static inline float value_of(uint32_t key)
+{
+    const uint32_t bits = key ^ ((key >> 31) != 0 ? UINT32_C(1) << 31 : UINT32_MAX);
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static void insertion_sort(float *x, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        const float v = x[i];
+        size_t j = i;
+        for (; j > 0 && v < x[j - 1]; j--)
+            x[j] = x[j - 1];
+        x[j] = v;
+    }
+}
+
+/* Sorts x (n), whose keys agree above bit `shift` + 8. At most four levels deep. */
+static void radix_sort(float *x, size_t n, unsigned shift)
+{
+    if (n <= INSERTION_MAX) {
+        insertion_sort(x, n);
+        return;
+    }
+    size_t next[256] = { 0 }, end[256];
+    for (size_t i = 0; i < n; i++)
+        next[key_of(x[i]) >> shift & 255]++;
+    size_t at = 0;
+    for (unsigned b = 0; b < 256; b++) {
+        const size_t count = next[b];
+        next[b] = at;
+        at += count;
+        end[b] = at;
+    }
+    for (unsigned b = 0; b < 256; b++) {
+        while (next[b] < end[b]) { /* carry v from bucket to bucket until one belongs here */
+            float v = x[next[b]];
+            unsigned home = key_of(v) >> shift & 255;
+            while (home != b) {
+                const float other = x[next[home]];
+                x[next[home]++] = v;
+                v = other;
+                home = key_of(v) >> shift & 255;
+            }
+            x[next[b]++] = v;
+        }
+    }
+    if (shift == 0) return;
+    for (unsigned b = 0; b < 256; b++) {
+        const size_t begin = b == 0 ? 0 : end[b - 1];
+        if (end[b] - begin > 1) radix_sort(x + begin, end[b] - begin, shift - 8);
+    }
+}
+
+void seg_order_sort(float *x, size_t n)
+{
+    radix_sort(x, n, 24);
+}
+
+double seg_quantile_sorted(const float *sorted, size_t n, double q)
+{
+    const double h = (double)(n - 1) * q;
+    const size_t below = (size_t)h;
+    const size_t above = below + 1 < n ? below + 1 : n - 1;
+    return seg_quantile_mix((double)sorted[below], (double)sorted[above], h - (double)below);
+}
+
+/* Two histograms: of the upper half of all keys, summed up to ranks, and of the lower half of the
+ * keys in one bucket of the first. */
+struct selector {
+    const float *x;
+    size_t n;
+    size_t *first;   /* (BUCKETS): rank of the first value of each bucket */
+    size_t *lower;   /* (BUCKETS): counts inside `bucket` */
+    uint32_t bucket; /* whose values `lower` counts, or NO_BUCKET */
+};
+
+static void count_upper(struct selector *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        s->first[key_of(s->x[i]) >> 16]++;
+    size_t at = 0;
+    for (size_t b = 0; b < BUCKETS; b++) {
+        const size_t count = s->first[b];
+        s->first[b] = at;
+        at += count;
+    }
+}
+
+static void count_lower(struct selector *s, uint32_t bucket)
+{
+    memset(s->lower, 0, BUCKETS * sizeof *s->lower);
+    for (size_t i = 0; i < s->n; i++) {
+        const uint32_t key = key_of(s->x[i]);
+        if (key >> 16 == bucket) s->lower[key & 0xffff]++;
+    }
+    s->bucket = bucket;
+}
+
+/* The value with that rank, 0..n-1. */
+static float select_rank(struct selector *s, size_t rank)
+{
+    uint32_t bucket = 0; /* the last one whose first rank is not past ours */
+    for (uint32_t step = BUCKETS / 2; step > 0; step /= 2)
+        if (s->first[bucket + step] <= rank) bucket += step;
+    if (bucket != s->bucket) count_lower(s, bucket);
+    size_t left = rank - s->first[bucket];
+    uint32_t low = 0;
+    while (left >= s->lower[low])
+        left -= s->lower[low++];
+    return value_of(bucket << 16 | low);
+}
+
+enum seg_status seg_order_quantiles(float *x, size_t n, const double *q, size_t n_q,
+                                    struct seg_quantile *ret_quantiles)
+{
+    assert(n > 0);
+    struct selector s = { .x = x, .n = n, .bucket = NO_BUCKET };
+    enum seg_status st = SEG_OK;
+    const bool sorted = n <= SORT_MAX;
+    if (sorted) {
+        seg_order_sort(x, n);
+    } else {
+        s.first = seg_calloc(BUCKETS, sizeof *s.first);
+        s.lower = seg_alloc(BUCKETS, sizeof *s.lower);
+        if (s.first == NULL || s.lower == NULL) {
+            st = SEG_ENOMEM;
+            goto out;
+        }
+        count_upper(&s);
+    }
+    for (size_t i = 0; i < n_q; i++) {
+        const double h = (double)(n - 1) * q[i];
+        const size_t below = (size_t)h;
+        const size_t above = below + 1 < n ? below + 1 : n - 1;
+        ret_quantiles[i].weight = h - (double)below;
+        ret_quantiles[i].below = sorted ? x[below] : select_rank(&s, below);
+        ret_quantiles[i].above = sorted ? x[above] : select_rank(&s, above);
+    }
+
+out:
+    seg_free(s.first);
+    seg_free(s.lower);
+    return st;
+}

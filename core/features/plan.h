@@ -1,0 +1,133 @@
+/* plan.h - what a fitted seg_preprocess holds. Private to core/features: fit_number.c and
+ * fit_category.c make it, preprocess_apply.c and preprocess_consume.c read it, preprocess_io.c
+ * stores it. Immutable once fitted or loaded.
+ *
+ * Every number in it is finite and in the range given, so that no input can make the output NaN or
+ * infinite. */
+#ifndef SEG_FEATURES_PLAN_H
+#define SEG_FEATURES_PLAN_H
+
+#include "features/preprocess.h"
+
+#define SEG_VALUE_MAX 1e30f /* raw values are clipped to it on the way in, results on the way out  \
+                             */
+#define SEG_LAMBDA_MAX  5.0 /* of Yeo-Johnson, either sign */
+#define SEG_KNOTS_MAX   1000u  /* quantiles that describe a column, as in scikit-learn */
+#define SEG_SMOOTHING   10.0   /* rows that the prior of a target code counts for */
+#define SEG_OUTPUTS_MAX 65536u /* columns made of one row */
+
+/* One column of numbers: v = missing ? impute : clip(x, lower, upper);
+ * out = (transform(v) - center) * inverse. */
+struct seg_number {
+    float impute, lower, upper; /* within +-SEG_VALUE_MAX, lower <= upper */
+    enum seg_transform transform;
+    double lambda;    /* yeo_johnson: within +-SEG_LAMBDA_MAX; else 0 */
+    double *knots;    /* quantile: (n_knots) ascending; the i-th maps to i / (n_knots - 1) */
+    uint32_t n_knots; /* quantile: 2..SEG_KNOTS_MAX; else 0 */
+    double center; /* as double, and as the sum of two floats: x - high is exact near the center, */
+    double inverse; /* so that columns at 1e6 keep every digit. inverse 0: a constant column */
+    float center_high, center_low, inverse_float; /* derived by seg_number_set_scale */
+};
+
+/* One target column: code of category c = ((sum of y in c + w prior) / (rows of c + w) - center) *
+ * inverse with w = SEG_SMOOTHING. */
+struct seg_target {
+    double prior, center, inverse;
+};
+
+/* One feature. Its columns are first_out .. first_out + n_values - 1, then the indicator's. */
+struct seg_plan {
+    uint32_t first_out;
+    uint32_t n_values;
+    bool indicator;
+    struct seg_number *numbers; /* (width), NULL for a category */
+    /* categories, numbered as in inputs.features[i].dictionary, n of them: */
+    enum seg_encode encode;
+    uint32_t impute_code; /* 0..n-1, or SEG_CODE_UNSEEN */
+    float *values;        /* ordinal, target: (n_values, n + 1), the last of a row for unseen */
+    uint32_t *buckets;    /* hash: (n) column of each category */
+    struct seg_target *targets; /* target: (n_values), value j is class j + 1 */
+};
+
+struct seg_preprocess {
+    struct seg_schema inputs;
+    struct seg_plan *plans; /* (inputs.n_features) */
+    uint32_t n_out;
+    char **out_names;      /* (n_out) */
+    uint32_t *out_feature; /* (n_out) */
+    uint64_t seed;         /* of the folds of target codes */
+};
+
+/* Empty, for schema's features without their dictionaries. SEG_ENOMEM. */
+enum seg_status seg_preprocess_new(const struct seg_schema *schema, uint64_t seed,
+                                   struct seg_preprocess **ret_p);
+/* Numbers and names the output columns, once every plan is complete. SEG_ELIMIT above
+ * SEG_OUTPUTS_MAX, SEG_ENOMEM. */
+enum seg_status seg_preprocess_finish(struct seg_preprocess *p, struct seg_error *err);
+
+/* Sets center and inverse; an inverse that float cannot hold counts as that of a constant. */
+void seg_number_set_scale(struct seg_number *s, double center, double inverse);
+/* Fills plan->buckets for n_values columns. SEG_ENOMEM. */
+enum seg_status seg_plan_hash(struct seg_plan *plan, const struct seg_dictionary *d);
+
+/* The fold of a training row, 0..n_folds-1: of seed and row number alone. */
+unsigned seg_target_fold(uint64_t seed, size_t row, unsigned n_folds);
+/* The code of a category in which `hits` of `rows` rows are of the target's class. */
+float seg_target_code(const struct seg_target *t, uint64_t hits, uint64_t rows);
+
+/* From the codes of a table's dictionary to those of a plan. */
+struct seg_code_map {
+    uint32_t *codes; /* (n) SEG_CODE_UNSEEN for what the plan does not know */
+    uint32_t n;
+};
+static inline uint32_t seg_code_map_at(const struct seg_code_map *map, uint32_t code)
+{
+    if (code < map->n) return map->codes[code];
+    return code == SEG_CODE_MISSING ? SEG_CODE_MISSING : SEG_CODE_UNSEEN;
+}
+/* codes is new: seg_free it. SEG_ENOMEM. */
+enum seg_status seg_code_map_make(const struct seg_dictionary *from,
+                                  const struct seg_dictionary *to, struct seg_code_map *ret_map);
+
+/* Rows of each class by category, over the training rows of a table. */
+struct seg_target_counts {
+    uint32_t *rows; /* (n_folds, n_categories + 1, n_classes), the last category is the unseen */
+    unsigned n_folds;
+    uint32_t n_categories, n_classes;
+};
+/* Counts; rows is new: seg_free it. Missing counts as impute_code. SEG_EINVAL: a y that is not
+ * below n_classes. SEG_ENOMEM. */
+enum seg_status seg_target_count(const struct seg_table *t, uint32_t feature,
+                                 const struct seg_code_map *map, uint32_t impute_code,
+                                 const uint8_t *part, const uint16_t *y, uint64_t seed,
+                                 struct seg_target_counts *counts);
+static inline uint32_t *seg_target_counts_at(const struct seg_target_counts *c, unsigned fold,
+                                             uint32_t category)
+{
+    return c->rows + ((size_t)fold * (c->n_categories + 1) + category) * c->n_classes;
+}
+
+/* What fitting reads. */
+struct seg_fit {
+    const struct seg_table *table;
+    const struct seg_column_spec *specs; /* (n_features) */
+    const uint8_t *part;                 /* NULL: every row is a training row */
+    const uint16_t *y;
+    uint32_t n_classes;
+    size_t n_train; /* >= 1 */
+    const struct seg_progress *progress;
+};
+
+/* Fits one cell column of a feature into ret_s, whose knots are then the caller's. SEG_EINVAL with
+ * the reason in ret_why (static storage), SEG_ENOMEM, SEG_ECANCELED. */
+enum seg_status seg_fit_number(const struct seg_fit *fit, uint32_t feature, uint32_t cell,
+                               struct seg_number *ret_s, const char **ret_why);
+/* Fits a categorical feature into plan (zeroed) and d (empty). They keep what they own on failure
+ * too. The same statuses. */
+enum seg_status seg_fit_category(const struct seg_fit *fit, uint32_t feature, struct seg_plan *plan,
+                                 struct seg_dictionary *d, const char **ret_why);
+/* Fits center and inverse of s to values (n >= 1), which are clipped already and may be reordered.
+ * SEG_ENOMEM. */
+enum seg_status seg_fit_scale(struct seg_number *s, enum seg_scale scale, float *values, size_t n);
+
+#endif
