@@ -29,7 +29,8 @@ static bool may_allocate(size_t n, size_t size, size_t *ret_bytes)
     uint64_t nth = atomic_fetch_add_explicit(&n_asked, 1, memory_order_relaxed) + 1;
     if (nth == atomic_load_explicit(&fail_at, memory_order_relaxed)) return false;
     size_t bytes;
-    if (__builtin_mul_overflow(n, size, &bytes)) return false;
+    /* Past PTRDIFF_MAX pointers into it could not be subtracted: no object is larger. */
+    if (__builtin_mul_overflow(n, size, &bytes) || bytes > PTRDIFF_MAX) return false;
     *ret_bytes = bytes != 0 ? bytes : 1; /* malloc(0) may be NULL, which would read as a failure */
     return true;
 }
@@ -49,7 +50,7 @@ void *seg_calloc(size_t n, size_t size)
 void *seg_alloc_aligned(size_t n, size_t size)
 {
     size_t bytes;
-    if (!may_allocate(n, size, &bytes) || bytes > SIZE_MAX - SEG_ALIGN) return NULL;
+    if (!may_allocate(n, size, &bytes)) return NULL;
     /* aligned_alloc wants a multiple of the alignment. */
     return aligned_alloc(SEG_ALIGN, (bytes + SEG_ALIGN - 1) / SEG_ALIGN * SEG_ALIGN);
 }

@@ -71,7 +71,10 @@ enum seg_status seg_tiles_from_rows(struct seg_tiles *ret_t, const float *x, siz
     struct seg_tiles t;
     seg_tiles_init(&t, n_cols);
     enum seg_status st = seg_tiles_grow(&t, n_rows);
-    if (st != SEG_OK) return st;
+    if (st != SEG_OK) {
+        seg_tiles_release(&t); /* the list of chunks may be there */
+        return st;
+    }
     const struct seg_kernels *kernels = seg_kernels_get();
     const size_t n_full = n_rows / SEG_TILE_ROWS;
     for (size_t i = 0; i < n_full; i++)
