@@ -144,7 +144,7 @@ static void put_fact(struct line *l, const char *key, const char *value, bool is
  * nothing but. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-static bool render(const char *fmt, va_list *args, char *out, size_t size)
+__attribute__((nonnull)) static bool render(const char *fmt, va_list *args, char *out, size_t size)
 {
     const char *at = strchr(fmt, '%');
     if (at == NULL) {
@@ -175,7 +175,7 @@ static bool render(const char *fmt, va_list *args, char *out, size_t size)
             snprintf(out, size, fmt, va_arg(*args, int));
         }
         break;
-    default: assert(!"log_event: a conversion that render does not know");
+    default: assert(false && "a conversion that log_event does not know");
     }
     size_t digits_at = out[0] == '-';
     return at == fmt && kind[1] == '\0' && strchr("diuefg", *kind) != NULL &&
