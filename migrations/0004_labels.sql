@@ -3,17 +3,14 @@ CREATE TABLE label_runs (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     model_id     bigint      NOT NULL REFERENCES models ON DELETE CASCADE,
     version      integer     NOT NULL,
-    job_id       uuid        NOT NULL,
-    attempt      integer     NOT NULL,
-    state        text        NOT NULL DEFAULT 'writing' CHECK (state IN ('writing', 'published')),
-    n_users      bigint      NOT NULL DEFAULT 0,
-    created_at   timestamptz NOT NULL DEFAULT now(),
-    published_at timestamptz,
+    job_id       uuid        NOT NULL UNIQUE,
+    n_users      bigint      NOT NULL,
+    published_at timestamptz NOT NULL DEFAULT now(),
     FOREIGN KEY (model_id, version) REFERENCES model_versions ON DELETE CASCADE
 );
 CREATE INDEX label_runs_model ON label_runs (model_id, id);
-CREATE UNIQUE INDEX label_runs_once ON label_runs (job_id) WHERE state = 'published';
-COMMENT ON TABLE label_runs IS 'One scoring of a whole feature set. Its labels stand in table labels_<id>, a partition of labels once published';
+COMMENT ON TABLE label_runs IS 'One scoring of a whole feature set. Its labels stand in table labels_<id>, a partition of labels; both appear in the commit that publishes the run';
+COMMENT ON COLUMN label_runs.job_id IS 'UNIQUE, so that a job taken up twice can publish once only';
 
 CREATE TABLE labels (
     run_id     bigint  NOT NULL,
@@ -22,7 +19,7 @@ CREATE TABLE labels (
     confidence real    NOT NULL,
     distance   real    NOT NULL
 ) PARTITION BY LIST (run_id);
-COMMENT ON TABLE labels IS 'What each user got in each kept run; written by COPY into labels_<run_id> before that is attached';
+COMMENT ON TABLE labels IS 'What each user got in each kept run; written by COPY into labels_<run_id>, which is attached in the same transaction';
 COMMENT ON COLUMN labels.result IS 'segment id (1..), or class index (0..) for classification; -1 when the row had too few features';
 COMMENT ON COLUMN labels.distance IS 'Euclidean distance to the segment''s centroid in the model''s space; NaN for classification and for -1';
 
@@ -37,7 +34,7 @@ CREATE TABLE segment_profiles (
     segment integer NOT NULL,
     size    bigint  NOT NULL,
     share   double precision NOT NULL,
-    profile jsonb   NOT NULL,
+    profile json    NOT NULL,
     PRIMARY KEY (run_id, segment)
 );
 COMMENT ON TABLE segment_profiles IS 'What each segment looks like in one run, as the API serves it';

@@ -90,6 +90,22 @@ char *seg_arena_strndup(struct seg_arena *a, const char *s, size_t len)
     return copy;
 }
 
+char *seg_arena_join(struct seg_arena *a, const char *const *pieces, size_t n,
+                     const char *separator)
+{
+    size_t len = 0, between = strlen(separator);
+    for (size_t i = 0; i < n; i++)
+        len += strlen(pieces[i]) + (i > 0 ? between : 0);
+    char *text = seg_arena_alloc(a, len + 1), *end = text;
+    if (text == NULL) return NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0) end = stpcpy(end, separator);
+        end = stpcpy(end, pieces[i]);
+    }
+    *end = '\0';
+    return text;
+}
+
 char *seg_arena_printf(struct seg_arena *a, const char *fmt, ...)
 {
     va_list args, again;

@@ -2,7 +2,6 @@
  * not make an orchestrator kill a process that scores. */
 #include "handlers/handlers.h"
 
-#include "base/alloc.h"
 #include "model_cache.h"
 
 enum http_status health_livez(struct http_request *rq)
@@ -53,7 +52,5 @@ enum http_status health_metrics(struct http_request *rq)
         metrics_set(app->metrics, METRIC_MODELS_LOADED, (double)model_cache_count(app->models));
     char *text = metrics_text(app->metrics, &len);
     if (text == NULL) return reply_error(rq, ERR_NO_MEMORY, NULL);
-    reply_bytes(rq, HTTP_200, "text/plain; version=0.0.4; charset=utf-8", text, len, true);
-    seg_free(text);
-    return HTTP_200;
+    return reply_take(rq, HTTP_200, "text/plain; version=0.0.4; charset=utf-8", text, len);
 }

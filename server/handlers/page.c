@@ -78,9 +78,7 @@ enum http_status page_reply(struct http_request *rq, const char *name)
         size_t len = 0;
         char *bytes = read_file(root, name, &len);
         if (bytes == NULL) return reply_error(rq, ERR_NO_SUCH_ROUTE, NULL);
-        reply_bytes(rq, HTTP_200, type_of(name), bytes, len, true);
-        seg_free(bytes);
-        return HTTP_200;
+        return reply_take(rq, HTTP_200, type_of(name), bytes, len);
     }
     if (reply_etag(rq, file->sha256)) return reply_empty(rq, HTTP_304);
     return reply_static(rq, type_of(name), file->bytes, file->len, file->gzip, file->gzip_len);

@@ -1,0 +1,55 @@
+/* feature_load.h - user features out of the database into columnar tiles, by binary COPY: never row
+ * by row. One load belongs to one thread and uses its connection until it ends or is freed. */
+#ifndef SERVER_DB_FEATURE_LOAD_H
+#define SERVER_DB_FEATURE_LOAD_H
+
+#include "base/status.h"
+#include "db/feature_sets.h"
+#include "features/table.h"
+
+/* User ids in the order of the rows: bytes one after the other. */
+struct user_ids {
+    char *bytes;
+    size_t n_bytes, bytes_cap;
+    uint64_t *ends; /* (n) end offset of each id */
+    size_t n, cap;
+};
+void user_ids_release(struct user_ids *ids);
+static inline const char *user_ids_at(const struct user_ids *ids, size_t i, size_t *ret_len)
+{
+    uint64_t start = i == 0 ? 0 : ids->ends[i - 1];
+    *ret_len = (size_t)(ids->ends[i] - start);
+    return ids->bytes + start;
+}
+
+struct feature_load;
+
+/* Opens a load of the features columns[0..n-1] (indices in fs->columns), in that order. Rows come
+ * ordered by id when fs is a view or has fewer than 200,000 rows as the planner knows, else in
+ * physical order; the order of unchanged data never changes. target: index in fs->columns of the
+ * classification target, -1 for none; its values come through feature_load_target. ids: user ids
+ * are wanted too. */
+enum db_status feature_load_begin(struct db *db, const struct feature_set *fs,
+                                  const uint32_t *columns, uint32_t n_columns, int target, bool ids,
+                                  struct feature_load **ret, struct seg_error *err);
+/* A schema with these features and empty dictionaries. */
+enum seg_status feature_load_schema(const struct feature_set *fs, const uint32_t *columns,
+                                    uint32_t n_columns, struct seg_schema *ret_s,
+                                    struct seg_error *err);
+/* Appends up to n_rows_max rows to t (whose dictionaries grow) and their ids to ids (NULL: not
+ * wanted). DB_ONE: n_rows_max rows came, there may be more; DB_NONE: the end (fewer rows, or none,
+ * were appended); else the load is over, err has a sentence. Values that are not finite, or too
+ * large for float32, become missing and are counted. */
+enum db_status feature_load_rows(struct feature_load *l, size_t n_rows_max, struct seg_table *t,
+                                 struct user_ids *ids, struct seg_error *err);
+/* Classification: class of every row so far (n); classes are numbered in order of first sight. Rows
+ * without target are not loaded. */
+const uint16_t *feature_load_target(const struct feature_load *l, size_t *ret_n,
+                                    const struct seg_dictionary **ret_classes);
+/* SHA-256 (hex) over the binary rows read so far: equal data in equal order gives equal hashes. */
+void feature_load_hash(struct feature_load *l, char out[65]);
+/* Cells of feature i (of columns) that were not finite or out of range. */
+uint64_t feature_load_not_finite(const struct feature_load *l, uint32_t i);
+void feature_load_free(struct feature_load *l);
+
+#endif

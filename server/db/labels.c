@@ -1,0 +1,237 @@
+/* Binary COPY of labels through a 64 KiB buffer, and the statements that publish a run. */
+#include "db/labels.h"
+
+#include <endian.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+enum { RUN_NEXT_ID, RUN_ADD, RUN_CURRENT, RUN_PROFILE, RUN_OLD, RUN_DELETE, RUN_N_STMTS };
+
+static const struct db_stmt STMTS[RUN_N_STMTS] = {
+    [RUN_NEXT_ID] = { "labels_next_id", 0,
+                      "SELECT nextval(pg_get_serial_sequence('label_runs', 'id'))" },
+    [RUN_ADD] = { "labels_add", 5, /* $1 run, $2 model, $3 version, $4 job, $5 users */
+                  "INSERT INTO label_runs (id, model_id, version, job_id, n_users) OVERRIDING "
+                  "SYSTEM VALUE"
+                  " VALUES ($1::bigint, $2::bigint, $3::int, $4::uuid, $5::bigint)" },
+    [RUN_CURRENT] = { "labels_current", 2, /* $1 model, $2 run */
+                      "INSERT INTO label_current (model_id, run_id) VALUES ($1::bigint, $2::bigint)"
+                      " ON CONFLICT (model_id) DO UPDATE SET run_id = excluded.run_id" },
+    [RUN_PROFILE] = { "labels_profile", 5, /* $1 run, $2 segment, $3 size, $4 share, $5 profile */
+                      "INSERT INTO segment_profiles (run_id, segment, size, share, profile)"
+                      " VALUES ($1::bigint, $2::int, $3::bigint, $4::float8, $5::json)" },
+    [RUN_OLD] = { "labels_old", 2, /* $1 model, $2 runs to keep */
+                  "SELECT ARRAY(SELECT id FROM label_runs WHERE model_id = $1::bigint"
+                  "             AND id NOT IN (SELECT run_id FROM label_current WHERE model_id = "
+                  "$1::bigint)"
+                  "             ORDER BY id DESC OFFSET GREATEST($2::int - 1, 0))::text" },
+    [RUN_DELETE] = { "labels_delete", 1, /* $1 runs as an array */
+                     "WITH pointers AS (DELETE FROM label_current WHERE run_id = ANY "
+                     "($1::bigint[]))"
+                     " DELETE FROM label_runs WHERE id = ANY ($1::bigint[])" },
+};
+const struct db_stmts DB_LABELS_STMTS = { STMTS, RUN_N_STMTS };
+
+#define WRITER_BYTES 65536
+
+struct label_writer {
+    struct db *db;
+    int64_t run_id;
+    uint64_t n_users;
+    size_t n;
+    char buffer[WRITER_BYTES];
+};
+
+static void put_u16(struct label_writer *w, uint16_t v)
+{
+    v = htobe16(v);
+    memcpy(w->buffer + w->n, &v, sizeof(v));
+    w->n += sizeof(v);
+}
+static void put_u32(struct label_writer *w, uint32_t v)
+{
+    v = htobe32(v);
+    memcpy(w->buffer + w->n, &v, sizeof(v));
+    w->n += sizeof(v);
+}
+static void put_u64(struct label_writer *w, uint64_t v)
+{
+    v = htobe64(v);
+    memcpy(w->buffer + w->n, &v, sizeof(v));
+    w->n += sizeof(v);
+}
+static void put_float(struct label_writer *w, float f)
+{
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof(bits));
+    put_u32(w, 4);
+    put_u32(w, bits);
+}
+
+struct label_writer *label_writer_begin(struct db *db)
+{
+    static const char header[19] = "PGCOPY\n\377\r\n";
+    char sql[512];
+    struct db_result *r = NULL;
+    struct label_writer *w = seg_calloc(1, sizeof(*w));
+    if (w == NULL) return NULL;
+    w->db = db;
+    enum db_status st = db_exec(db, &STMTS[RUN_NEXT_ID], NULL, &r);
+    if (st == DB_ONE) w->run_id = db_result_int(r, 0, 0);
+    db_result_free(r);
+    if (st != DB_ONE) goto failed;
+    /* The CHECK says what the partition bound will say, so that attaching need not scan. */
+    snprintf(
+        sql, sizeof(sql),
+        "CREATE TABLE labels_%1$lld (LIKE labels, CHECK (run_id IS NOT NULL AND run_id = %1$lld))",
+        (long long)w->run_id);
+    st = db_exec_sql(db, sql, NULL, 0, NULL);
+    if (st != DB_ONE && st != DB_NONE) goto failed;
+    snprintf(sql, sizeof(sql),
+             "COPY labels_%lld (run_id, user_id, result, confidence, distance) FROM STDIN (FORMAT "
+             "binary)",
+             (long long)w->run_id);
+    if (db_copy_in_begin(db, sql) != DB_ONE) goto failed;
+    memcpy(w->buffer, header, sizeof(header));
+    w->n = sizeof(header);
+    return w;
+failed:
+    seg_free(w);
+    return NULL;
+}
+
+enum db_status label_writer_add(struct label_writer *w, const struct label *l)
+{
+    if (w->n + 64 + l->user_id_len > WRITER_BYTES) {
+        enum db_status st = db_copy_in_write(w->db, w->buffer, w->n);
+        if (st != DB_ONE) return st;
+        w->n = 0;
+        if (l->user_id_len > WRITER_BYTES - 64)
+            return DB_FATAL; /* ids are at most 256 bytes where they come from us */
+    }
+    put_u16(w, 5);
+    put_u32(w, 8);
+    put_u64(w, (uint64_t)w->run_id);
+    put_u32(w, (uint32_t)l->user_id_len);
+    memcpy(w->buffer + w->n, l->user_id, l->user_id_len);
+    w->n += l->user_id_len;
+    put_u32(w, 4);
+    put_u32(w, (uint32_t)l->result);
+    put_float(w, l->confidence);
+    put_float(w, l->distance);
+    w->n_users++;
+    return DB_ONE;
+}
+
+enum db_status label_writer_end(struct label_writer *w, int64_t *ret_run_id, uint64_t *ret_n_users)
+{
+    char sql[256];
+    uint64_t n_rows = 0;
+    struct db *db = w->db;
+    long long id = (long long)w->run_id;
+    enum db_status st = DB_ONE;
+    if (w->n + 2 > WRITER_BYTES) {
+        st = db_copy_in_write(db, w->buffer, w->n);
+        w->n = 0;
+    }
+    put_u16(w, UINT16_MAX);
+    if (st == DB_ONE) st = db_copy_in_write(db, w->buffer, w->n);
+    if (st == DB_ONE) st = db_copy_in_end(db, &n_rows);
+    if (st == DB_ONE && n_rows != w->n_users) st = DB_FATAL;
+    *ret_run_id = w->run_id;
+    *ret_n_users = w->n_users;
+    seg_free(w);
+    static const char *const after[] = {
+        "CREATE UNIQUE INDEX labels_%1$lld_user ON labels_%1$lld (user_id)",
+        "CREATE INDEX labels_%1$lld_result ON labels_%1$lld (result, distance, user_id)",
+        "ALTER TABLE labels ATTACH PARTITION labels_%1$lld FOR VALUES IN (%1$lld)",
+    };
+    for (size_t i = 0; i < sizeof(after) / sizeof(after[0]) && (st == DB_ONE || st == DB_NONE);
+         i++) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        snprintf(sql, sizeof(sql), after[i], id);
+#pragma GCC diagnostic pop
+        st = db_exec_sql(db, sql, NULL, 0, NULL);
+    }
+    return st == DB_NONE ? DB_ONE : st;
+}
+
+void label_writer_abort(struct label_writer *w)
+{
+    if (w == NULL) return;
+    db_copy_in_abort(w->db);
+    seg_free(w);
+}
+
+struct number_text {
+    char text[24];
+};
+static struct number_text number(int64_t n)
+{
+    struct number_text t;
+    snprintf(t.text, sizeof(t.text), "%lld", (long long)n);
+    return t;
+}
+
+enum db_status db_labels_publish(struct db *db, int64_t run_id, int64_t model_id, unsigned version,
+                                 const char *job_id, uint64_t n_users)
+{
+    const struct number_text run = number(run_id), model = number(model_id);
+    enum db_status st = db_exec(db, &STMTS[RUN_ADD],
+                                (const char *[]){ run.text, model.text, number(version).text,
+                                                  job_id, number((int64_t)n_users).text },
+                                NULL);
+    return st == DB_ONE
+               ? db_exec(db, &STMTS[RUN_CURRENT], (const char *[]){ model.text, run.text }, NULL)
+               : st;
+}
+
+enum db_status db_labels_profile_add(struct db *db, int64_t run_id, unsigned segment, uint64_t size,
+                                     double share, const char *profile_json)
+{
+    char share_text[32];
+    snprintf(share_text, sizeof(share_text), "%.17g", share);
+    return db_exec(db, &STMTS[RUN_PROFILE],
+                   (const char *[]){ number(run_id).text, number(segment).text,
+                                     number((int64_t)size).text, share_text, profile_json },
+                   NULL);
+}
+
+enum db_status db_labels_drop(struct db *db, const char *run_ids)
+{
+    char sql[64];
+    enum db_status st = DB_ONE;
+    for (const char *p = run_ids;
+         (p = strpbrk(p, "0123456789")) != NULL && (st == DB_ONE || st == DB_NONE);) {
+        char *end;
+        snprintf(sql, sizeof(sql), "DROP TABLE IF EXISTS labels_%lld", strtoll(p, &end, 10));
+        st = db_exec_sql(db, sql, NULL, 0, NULL);
+        p = end;
+    }
+    if (st == DB_ONE || st == DB_NONE)
+        st = db_exec(db, &STMTS[RUN_DELETE], (const char *[]){ run_ids }, NULL);
+    return st == DB_NONE ? DB_ONE : st;
+}
+
+static enum db_status prune_in_tx(struct db *db, void *ctx)
+{
+    return db_labels_drop(db, ctx);
+}
+
+enum db_status db_labels_prune(struct db *db, int64_t model_id, unsigned keep)
+{
+    struct db_result *r = NULL;
+    enum db_status st = db_exec(db, &STMTS[RUN_OLD],
+                                (const char *[]){ number(model_id).text, number(keep).text }, &r);
+    if (st == DB_ONE && strcmp(db_result_text(r, 0, 0), "{}") != 0) {
+        char *ids = seg_strdup(db_result_text(r, 0, 0));
+        st = ids ? db_tx_run(db, "labels_prune", prune_in_tx, ids) : DB_FATAL;
+        seg_free(ids);
+    }
+    db_result_free(r);
+    return st;
+}

@@ -1,0 +1,72 @@
+/* models.h - the registry of models, versions and aliases. Documents come as the API serves them.
+ */
+#ifndef SERVER_DB_MODELS_H
+#define SERVER_DB_MODELS_H
+
+#include "db/document.h"
+#include "db/statements.h"
+
+#define CHAMPION "champion"
+
+extern const struct db_stmts DB_MODELS_STMTS;
+
+/* Registers the name. DB_CONFLICT: it is a model of another task. */
+enum db_status db_models_ensure(struct db *db, const char *name, const char *task, int64_t *ret_id);
+enum db_status db_models_list(struct db *db, const char *after, unsigned limit,
+                              struct seg_arena *arena, struct db_document **ret, size_t *ret_n);
+enum db_status db_models_get(struct db *db, const char *name, struct seg_arena *arena,
+                             struct db_document *ret);
+/* Newest first; after is the last version number of the page before. */
+enum db_status db_models_versions(struct db *db, const char *name, const char *after,
+                                  unsigned limit, struct seg_arena *arena, struct db_document **ret,
+                                  size_t *ret_n);
+/* version 0: the champion. key is the version number. */
+enum db_status db_models_version(struct db *db, const char *name, unsigned version,
+                                 struct seg_arena *arena, struct db_document *ret);
+enum db_status db_models_projection(struct db *db, const char *name, unsigned version,
+                                    struct seg_arena *arena, struct db_document *ret);
+/* The artefact: new bytes (seg_free) and its SHA-256 in hex. */
+enum db_status db_models_artifact(struct db *db, const char *name, unsigned version,
+                                  uint8_t **ret_bytes, size_t *ret_len, char ret_sha256[65]);
+
+/* A champion, for the cache. */
+struct db_champion {
+    const char *name;
+    unsigned version;
+    const char *names_hash; /* changes when a segment was renamed */
+};
+enum db_status db_models_champions(struct db *db, struct seg_arena *arena, struct db_champion **ret,
+                                   size_t *ret_n);
+
+/* Points the alias to the version. if_version: 0 any, else the version it must point to now.
+ * DB_NONE: no such model or version (*ret_model_exists tells which); DB_CONFLICT: if_version does
+ * not hold. Tells all instances. */
+enum db_status db_models_alias_put(struct db *db, const char *name, const char *alias,
+                                   unsigned version, unsigned if_version, bool *ret_model_exists);
+/* DB_CONFLICT: an alias points there (a whole model: unless force, as a model in use always has its
+ * champion). Labels go with it. */
+enum db_status db_models_delete(struct db *db, const char *name, bool force);
+enum db_status db_models_version_delete(struct db *db, const char *name, unsigned version);
+
+/* What training made. */
+struct db_version_new {
+    int64_t model_id;
+    const char *job_id, *feature_set, *algorithm, *spec, *metrics, *curve, *data, *duration_ms,
+        *warnings, *projection; /* JSON from spec on */
+    const uint8_t *artifact;
+    size_t artifact_len;
+    const char *artifact_sha256;
+};
+/* Inside the caller's transaction: the next version of the model, which stays locked until the
+ * commit. */
+enum db_status db_models_version_add(struct db *db, const struct db_version_new *v,
+                                     unsigned *ret_version);
+/* Inside the caller's transaction: moves champion to version, when `promote` says so or there is
+ * none. Tells all instances at commit. */
+enum db_status db_models_promote(struct db *db, int64_t model_id, unsigned version, bool promote);
+/* The figure by which versions compare: metrics ->> key of the champion; DB_NONE: no champion, or
+ * it has no such figure. */
+enum db_status db_models_champion_metric(struct db *db, int64_t model_id, const char *key,
+                                         double *ret);
+
+#endif

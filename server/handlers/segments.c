@@ -1,0 +1,135 @@
+/* Segments: what dashboards read of a model's current labelling run. */
+#include <stdio.h>
+#include <string.h>
+
+#include "db/models.h"
+#include "db/segments.h"
+#include "digest.h"
+#include "handlers/handlers.h"
+#include "handlers/list.h"
+#include "handlers/version.h"
+#include "http/route.h"
+
+/* The run of the request. False after a reply. */
+static bool read_run(struct http_request *rq, struct db_document *ret, enum http_status *status)
+{
+    unsigned version = 0;
+    *status = HTTP_ERROR;
+    bool has_version = strstr(rq->route->query, "version") != NULL;
+    if (has_version && !version_query(rq, &version)) return false;
+    enum db_status st = db_segments_run(rq->db, rq->path_args[0], version, &rq->arena, ret);
+    if (st == DB_NONE) {
+        struct db_document doc;
+        st = db_models_version(rq->db, rq->path_args[0], version, &rq->arena, &doc);
+        *status = st == DB_NONE  ? version_not_found(rq, version)
+                  : st == DB_ONE ? reply_error(rq, ERR_NOT_LABELLED,
+                                               "POST /v1/models/%s/label first", rq->path_args[0])
+                                 : reply_db_error(rq, st);
+        return false;
+    }
+    if (st != DB_ONE) {
+        *status = reply_db_error(rq, st);
+        return false;
+    }
+    return true;
+}
+
+/* A strong tag of what documents say: names change without a new run. True when the client has it.
+ */
+static bool documents_etag(struct http_request *rq, const struct db_document *run,
+                           const struct db_document *docs, size_t n)
+{
+    struct digest d;
+    uint8_t sum[DIGEST_BYTES];
+    char etag[DIGEST_HEX_SIZE];
+    digest_init(&d);
+    digest_update(&d, run->json, strlen(run->json));
+    for (size_t i = 0; i < n; i++)
+        digest_update(&d, docs[i].json, strlen(docs[i].json));
+    digest_final(&d, sum);
+    digest_hex(sum, 16, etag);
+    return reply_etag(rq, etag);
+}
+
+enum http_status segments_list(struct http_request *rq)
+{
+    struct db_document run, *docs = NULL;
+    size_t n = 0;
+    enum http_status status;
+    if (!read_run(rq, &run, &status)) return status;
+    enum db_status st = db_segments_list(rq->db, run.key, 0, &rq->arena, &docs, &n);
+    if (st != DB_ONE && st != DB_NONE) return reply_db_error(rq, st);
+    if (documents_etag(rq, &run, docs, n)) return reply_empty(rq, HTTP_304);
+    return list_reply(rq, run.json + 1, docs, n, (unsigned)n);
+}
+
+/* The path's segment number; 0 after a reply. */
+static unsigned segment_arg(struct http_request *rq)
+{
+    unsigned segment = 0;
+    if (!version_parse(rq->path_args[1], &segment))
+        reply_error(rq, ERR_SEGMENT_NOT_FOUND, "segments are numbers: 1, 2, 3");
+    return segment;
+}
+
+enum http_status segments_get(struct http_request *rq)
+{
+    struct db_document run, *docs;
+    size_t n;
+    enum http_status status;
+    unsigned segment = segment_arg(rq);
+    if (segment == 0) return HTTP_ERROR;
+    if (!read_run(rq, &run, &status)) return status;
+    enum db_status st = db_segments_list(rq->db, run.key, segment, &rq->arena, &docs, &n);
+    if (st == DB_NONE)
+        return reply_error(rq, ERR_SEGMENT_NOT_FOUND, "model %s has no segment %u",
+                           rq->path_args[0], segment);
+    if (st != DB_ONE) return reply_db_error(rq, st);
+    if (documents_etag(rq, &run, docs, 1)) return reply_empty(rq, HTTP_304);
+    char *json = seg_arena_printf(&rq->arena, "%s, %s", run.json, docs[0].json + 1);
+    if (json == NULL) return reply_error(rq, ERR_INTERNAL, NULL);
+    return reply_bytes(rq, HTTP_200, "application/json", json, strlen(json), true);
+}
+
+enum http_status segments_users_get(struct http_request *rq)
+{
+    struct db_document run, *docs = NULL;
+    size_t n = 0;
+    unsigned limit, segment = segment_arg(rq);
+    const char *after, *order = request_query(rq, "order");
+    enum http_status status;
+    if (segment == 0) return HTTP_ERROR;
+    if (order != NULL && strcmp(order, "distance") != 0 && strcmp(order, "user_id") != 0)
+        return reply_error(rq, ERR_BAD_PARAMETER, "order must be user_id or distance");
+    if (!list_page(rq, &limit, &after)) return HTTP_ERROR;
+    if (!read_run(rq, &run, &status)) return status;
+    bool by_distance = order != NULL && strcmp(order, "distance") == 0;
+    enum db_status st = db_segments_users(rq->db, run.key, segment, by_distance, after, limit + 1,
+                                          &rq->arena, &docs, &n);
+    if (st == DB_NONE && after == NULL) {
+        struct db_document *profile;
+        size_t n_profiles;
+        st = db_segments_list(rq->db, run.key, segment, &rq->arena, &profile, &n_profiles);
+        if (st == DB_NONE)
+            return reply_error(rq, ERR_SEGMENT_NOT_FOUND, "model %s has no segment %u",
+                               rq->path_args[0], segment);
+    }
+    if (st != DB_ONE && st != DB_NONE) return reply_db_error(rq, st);
+    return list_reply(rq, run.json + 1, docs, n, limit);
+}
+
+enum http_status projection_get(struct http_request *rq)
+{
+    struct db_document doc;
+    unsigned version;
+    if (!version_query(rq, &version)) return HTTP_ERROR;
+    enum db_status st = db_models_projection(rq->db, rq->path_args[0], version, &rq->arena, &doc);
+    if (st == DB_NONE) return version_not_found(rq, version);
+    if (st != DB_ONE) return reply_db_error(rq, st);
+    char *etag = seg_arena_printf(&rq->arena, "projection-%s-%s", rq->path_args[0], doc.key);
+    if (etag != NULL && reply_etag(rq, etag)) return reply_empty(rq, HTTP_304);
+    char *json = seg_arena_printf(&rq->arena, "{\"model\": \"%s\", \"version\": %s, %s",
+                                  rq->path_args[0], doc.key, doc.json + 1);
+    if (json == NULL) return reply_error(rq, ERR_INTERNAL, NULL);
+    return reply_bytes(rq, HTTP_200, "application/json", json, strlen(json), true);
+}

@@ -1,0 +1,340 @@
+/* Blocks of 16,384 rows: read, scored tile by tile on the pool, written. Categories are numbered by
+ * the table as they come; a map for each categorical feature turns those numbers into the model's.
+ */
+#include "jobs/label_run.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "db/labels.h"
+#include "db/segments.h"
+
+#define BLOCK_ROWS  16384u
+#define BLOCK_TILES (BLOCK_ROWS / SEG_TILE_ROWS)
+
+struct stream {
+    struct job_run *run;
+    const struct seg_model *model;
+    const struct seg_schema *inputs;
+    struct seg_table table; /* everything read so far */
+    uint32_t **codes;       /* (n_features) table's code -> model's code; NULL for numbers */
+    uint32_t *n_codes;
+    size_t first_tile; /* of the block being scored */
+    size_t n_tiles;
+    float *scratch;            /* (BLOCK_TILES, scratch_floats) */
+    size_t scratch_floats;     /* a tile's model scratch and mapped cells */
+    struct seg_scores *scores; /* (BLOCK_TILES) */
+    uint16_t *segment;         /* (n_rows so far) result, UINT16_MAX: none */
+    size_t segment_cap;
+    struct exemplar *exemplars;
+    struct user_ids ids; /* of the block */
+    struct label_writer *writer;
+    uint64_t n_insufficient;
+};
+
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+/* The columns of fs that the model reads, in the model's order. */
+static enum job_outcome find_columns(struct job_run *run, const struct feature_set *fs,
+                                     const struct seg_schema *inputs, uint32_t *columns)
+{
+    for (uint32_t i = 0; i < inputs->n_features; i++) {
+        const struct seg_feature *f = &inputs->features[i];
+        uint32_t c = 0;
+        while (c < fs->n_columns && strcmp(fs->columns[c].name, f->name) != 0)
+            c++;
+        if (c == fs->n_columns)
+            return job_fail(run, "feature_missing",
+                            "feature set %s has no feature %s, which the model needs", fs->name,
+                            f->name);
+        if (fs->columns[c].type != f->type || fs->columns[c].width != f->width)
+            return job_fail(run, "feature_changed",
+                            "feature %s of %s is %s now, the model was trained on %s", f->name,
+                            fs->name, seg_type_name(fs->columns[c].type), seg_type_name(f->type));
+        columns[i] = c;
+    }
+    return JOB_SUCCEEDED;
+}
+
+static void score_tile(void *ctx, size_t index)
+{
+    struct stream *s = ctx;
+    size_t tile = s->first_tile + index;
+    const float *raw = seg_tiles_at(&s->table.cells, tile);
+    float *scratch = s->scratch + index * s->scratch_floats;
+    float *mapped = scratch + seg_model_scratch(s->model);
+    memcpy(mapped, raw, (size_t)s->inputs->n_cells * SEG_TILE_ROWS * sizeof(*mapped));
+    unsigned n_rows = seg_tiles_rows(&s->table.cells, tile);
+    for (uint32_t i = 0; i < s->inputs->n_features; i++) {
+        union seg_cell *cells =
+            (union seg_cell *)(mapped + (size_t)s->inputs->features[i].cell * SEG_TILE_ROWS);
+        for (unsigned r = 0; s->codes[i] != NULL && r < n_rows; r++)
+            if (cells[r].code != SEG_CODE_MISSING) cells[r].code = s->codes[i][cells[r].code];
+    }
+    s->scores[index].probabilities = NULL;
+    seg_model_score_tile(s->model, mapped, n_rows, scratch, &s->scores[index]);
+}
+
+/* Extends the maps to the categories that the last block brought. */
+static bool map_categories(struct stream *s)
+{
+    for (uint32_t i = 0; i < s->inputs->n_features; i++) {
+        const struct seg_dictionary *d = &s->table.schema.features[i].dictionary;
+        if (s->inputs->features[i].type != SEG_CATEGORICAL) continue;
+        if (s->codes[i] == NULL || s->n_codes[i] < d->n) {
+            uint32_t *codes = seg_realloc(s->codes[i], d->n + 1, sizeof(*codes));
+            if (codes == NULL) return false;
+            s->codes[i] = codes;
+        }
+        for (; s->n_codes[i] < d->n; s->n_codes[i]++)
+            s->codes[i][s->n_codes[i]] =
+                seg_dictionary_find(&s->inputs->features[i].dictionary, d->strings[s->n_codes[i]],
+                                    d->lengths[s->n_codes[i]]);
+    }
+    return true;
+}
+
+/* Keeps the EXEMPLARS_MAX users nearest to each centroid; of equal distances the one read first. */
+static void keep_exemplar(struct exemplar *nearest, const struct label *l)
+{
+    if (!(l->distance < nearest[EXEMPLARS_MAX - 1].distance) ||
+        l->user_id_len >= sizeof(nearest[0].user_id))
+        return;
+    unsigned at = EXEMPLARS_MAX - 1;
+    for (; at > 0 && l->distance < nearest[at - 1].distance; at--)
+        nearest[at] = nearest[at - 1];
+    memcpy(nearest[at].user_id, l->user_id, l->user_id_len);
+    nearest[at].user_id[l->user_id_len] = '\0';
+    nearest[at].distance = l->distance;
+}
+
+/* Scores rows first..n_rows-1 (first is a multiple of the tile) and writes their labels. */
+static enum db_status score_block(struct stream *s, size_t first)
+{
+    size_t n_rows = s->table.cells.n_rows;
+    bool segmentation = seg_model_task(s->model) == SEG_SEGMENTATION;
+    if (s->segment_cap < n_rows) {
+        size_t cap = s->segment_cap * 2 > n_rows ? s->segment_cap * 2 : n_rows;
+        uint16_t *more = seg_realloc(s->segment, cap, sizeof(*more));
+        if (more == NULL) return DB_FATAL;
+        s->segment = more;
+        s->segment_cap = cap;
+    }
+    s->first_tile = first / SEG_TILE_ROWS;
+    s->n_tiles = (n_rows - first + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS;
+    if (!map_categories(s)) return DB_FATAL;
+    seg_pool_for(s->run->app->pool, SEG_PRIORITY_TRAINING, s->n_tiles, score_tile, s);
+    for (size_t row = first; row < n_rows; row++) {
+        const struct seg_scores *scores = &s->scores[(row - first) / SEG_TILE_ROWS];
+        unsigned lane = (unsigned)(row % SEG_TILE_ROWS);
+        bool ok = scores->status[lane] == SEG_ROW_OK;
+        uint32_t result = scores->result[lane];
+        struct label l = { .result = !ok ? -1
+                                     : segmentation
+                                         ? (int32_t)seg_model_segment_id(s->model, result)
+                                         : (int32_t)result,
+                           .confidence = ok ? scores->confidence[lane] : NAN,
+                           .distance = ok && segmentation ? scores->distance[lane] : NAN };
+        l.user_id = user_ids_at(&s->ids, row - first, &l.user_id_len);
+        s->segment[row] = ok ? (uint16_t)result : UINT16_MAX;
+        if (!ok) s->n_insufficient++;
+        if (ok && segmentation) keep_exemplar(s->exemplars + (size_t)result * EXEMPLARS_MAX, &l);
+        enum db_status st = label_writer_add(s->writer, &l);
+        if (st != DB_ONE) return st;
+    }
+    return DB_ONE;
+}
+
+static bool stream_init(struct stream *s, struct job_run *run, const struct seg_model *m)
+{
+    *s = (struct stream){ .run = run, .model = m, .inputs = seg_model_inputs(m) };
+    size_t cells = (size_t)s->inputs->n_cells * SEG_TILE_ROWS;
+    size_t n_exemplars = (size_t)seg_model_n_results(m) * EXEMPLARS_MAX;
+    s->scratch_floats = (seg_model_scratch(m) + cells + 15) / 16 * 16;
+    s->codes = seg_calloc(s->inputs->n_features, sizeof(*s->codes));
+    s->n_codes = seg_calloc(s->inputs->n_features, sizeof(*s->n_codes));
+    s->scratch = seg_alloc_aligned(BLOCK_TILES * s->scratch_floats, sizeof(*s->scratch));
+    s->scores = seg_calloc(BLOCK_TILES, sizeof(*s->scores));
+    s->exemplars = seg_calloc(n_exemplars, sizeof(*s->exemplars));
+    for (size_t i = 0; s->exemplars != NULL && i < n_exemplars; i++)
+        s->exemplars[i].distance = INFINITY;
+    return s->codes && s->n_codes && s->scratch && s->scores && s->exemplars;
+}
+
+static void stream_release(struct stream *s)
+{
+    for (uint32_t i = 0; s->codes != NULL && i < s->inputs->n_features; i++)
+        seg_free(s->codes[i]);
+    seg_free(s->codes);
+    seg_free(s->n_codes);
+    seg_free(s->scratch);
+    seg_free(s->scores);
+    seg_free(s->segment);
+    seg_free(s->exemplars);
+    user_ids_release(&s->ids);
+    seg_table_release(&s->table);
+    label_writer_abort(s->writer);
+}
+
+/* Reads, scores and writes everything. */
+static enum job_outcome stream_rows(struct stream *s, struct feature_load *load,
+                                    const struct feature_set *fs, double from)
+{
+    struct seg_error err = { "" };
+    double expected = fs->n_rows > 0 ? (double)fs->n_rows : 1e6;
+    for (bool more = true; more;) {
+        size_t first = s->table.cells.n_rows;
+        char message[80];
+        s->ids.n = s->ids.n_bytes = 0;
+        if (atomic_load(s->run->cancel)) return JOB_STOPPED;
+        enum db_status st = feature_load_rows(load, BLOCK_ROWS, &s->table, &s->ids, &err);
+        more = st == DB_ONE;
+        if (st == DB_RETRY) return JOB_AGAIN;
+        if (st != DB_ONE && st != DB_NONE)
+            return job_fail(s->run, "features_unreadable", "%s", err.text);
+        if (seg_tiles_bytes(&s->table.cells) > s->run->app->config->jobs.memory_bytes_max)
+            return job_fail(s->run, "too_large",
+                            "the features take more than %llu bytes ([jobs] memory_bytes_max)",
+                            (unsigned long long)s->run->app->config->jobs.memory_bytes_max);
+        if (s->table.cells.n_rows > first) st = score_block(s, first);
+        if (st != DB_ONE && st != DB_NONE) return job_db_failed(s->run, st, "writing labels");
+        snprintf(message, sizeof(message), "%zu users labelled", s->table.cells.n_rows);
+        double share = (double)s->table.cells.n_rows / expected;
+        job_progress(s->run, from + (0.9 - from) * (share < 1 ? share : 1), "storing", message);
+    }
+    return JOB_SUCCEEDED;
+}
+
+enum job_outcome label_run_write(struct job_run *run, struct db *read, struct db *write,
+                                 const struct feature_set *fs, const struct seg_model *m,
+                                 double progress_from, struct label_run *ret)
+{
+    struct stream s;
+    struct seg_schema schema;
+    struct seg_error err = { "" };
+    struct feature_load *load = NULL;
+    struct label_run l = { 0 };
+    enum job_outcome outcome;
+    double start = now_ms();
+    uint32_t *columns = NULL;
+    seg_schema_init(&schema);
+    if (!stream_init(&s, run, m)) goto no_memory;
+    columns = seg_calloc(s.inputs->n_features, sizeof(*columns));
+    if (columns == NULL) goto no_memory;
+    outcome = find_columns(run, fs, s.inputs, columns);
+    if (outcome != JOB_SUCCEEDED) goto out;
+    if (feature_load_schema(fs, columns, s.inputs->n_features, &schema, &err) != SEG_OK)
+        goto no_memory;
+    seg_table_init(&s.table, &schema);
+    enum db_status st =
+        feature_load_begin(read, fs, columns, s.inputs->n_features, -1, true, &load, &err);
+    if (st != DB_ONE) {
+        outcome = st == DB_RETRY ? JOB_AGAIN : job_fail(run, "features_unreadable", "%s", err.text);
+        goto out;
+    }
+    s.writer = label_writer_begin(write);
+    outcome = s.writer == NULL
+                  ? job_db_failed(run, db_is_broken(write) ? DB_RETRY : DB_FATAL, "writing labels")
+                  : stream_rows(&s, load, fs, progress_from);
+    if (outcome != JOB_SUCCEEDED) goto out;
+    job_progress(run, 0.92, "storing", "indexing labels");
+    st = label_writer_end(s.writer, &l.run_id, &l.n_users);
+    s.writer = NULL;
+    if (st != DB_ONE) {
+        outcome = job_db_failed(run, st, "writing labels");
+        goto out;
+    }
+    l.n_insufficient = s.n_insufficient;
+    l.score_ms = now_ms() - start;
+    start = now_ms();
+    if (seg_model_task(m) == SEG_SEGMENTATION && l.n_users > l.n_insufficient) {
+        job_progress(run, 0.96, "explaining", "profiling segments");
+        if (seg_profile_build(run->app->pool, &s.table, s.segment, seg_model_n_results(m),
+                              &l.profile) != SEG_OK)
+            goto no_memory;
+        l.has_profile = true;
+    }
+    l.explain_ms = now_ms() - start;
+    l.exemplars = s.exemplars;
+    s.exemplars = NULL;
+    l.schema = s.table.schema;
+    seg_schema_init(&s.table.schema);
+    *ret = l;
+    goto out;
+no_memory:
+    outcome = job_fail(run, "out_of_memory", "out of memory while labelling");
+out:
+    feature_load_free(load);
+    seg_free(columns);
+    seg_schema_release(&schema);
+    stream_release(&s);
+    return outcome;
+}
+
+/* Centroids in original units, (k, inputs->n_cells); NULL when they have none or memory is short.
+ * seg_free it. */
+static float *raw_centroids(const struct seg_model *m)
+{
+    struct seg_matrix c = { 0 };
+    uint32_t n_cells = seg_model_inputs(m)->n_cells;
+    if (seg_model_centroids(m, &c) != SEG_OK) return NULL;
+    float *raw = seg_calloc(c.n_rows * n_cells, sizeof(*raw));
+    for (size_t i = 0; raw != NULL && i < c.n_rows; i++)
+        seg_preprocess_invert(seg_model_preprocess(m), seg_matrix_row(&c, i), raw + i * n_cells);
+    seg_matrix_release(&c);
+    return raw;
+}
+
+static enum db_status publish_segment(struct db *write, const struct label_run *l,
+                                      const struct seg_model *m, int64_t model_id, uint32_t segment,
+                                      const float *centroids, const double *silhouettes)
+{
+    char name[200], description[600];
+    struct json_out o;
+    size_t len;
+    const struct seg_schema *inputs = seg_model_inputs(m);
+    unsigned id = seg_model_segment_id(m, segment);
+    json_out_init(&o);
+    profile_json(&l->profile, segment, &l->schema,
+                 centroids ? centroids + (size_t)segment * inputs->n_cells : NULL, inputs,
+                 l->exemplars + (size_t)segment * EXEMPLARS_MAX,
+                 silhouettes ? silhouettes[segment] : (double)NAN, &o);
+    char *text = json_out_take(&o, &len);
+    if (text == NULL) return DB_FATAL;
+    profile_name(&l->profile, segment, &l->schema, name, sizeof(name), description,
+                 sizeof(description));
+    enum db_status st =
+        db_labels_profile_add(write, l->run_id, id, l->profile.segments[segment].size,
+                              l->profile.segments[segment].share, text);
+    if (st == DB_ONE) st = db_segments_name_auto(write, model_id, id, name, description);
+    seg_free(text);
+    return st == DB_NONE ? DB_ONE : st; /* a person has named it */
+}
+
+enum db_status label_run_publish(struct db *write, const struct label_run *l,
+                                 const struct seg_model *m, int64_t model_id, unsigned version,
+                                 const char *job_id, const double *silhouettes)
+{
+    enum db_status st = db_labels_publish(write, l->run_id, model_id, version, job_id, l->n_users);
+    float *centroids = l->has_profile ? raw_centroids(m) : NULL;
+    for (uint32_t i = 0; st == DB_ONE && l->has_profile && i < l->profile.n_segments; i++)
+        st = publish_segment(write, l, m, model_id, i, centroids, silhouettes);
+    seg_free(centroids);
+    return st;
+}
+
+void label_run_release(struct label_run *l)
+{
+    if (l->has_profile) seg_profile_release(&l->profile);
+    seg_schema_release(&l->schema);
+    seg_free(l->exemplars);
+    *l = (struct label_run){ 0 };
+}

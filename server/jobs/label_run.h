@@ -1,0 +1,38 @@
+/* label_run.h - scoring a whole feature set in streaming blocks: labels go out by COPY while
+ * features come in, and the profile is built from what passed.
+ *
+ * Labels are written in the transaction that the caller has begun on `write` and will commit;
+ * features are read on `read`. The model's own code scores, so that a stored label and a predicted
+ * one are the same bits. Memory: the raw features once, for the exact quantiles of the profile. */
+#ifndef SERVER_JOBS_LABEL_RUN_H
+#define SERVER_JOBS_LABEL_RUN_H
+
+#include "db/feature_load.h"
+#include "explain/profile.h"
+#include "jobs/report_json.h"
+#include "jobs/runner.h"
+#include "model/model.h"
+
+struct label_run {
+    int64_t run_id;
+    uint64_t n_users;
+    uint64_t n_insufficient;
+    bool has_profile; /* segmentation with at least one labelled user */
+    struct seg_profile profile;
+    struct seg_schema schema; /* of the feature set's columns, with every category that was read */
+    struct exemplar *exemplars;  /* (n_results, EXEMPLARS_MAX) nearest users, nearest first */
+    double score_ms, explain_ms; /* reading, scoring and writing; building the profile */
+};
+
+/* Progress goes from progress_from to 1. */
+enum job_outcome label_run_write(struct job_run *run, struct db *read, struct db *write,
+                                 const struct feature_set *fs, const struct seg_model *m,
+                                 double progress_from, struct label_run *ret);
+/* Publishes in the same transaction: the run, its profiles, the automatic names. silhouettes
+ * (n_results) or NULL. */
+enum db_status label_run_publish(struct db *write, const struct label_run *l,
+                                 const struct seg_model *m, int64_t model_id, unsigned version,
+                                 const char *job_id, const double *silhouettes);
+void label_run_release(struct label_run *l);
+
+#endif

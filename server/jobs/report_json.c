@@ -1,0 +1,306 @@
+/* Figures that are not defined (a silhouette of one cluster) are null, never 0. */
+#include "jobs/report_json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "json/json.h"
+
+static void write_doubles(struct json_out *o, const char *key, const double *values, size_t n)
+{
+    json_out_key(o, key);
+    if (values == NULL) {
+        json_out_null(o);
+        return;
+    }
+    json_out_array(o);
+    for (size_t i = 0; i < n; i++)
+        json_out_double(o, values[i]);
+    json_out_end_array(o);
+}
+
+static void write_class_name(struct json_out *o, const char *key, const struct seg_model *m,
+                             uint32_t i)
+{
+    json_out_key(o, key);
+    if (seg_model_task(m) == SEG_CLASSIFICATION)
+        json_out_string(o, seg_model_class_name(m, i));
+    else
+        json_out_uint(o, seg_model_segment_id(m, i));
+}
+
+static void write_classification(const struct seg_classification *c, const struct seg_model *m,
+                                 struct json_out *o)
+{
+    const char *key = seg_model_task(m) == SEG_CLASSIFICATION ? "class" : "segment";
+    json_out_member_double(o, "accuracy", c->accuracy);
+    json_out_member_double(o, "precision", c->macro_precision);
+    json_out_member_double(o, "recall", c->macro_recall);
+    json_out_member_double(o, "f1", c->macro_f1);
+    json_out_member_double(o, "roc_auc", c->roc_auc);
+    json_out_member_double(o, "pr_auc", c->pr_auc);
+    json_out_member_double(o, "log_loss", c->log_loss);
+    json_out_key(o, "classes");
+    json_out_array(o);
+    for (uint32_t i = 0; i < c->n_classes; i++) {
+        json_out_object(o);
+        write_class_name(o, key, m, i);
+        json_out_member_uint(o, "support", c->classes[i].support);
+        json_out_member_double(o, "precision", c->classes[i].precision);
+        json_out_member_double(o, "recall", c->classes[i].recall);
+        json_out_member_double(o, "f1", c->classes[i].f1);
+        json_out_member_double(o, "roc_auc", c->classes[i].roc_auc);
+        json_out_member_double(o, "pr_auc", c->classes[i].pr_auc);
+        json_out_end_object(o);
+    }
+    json_out_end_array(o);
+    json_out_key(o, "confusion_matrix"); /* [truth][predicted], in the order of classes */
+    json_out_array(o);
+    for (uint32_t i = 0; i < c->n_classes; i++) {
+        json_out_array(o);
+        for (uint32_t k = 0; k < c->n_classes; k++)
+            json_out_uint(o, c->confusion[(size_t)i * c->n_classes + k]);
+        json_out_end_array(o);
+    }
+    json_out_end_array(o);
+}
+
+void report_metrics_json(const struct seg_report *r, const struct seg_model *m, struct json_out *o)
+{
+    bool segmentation = seg_model_task(m) == SEG_SEGMENTATION;
+    json_out_object(o);
+    json_out_member_string(o, "evaluated_on", r->evaluated_on_test ? "test" : "training");
+    json_out_key(o, "rows");
+    json_out_object(o);
+    json_out_member_uint(o, "train", r->n_rows[SEG_PART_TRAIN]);
+    json_out_member_uint(o, "validation", r->n_rows[SEG_PART_VALIDATION]);
+    json_out_member_uint(o, "test", r->n_rows[SEG_PART_TEST]);
+    json_out_end_object(o);
+    if (segmentation) {
+        const struct seg_cluster_quality *q = &r->quality;
+        json_out_member_uint(o, "k", seg_model_n_results(m));
+        json_out_member_double(o, "inertia", r->inertia);
+        json_out_member_uint(o, "iterations", r->n_iter);
+        json_out_member_bool(o, "converged", r->converged);
+        json_out_member_double(o, "silhouette", q->silhouette);
+        json_out_member_string(o, "silhouette_method", q->silhouette_sampled ? "sampled" : "exact");
+        json_out_member_uint(o, "silhouette_rows", q->silhouette_rows);
+        write_doubles(o, "silhouette_by_segment", q->silhouette_by_cluster,
+                      q->silhouette_by_cluster ? seg_model_n_results(m) : 0);
+        json_out_member_double(o, "davies_bouldin", q->davies_bouldin);
+        json_out_member_double(o, "calinski_harabasz", q->calinski_harabasz);
+    }
+    if (r->has_classification && segmentation) {
+        json_out_key(o, "head");
+        json_out_object(o);
+    }
+    if (r->has_classification) write_classification(&r->classification, m, o);
+    if (r->has_classification && segmentation) json_out_end_object(o);
+    json_out_end_object(o);
+}
+
+static void write_network_curve(const struct seg_curve *c, const char *key, struct json_out *o)
+{
+    if (c->n_epochs == 0) return;
+    json_out_key(o, key);
+    json_out_object(o);
+    json_out_member_uint(o, "epochs", c->n_epochs);
+    json_out_member_uint(o, "best_epoch", c->best_epoch + 1);
+    write_doubles(o, "train_loss", c->train_loss, c->n_epochs);
+    write_doubles(o, "validation_loss", c->validation_loss, c->n_epochs);
+    write_doubles(o, "validation_accuracy", c->validation_accuracy, c->n_epochs);
+    json_out_end_object(o);
+}
+
+void report_curve_json(const struct seg_report *r, struct json_out *o)
+{
+    json_out_object(o);
+    if (r->kmeans_curve != NULL) write_doubles(o, "inertia", r->kmeans_curve, r->n_iter);
+    write_network_curve(&r->autoencoder_curve, "autoencoder", o);
+    write_network_curve(&r->network_curve, "network", o);
+    json_out_end_object(o);
+}
+
+void report_projection_json(const struct seg_report *r, const struct seg_model *m,
+                            struct json_out *o)
+{
+    const struct seg_projection *p = &r->projection;
+    const struct seg_preprocess *pre = seg_model_preprocess(m);
+    json_out_object(o);
+    json_out_key(o, "columns");
+    json_out_array(o);
+    for (uint32_t i = 0; i < seg_preprocess_n_out(pre); i++)
+        json_out_string(o, seg_preprocess_out_name(pre, i));
+    json_out_end_array(o);
+    json_out_key(o, "axes");
+    json_out_array(o);
+    for (size_t a = 0; a < p->axes.n_rows; a++) {
+        json_out_array(o);
+        for (size_t c = 0; c < p->axes.n_cols; c++)
+            json_out_float(o, p->axes.data[a * p->axes.n_cols + c]);
+        json_out_end_array(o);
+    }
+    json_out_end_array(o);
+    write_doubles(o, "explained", p->explained, 2);
+    json_out_key(o, "points");
+    json_out_array(o);
+    for (size_t i = 0; i < p->n_points; i++) {
+        json_out_object(o);
+        json_out_key(o, "x");
+        json_out_float(o, p->points[2 * i]);
+        json_out_key(o, "y");
+        json_out_float(o, p->points[2 * i + 1]);
+        write_class_name(o, seg_model_task(m) == SEG_CLASSIFICATION ? "class" : "segment", m,
+                         r->projection_result[i]);
+        json_out_end_object(o);
+    }
+    json_out_end_array(o);
+    json_out_end_object(o);
+}
+
+/* "embedding[3]" for one number of a vector, else the feature's name. */
+static const char *feature_label(const struct seg_feature_profile *f,
+                                 const struct seg_schema *schema, char *buffer, size_t size)
+{
+    const struct seg_feature *feature = &schema->features[f->feature];
+    if (feature->type != SEG_VECTOR) return feature->name;
+    snprintf(buffer, size, "%s[%u]", feature->name, f->dimension);
+    return buffer;
+}
+
+static void write_feature(const struct seg_feature_profile *f, const struct seg_schema *schema,
+                          struct json_out *o)
+{
+    char buffer[SEG_NAME_BYTES_MAX + 16];
+    const struct seg_feature *feature = &schema->features[f->feature];
+    json_out_object(o);
+    json_out_member_string(o, "name", feature_label(f, schema, buffer, sizeof(buffer)));
+    json_out_member_string(o, "type", seg_type_name(feature->type));
+    json_out_member_uint(o, "present", f->n_present);
+    if (feature->type == SEG_CATEGORICAL) {
+        json_out_key(o, "categories");
+        json_out_array(o);
+        for (uint32_t i = 0; i < f->n_categories; i++) {
+            const struct seg_category_share *c = &f->categories[i];
+            json_out_object(o);
+            json_out_member_string(
+                o, "value",
+                c->code == SEG_CODE_MISSING ? NULL : feature->dictionary.strings[c->code]);
+            json_out_member_double(o, "share", c->share);
+            json_out_member_double(o, "population_share", c->population_share);
+            json_out_end_object(o);
+        }
+        json_out_end_array(o);
+    } else {
+        json_out_member_double(o, "mean", f->mean);
+        json_out_member_double(o, "median", f->median);
+        json_out_member_double(o, "p10", f->p10);
+        json_out_member_double(o, "p90", f->p90);
+        json_out_member_double(o, "population_mean", f->population_mean);
+        json_out_member_double(o, "lift", f->lift);
+    }
+    json_out_member_double(o, "effect", f->effect);
+    json_out_end_object(o);
+}
+
+void profile_json(const struct seg_profile *p, uint32_t segment, const struct seg_schema *schema,
+                  const float *centroid, const struct seg_schema *inputs,
+                  const struct exemplar *exemplars, double silhouette, struct json_out *o)
+{
+    char buffer[SEG_NAME_BYTES_MAX + 16];
+    const struct seg_segment_profile *s = &p->segments[segment];
+    json_out_object(o);
+    json_out_member_string(o, "state", "new");
+    json_out_key(o, "features");
+    json_out_array(o);
+    for (uint32_t i = 0; i < p->n_profiled; i++)
+        write_feature(&s->features[i], schema, o);
+    json_out_end_array(o);
+    json_out_key(o, "centroid");
+    json_out_object(o);
+    for (uint32_t i = 0; i < inputs->n_features && centroid != NULL; i++) {
+        const struct seg_feature *f = &inputs->features[i];
+        if (f->type == SEG_CATEGORICAL) continue;
+        json_out_key(o, f->name);
+        if (f->type == SEG_VECTOR) json_out_array(o);
+        for (uint32_t k = 0; k < f->width; k++)
+            json_out_float(o, centroid[f->cell + k]);
+        if (f->type == SEG_VECTOR) json_out_end_array(o);
+    }
+    json_out_end_object(o);
+    json_out_key(o, "top_features");
+    json_out_array(o);
+    for (uint32_t i = 0; i < s->n_top; i++)
+        json_out_string(o, feature_label(&s->features[s->top[i]], schema, buffer, sizeof(buffer)));
+    json_out_end_array(o);
+    json_out_key(o, "exemplars");
+    json_out_array(o);
+    for (unsigned i = 0; i < EXEMPLARS_MAX && exemplars != NULL; i++)
+        if (isfinite(exemplars[i].distance)) json_out_string(o, exemplars[i].user_id);
+    json_out_end_array(o);
+    json_out_key(o, "quality");
+    json_out_object(o);
+    json_out_member_double(o, "silhouette", silhouette);
+    json_out_end_object(o);
+    json_out_end_object(o);
+}
+
+/* The value whose share differs most from the population's. */
+static const struct seg_category_share *telling_category(const struct seg_feature_profile *f)
+{
+    const struct seg_category_share *best = NULL;
+    for (uint32_t i = 0; i < f->n_categories; i++)
+        if (f->categories[i].code != SEG_CODE_MISSING &&
+            (best == NULL || f->categories[i].share - f->categories[i].population_share >
+                                 best->share - best->population_share))
+            best = &f->categories[i];
+    return best;
+}
+
+/* Cuts a character that snprintf left incomplete at the end. */
+static void cut_incomplete(char *s)
+{
+    size_t len = strlen(s), at = len;
+    while (at > 0 && len - at < 4 && ((unsigned char)s[at - 1] & 0xC0) == 0x80)
+        at--;
+    if (at > 0 && !utf8_valid(s + at - 1, len - (at - 1))) s[at - 1] = '\0';
+}
+
+void profile_name(const struct seg_profile *p, uint32_t segment, const struct seg_schema *schema,
+                  char *name, size_t name_size, char *description, size_t description_size)
+{
+    char buffer[SEG_NAME_BYTES_MAX + 16];
+    const struct seg_segment_profile *s = &p->segments[segment];
+    size_t n = 0, d = 0;
+    name[0] = '\0';
+    d += (size_t)snprintf(description, description_size, "%llu users, %.1f %% of all",
+                          (unsigned long long)s->size, 100 * s->share);
+    for (uint32_t i = 0; i < s->n_top && i < 3; i++) {
+        const struct seg_feature_profile *f = &s->features[s->top[i]];
+        const struct seg_feature *feature = &schema->features[f->feature];
+        const char *label = feature_label(f, schema, buffer, sizeof(buffer));
+        const struct seg_category_share *c =
+            feature->type == SEG_CATEGORICAL ? telling_category(f) : NULL;
+        if (feature->type == SEG_CATEGORICAL && c == NULL) continue;
+        if (n < name_size && i < 2) {
+            if (c != NULL)
+                n += (size_t)snprintf(name + n, name_size - n, "%s%s %s", n ? ", " : "", label,
+                                      feature->dictionary.strings[c->code]);
+            else
+                n += (size_t)snprintf(name + n, name_size - n, "%s%s %s", n ? ", " : "",
+                                      f->effect > 0 ? "high" : "low", label);
+        }
+        if (d < description_size && c != NULL)
+            d += (size_t)snprintf(
+                description + d, description_size - d, "; %s %s: %.0f %% against %.0f %%", label,
+                feature->dictionary.strings[c->code], 100 * c->share, 100 * c->population_share);
+        else if (d < description_size)
+            d += (size_t)snprintf(description + d, description_size - d,
+                                  "; %s %.4g against %.4g on average", label, f->mean,
+                                  f->population_mean);
+    }
+    if (n == 0) snprintf(name, name_size, "average users");
+    cut_incomplete(name);
+    cut_incomplete(description);
+}

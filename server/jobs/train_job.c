@@ -1,0 +1,394 @@
+/* The life of a training job: spec, snapshot of the features by binary COPY, the core's pipeline,
+ * and one commit that publishes version, labels, profiles and the job's end together. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "db/labels.h"
+#include "db/models.h"
+#include "digest.h"
+#include "jobs/label_run.h"
+#include "jobs/report_json.h"
+#include "json/json.h"
+#include "model/pipeline.h"
+#include "model_cache.h"
+#include "spec.h"
+
+#define LOAD_SHARE 0.2 /* of the progress bar */
+#define FIT_SHARE  0.5
+#define BLOCK_ROWS 16384u
+
+struct training {
+    struct job_run *run;
+    struct feature_set fs;
+    struct train_spec spec;
+    int64_t model_id;
+    struct seg_table table;
+    uint16_t *y;
+    const char **class_names; /* sorted */
+    uint32_t n_classes;
+    size_t n_rows;
+    char data_hash[65];
+    double load_ms;
+    struct seg_model *model;
+    struct seg_report report;
+    bool has_report;
+    uint8_t *artifact;
+    size_t artifact_len;
+    char artifact_sha256[65];
+    struct json_out warnings; /* an array, open until publishing */
+};
+
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+/* The stored spec against the feature set as it is now. */
+static enum job_outcome read_spec(struct training *t)
+{
+    struct job_run *run = t->run;
+    struct json_fault fault;
+    struct faults faults;
+    enum db_status st = db_feature_sets_get(run->db, run->job->feature_set, &run->arena, &t->fs);
+    if (st == DB_NONE)
+        return job_fail(run, "feature_set_not_found", "no such feature set: %s",
+                        run->job->feature_set);
+    if (st != DB_ONE) return job_db_failed(run, st, "reading the feature set");
+    struct json *doc = json_parse(run->job->spec, strlen(run->job->spec), &fault);
+    if (doc == NULL)
+        return job_fail(run, "not_json", "the stored spec cannot be read: %s", fault.detail);
+    faults_init(&faults, &run->arena);
+    bool good = train_spec_parse(doc, &t->fs, &run->arena, &t->spec, &faults);
+    json_free(doc);
+    if (!good)
+        return job_fail(run, "invalid", "the spec does not fit feature set %s any more: %s: %s",
+                        t->fs.name, faults.items[0].pointer, faults.items[0].detail);
+    return JOB_SUCCEEDED;
+}
+
+struct named_class {
+    const char *name;
+    uint32_t code;
+};
+static int compare_classes(const void *a, const void *b)
+{
+    return strcmp(((const struct named_class *)a)->name, ((const struct named_class *)b)->name);
+}
+
+/* Classes in the order of their names, so that they do not depend on the order of rows. */
+static bool sort_classes(struct training *t, const uint16_t *y, size_t n,
+                         const struct seg_dictionary *classes)
+{
+    struct named_class *sorted =
+        seg_arena_alloc(&t->run->arena, (classes->n + 1) * sizeof(*sorted));
+    uint16_t *rank = seg_arena_alloc(&t->run->arena, (classes->n + 1) * sizeof(*rank));
+    t->class_names = seg_arena_alloc(&t->run->arena, (classes->n + 1) * sizeof(*t->class_names));
+    t->y = seg_alloc(n + 1, sizeof(*t->y));
+    if (sorted == NULL || rank == NULL || t->class_names == NULL || t->y == NULL) return false;
+    for (uint32_t i = 0; i < classes->n; i++)
+        sorted[i] = (struct named_class){ classes->strings[i], i };
+    qsort(sorted, classes->n, sizeof(*sorted), compare_classes);
+    for (uint32_t i = 0; i < classes->n; i++) {
+        rank[sorted[i].code] = (uint16_t)i;
+        t->class_names[i] =
+            seg_arena_strndup(&t->run->arena, sorted[i].name, strlen(sorted[i].name));
+        if (t->class_names[i] == NULL) return false;
+    }
+    for (size_t i = 0; i < n; i++)
+        t->y[i] = rank[y[i]];
+    t->n_classes = classes->n;
+    return true;
+}
+
+static enum job_outcome load_rows(struct training *t, struct feature_load *load)
+{
+    struct job_run *run = t->run;
+    struct seg_error err = { "" };
+    uint64_t bytes_max = run->app->config->jobs.memory_bytes_max;
+    double expected = t->fs.n_rows > 0 ? (double)t->fs.n_rows : 1e6;
+    for (enum db_status st = DB_ONE; st == DB_ONE;) {
+        char message[80];
+        if (atomic_load(run->cancel)) return JOB_STOPPED;
+        st = feature_load_rows(load, BLOCK_ROWS, &t->table, NULL, &err);
+        if (st == DB_RETRY) return JOB_AGAIN;
+        if (st != DB_ONE && st != DB_NONE)
+            return job_fail(run, "features_unreadable", "%s", err.text);
+        if (seg_tiles_bytes(&t->table.cells) > bytes_max)
+            return job_fail(run, "too_large",
+                            "the features take more than %llu bytes ([jobs] memory_bytes_max)",
+                            (unsigned long long)bytes_max);
+        double share = (double)t->table.cells.n_rows / expected;
+        snprintf(message, sizeof(message), "%zu rows loaded", t->table.cells.n_rows);
+        job_progress(run, LOAD_SHARE * (share < 1 ? share : 1), "loading", message);
+    }
+    return JOB_SUCCEEDED;
+}
+
+static enum job_outcome load(struct training *t)
+{
+    struct job_run *run = t->run;
+    struct feature_load *l = NULL;
+    struct seg_schema schema;
+    struct seg_error err = { "" };
+    const struct seg_dictionary *classes;
+    size_t n_target;
+    double start = now_ms();
+    if (feature_load_schema(&t->fs, t->spec.columns, t->spec.n_columns, &schema, &err) != SEG_OK)
+        return job_fail(run, "invalid", "%s", err.text);
+    seg_table_init(&t->table, &schema);
+    enum db_status st = feature_load_begin(run->db, &t->fs, t->spec.columns, t->spec.n_columns,
+                                           t->spec.target, false, &l, &err);
+    if (st != DB_ONE)
+        return st == DB_RETRY ? JOB_AGAIN : job_fail(run, "features_unreadable", "%s", err.text);
+    enum job_outcome outcome = load_rows(t, l);
+    if (outcome == JOB_SUCCEEDED) {
+        feature_load_hash(l, t->data_hash);
+        t->n_rows = t->table.cells.n_rows;
+        for (uint32_t i = 0; i < t->spec.n_columns; i++) {
+            uint64_t n = feature_load_not_finite(l, i);
+            char *text =
+                n == 0 ? NULL
+                       : seg_arena_printf(
+                             &run->arena,
+                             "%llu values of %s are not finite or too large: taken as missing",
+                             (unsigned long long)n, t->fs.columns[t->spec.columns[i]].name);
+            if (text != NULL) json_out_string(&t->warnings, text);
+        }
+        const uint16_t *y = feature_load_target(l, &n_target, &classes);
+        if (t->spec.target >= 0 && !sort_classes(t, y, n_target, classes))
+            outcome = job_fail(run, "out_of_memory", "out of memory after loading");
+    }
+    feature_load_free(l);
+    t->load_ms = now_ms() - start;
+    return outcome;
+}
+
+static void core_progress(void *ctx, double fraction, const char *message)
+{
+    const char *colon = strchr(message, ':');
+    char phase[32] = "training";
+    if (colon != NULL && (size_t)(colon - message) < sizeof(phase)) {
+        memcpy(phase, message, (size_t)(colon - message));
+        phase[colon - message] = '\0';
+        message = colon[1] == ' ' ? colon + 2 : colon + 1;
+    }
+    job_progress(ctx, LOAD_SHARE + FIT_SHARE * fraction, phase, message);
+}
+
+/* The model's bytes: everything in them follows from data, spec and seed. */
+static enum job_outcome save_model(struct training *t)
+{
+    struct json_out o;
+    size_t len;
+    json_out_init(&o);
+    train_spec_write(&t->spec, &t->fs, &o);
+    char *spec = json_out_take(&o, &len);
+    const char *meta[] = { "spec",           spec, "data_hash", t->data_hash, "segmentd",
+                           SEGMENTD_VERSION, NULL };
+    enum seg_status st =
+        spec == NULL ? SEG_ENOMEM : seg_model_save(t->model, meta, &t->artifact, &t->artifact_len);
+    seg_free(spec);
+    if (st != SEG_OK)
+        return job_fail(t->run, "out_of_memory", "out of memory while saving the model");
+    digest_sha256_hex(t->artifact, t->artifact_len, t->artifact_sha256);
+    return JOB_SUCCEEDED;
+}
+
+static enum job_outcome fit(struct training *t)
+{
+    struct seg_error err = { "" };
+    struct seg_training training = {
+        .spec = &t->spec.core,
+        .table = &t->table,
+        .y = t->y,
+        .class_names = t->class_names,
+        .n_classes = t->n_classes,
+        .progress = { .cancel = t->run->cancel, .report = core_progress, .ctx = t->run }
+    };
+    enum seg_status st = seg_train(t->run->app->pool, &training, &t->model, &t->report, &err);
+    t->has_report = st == SEG_OK;
+    switch (st) {
+    case SEG_OK: break;
+    case SEG_ECANCELED: return JOB_STOPPED;
+    case SEG_ENOMEM: return job_fail(t->run, "out_of_memory", "out of memory while training");
+    default: return job_fail(t->run, "training_failed", "%s", err.text);
+    }
+    for (size_t i = 0; i < t->report.n_warnings; i++)
+        json_out_string(&t->warnings, t->report.warnings[i]);
+    seg_table_release(&t->table);
+    return save_model(t);
+}
+
+/* Whether champion is to move. The figure that compares: silhouette, or ROC-AUC. */
+static enum db_status should_promote(const struct training *t, struct db *db, bool *ret)
+{
+    bool segmentation = t->spec.core.task == SEG_SEGMENTATION;
+    double mine = segmentation ? t->report.quality.silhouette : t->report.classification.roc_auc,
+           theirs;
+    *ret = t->spec.promote == PROMOTE_ALWAYS;
+    if (t->spec.promote != PROMOTE_IF_BETTER) return DB_ONE;
+    enum db_status st = db_models_champion_metric(db, t->model_id,
+                                                  segmentation ? "silhouette" : "roc_auc", &theirs);
+    *ret = st == DB_NONE || (st == DB_ONE && mine > theirs);
+    return st == DB_NONE ? DB_ONE : st;
+}
+
+enum { DOC_SPEC, DOC_METRICS, DOC_CURVE, DOC_DATA, DOC_DURATION, DOC_PROJECTION, DOC_N };
+
+static void write_document(const struct training *t, const struct label_run *l, int which,
+                           struct json_out *o)
+{
+    const double *phases = t->report.duration_ms;
+    switch (which) {
+    case DOC_SPEC: train_spec_write(&t->spec, &t->fs, o); break;
+    case DOC_METRICS: report_metrics_json(&t->report, t->model, o); break;
+    case DOC_CURVE: report_curve_json(&t->report, o); break;
+    case DOC_PROJECTION: report_projection_json(&t->report, t->model, o); break;
+    case DOC_DATA:
+        json_out_object(o);
+        json_out_member_uint(o, "rows", t->n_rows);
+        json_out_member_uint(o, "columns", t->spec.n_columns);
+        json_out_member_string(o, "hash", t->data_hash);
+        json_out_end_object(o);
+        break;
+    case DOC_DURATION:
+        json_out_object(o);
+        json_out_member_double(o, "load", t->load_ms);
+        json_out_member_double(o, "preprocess", phases[SEG_PHASE_PREPROCESS]);
+        json_out_member_double(o, "fit", phases[SEG_PHASE_FIT]);
+        json_out_member_double(o, "evaluate", phases[SEG_PHASE_EVALUATE]);
+        json_out_member_double(o, "explain", l->explain_ms);
+        json_out_member_double(o, "store", l->score_ms);
+        json_out_end_object(o);
+        break;
+    default: break;
+    }
+}
+
+/* Adds the version inside the transaction. */
+static enum db_status add_version(struct training *t, struct db *write, const struct label_run *l,
+                                  const char *warnings, unsigned *ret_version)
+{
+    enum db_status st = DB_FATAL;
+    char *docs[DOC_N] = { 0 };
+    bool good = true;
+    for (int i = 0; i < DOC_N; i++) {
+        struct json_out o;
+        size_t len;
+        json_out_init(&o);
+        write_document(t, l, i, &o);
+        docs[i] = json_out_take(&o, &len);
+        good = good && docs[i] != NULL;
+    }
+    if (good) {
+        const struct db_version_new v = { .model_id = t->model_id,
+                                          .job_id = t->run->job->id,
+                                          .feature_set = t->fs.name,
+                                          .algorithm =
+                                              seg_algorithm_info(t->spec.core.algorithm)->name,
+                                          .spec = docs[DOC_SPEC],
+                                          .metrics = docs[DOC_METRICS],
+                                          .curve = docs[DOC_CURVE],
+                                          .data = docs[DOC_DATA],
+                                          .duration_ms = docs[DOC_DURATION],
+                                          .warnings = warnings,
+                                          .projection = docs[DOC_PROJECTION],
+                                          .artifact = t->artifact,
+                                          .artifact_len = t->artifact_len,
+                                          .artifact_sha256 = t->artifact_sha256 };
+        st = db_models_version_add(write, &v, ret_version);
+    }
+    for (int i = 0; i < DOC_N; i++)
+        seg_free(docs[i]);
+    return st;
+}
+
+/* Everything that the job made becomes visible here, or nothing does. */
+static enum db_status publish(struct training *t, struct db *write, const struct label_run *l)
+{
+    unsigned version = 0;
+    bool promote = false;
+    size_t len;
+    json_out_end_array(&t->warnings);
+    char *warnings = json_out_take(&t->warnings, &len);
+    enum db_status st = warnings == NULL ? DB_FATAL : add_version(t, write, l, warnings, &version);
+    if (st == DB_ONE) st = should_promote(t, write, &promote);
+    if (st == DB_ONE && t->spec.promote != PROMOTE_NEVER)
+        st = db_models_promote(write, t->model_id, version, promote);
+    if (st == DB_ONE && t->spec.label)
+        st = label_run_publish(write, l, t->model, t->model_id, version, t->run->job->id,
+                               t->report.quality.silhouette_by_cluster);
+    if (st == DB_ONE)
+        st = db_jobs_finish(write, t->run->job->id, t->run->job->attempt, "succeeded", (int)version,
+                            warnings, NULL);
+    if (st == DB_ONE) st = db_commit(write);
+    seg_free(warnings);
+    return st;
+}
+
+static enum job_outcome store(struct training *t)
+{
+    struct job_run *run = t->run;
+    struct label_run l = { 0 };
+    enum job_outcome outcome = JOB_AGAIN;
+    struct db *write = db_connect(run->app->config, 0, true, run->app->metrics);
+    enum db_status st = write ? db_begin(write) : DB_RETRY;
+    if (st != DB_ONE) goto out;
+    if (t->spec.label) {
+        outcome =
+            label_run_write(run, run->db, write, &t->fs, t->model, LOAD_SHARE + FIT_SHARE, &l);
+        if (outcome != JOB_SUCCEEDED) {
+            db_rollback(write);
+            goto out;
+        }
+    }
+    job_progress(run, 0.98, "storing", "publishing");
+    st = publish(t, write, &l);
+    outcome = JOB_SUCCEEDED;
+    if (st == DB_ONE) {
+        db_labels_prune(write, t->model_id, run->app->config->jobs.label_runs_kept);
+        model_cache_refresh(run->app->models, run->db);
+    } else {
+        db_rollback(write);
+        /* No row: the job is cancelled or another runner's by now. */
+        outcome = st == DB_NONE || st == DB_CONFLICT
+                      ? JOB_STOPPED
+                      : job_db_failed(run, st, "publishing the model");
+    }
+out:
+    label_run_release(&l);
+    db_close(write);
+    return outcome;
+}
+
+enum job_outcome train_job_run(struct job_run *run)
+{
+    struct training t = { .run = run };
+    json_out_init(&t.warnings);
+    json_out_array(&t.warnings);
+    enum job_outcome outcome = read_spec(&t);
+    if (outcome == JOB_SUCCEEDED) {
+        enum db_status st = db_models_ensure(
+            run->db, run->job->model,
+            t.spec.core.task == SEG_SEGMENTATION ? "segmentation" : "classification", &t.model_id);
+        if (st == DB_CONFLICT)
+            outcome = job_fail(run, "conflict", "model %s is of another task", run->job->model);
+        else if (st != DB_ONE)
+            outcome = job_db_failed(run, st, "registering the model");
+    }
+    if (outcome == JOB_SUCCEEDED) outcome = load(&t);
+    if (outcome == JOB_SUCCEEDED) outcome = fit(&t);
+    if (outcome == JOB_SUCCEEDED) outcome = store(&t);
+    if (t.has_report) seg_report_release(&t.report);
+    seg_table_release(&t.table);
+    seg_model_unref(t.model);
+    seg_free(t.artifact);
+    seg_free(t.y);
+    json_out_release(&t.warnings);
+    return outcome;
+}

@@ -1,0 +1,371 @@
+/* An array of served versions under one mutex, held for look-ups and pointer swaps only: never
+ * across SQL, never across loading. */
+#include "model_cache.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "auth.h"
+#include "base/alloc.h"
+#include "db/models.h"
+#include "db/segments.h"
+#include "digest.h"
+#include "log.h"
+
+#define EXTRA_MAX  8 /* versions kept that are nobody's champion */
+#define REFRESH_MS 5000
+#define WAIT_MS    250 /* how late a stop is noticed */
+
+struct shared { /* a served_model with its count; what callers see comes first */
+    struct served_model served;
+    atomic_uint n_refs;
+};
+
+struct entry {
+    struct shared *s;
+    bool champion;
+    char names_hash[33];
+    uint64_t used; /* clock of look-ups, for dropping the version unused for longest */
+};
+
+struct model_cache {
+    struct app *app;
+    pthread_mutex_t lock; /* guards entries … ready */
+    struct entry *entries;
+    size_t n_entries, entries_cap;
+    uint64_t clock;
+    bool ready;
+    pthread_mutex_t refreshing; /* one refresh at a time; taken before lock */
+    pthread_t thread;
+    bool has_thread;
+    atomic_bool stop;
+};
+
+static void shared_free(struct shared *s)
+{
+    uint32_t n = s->served.model ? seg_model_n_results(s->served.model) : 0;
+    for (uint32_t i = 0; s->served.segment_names != NULL && i < n; i++)
+        seg_free(s->served.segment_names[i]);
+    seg_free(s->served.segment_names);
+    seg_model_unref(s->served.model);
+    seg_free(s);
+}
+
+void served_model_unref(struct served_model *served)
+{
+    struct shared *s = (struct shared *)served;
+    if (s != NULL && atomic_fetch_sub_explicit(&s->n_refs, 1, memory_order_acq_rel) == 1)
+        shared_free(s);
+}
+
+static struct served_model *shared_ref(struct shared *s)
+{
+    atomic_fetch_add_explicit(&s->n_refs, 1, memory_order_relaxed);
+    return &s->served;
+}
+
+/* Lock held. */
+static struct entry *find(struct model_cache *c, const char *name, uint32_t version)
+{
+    for (size_t i = 0; i < c->n_entries; i++) {
+        struct entry *e = &c->entries[i];
+        bool wanted = version == 0 ? e->champion : e->s->served.version == version;
+        if (wanted && strcmp(e->s->served.name, name) == 0) return e;
+    }
+    return NULL;
+}
+
+struct served_model *model_cache_get(struct model_cache *c, const char *name, uint32_t version,
+                                     bool *ret_known)
+{
+    struct served_model *served = NULL;
+    pthread_mutex_lock(&c->lock);
+    struct entry *e = find(c, name, version);
+    *ret_known = e != NULL;
+    for (size_t i = 0; !*ret_known && i < c->n_entries; i++)
+        *ret_known = strcmp(c->entries[i].s->served.name, name) == 0;
+    if (e != NULL) {
+        e->used = ++c->clock;
+        served = shared_ref(e->s);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return served;
+}
+
+/* Segment names as of now. False on lack of memory or a failed query. */
+static bool load_names(struct db *db, struct shared *s)
+{
+    struct seg_arena arena;
+    uint32_t n = seg_model_n_results(s->served.model);
+    if (seg_model_task(s->served.model) != SEG_SEGMENTATION) return true;
+    seg_arena_init(&arena, 0);
+    uint32_t id_max = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (seg_model_segment_id(s->served.model, i) > id_max)
+            id_max = seg_model_segment_id(s->served.model, i);
+    const char **names = seg_arena_alloc(&arena, (id_max + 1) * sizeof(*names));
+    s->served.segment_names = seg_calloc(n + 1, sizeof(*s->served.segment_names));
+    bool good = names != NULL && s->served.segment_names != NULL;
+    if (good) {
+        memset(names, 0, (id_max + 1) * sizeof(*names));
+        enum db_status st = db_segments_names(db, s->served.name, &arena, names, id_max);
+        good = st == DB_ONE || st == DB_NONE;
+    }
+    for (uint32_t i = 0; good && i < n; i++) {
+        const char *name = names[seg_model_segment_id(s->served.model, i) - 1];
+        if (name != NULL) good = (s->served.segment_names[i] = seg_strdup(name)) != NULL;
+    }
+    seg_arena_release(&arena);
+    return good;
+}
+
+/* A version out of the database, checked against its SHA-256. */
+static enum db_status load(struct db *db, const char *name, uint32_t version, struct shared **ret)
+{
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+    char expected[65], actual[DIGEST_HEX_SIZE];
+    struct seg_error err = { "" };
+    struct shared *s = seg_calloc(1, sizeof(*s));
+    if (s == NULL) return DB_FATAL;
+    atomic_init(&s->n_refs, 1);
+    snprintf(s->served.name, sizeof(s->served.name), "%s", name);
+    s->served.version = version;
+    enum db_status st = db_models_artifact(db, name, version, &bytes, &len, expected);
+    if (st == DB_ONE) {
+        digest_sha256_hex(bytes, len, actual);
+        bool whole = strcmp(expected, actual) == 0;
+        if (!whole || seg_model_load(bytes, len, &s->served.model, &err) != SEG_OK) {
+            log_event(LOG_ERROR, "model refused", "model", "%s", name, "version", "%u", version,
+                      "reason", "%s",
+                      whole ? err.text : "its bytes do not have the SHA-256 they were stored with",
+                      NULL);
+            st = DB_FATAL;
+        }
+    }
+    seg_free(bytes);
+    if (st == DB_ONE && !load_names(db, s)) st = db_is_broken(db) ? DB_RETRY : DB_FATAL;
+    if (st == DB_ONE)
+        *ret = s;
+    else
+        shared_free(s);
+    return st;
+}
+
+/* Lock held. Room for one more; drops the extra version unused for longest when there are too many.
+ */
+static bool make_room(struct model_cache *c)
+{
+    size_t n_extra = 0, oldest = SIZE_MAX;
+    for (size_t i = 0; i < c->n_entries; i++) {
+        if (c->entries[i].champion) continue;
+        n_extra++;
+        if (oldest == SIZE_MAX || c->entries[i].used < c->entries[oldest].used) oldest = i;
+    }
+    if (n_extra >= EXTRA_MAX) {
+        served_model_unref(&c->entries[oldest].s->served);
+        c->entries[oldest] = c->entries[--c->n_entries];
+    }
+    if (c->n_entries < c->entries_cap) return true;
+    size_t cap = c->entries_cap ? c->entries_cap * 2 : 16;
+    struct entry *more = seg_realloc(c->entries, cap, sizeof(*more));
+    if (more == NULL) return false;
+    c->entries = more;
+    c->entries_cap = cap;
+    return true;
+}
+
+enum db_status model_cache_load(struct model_cache *c, struct db *db, const char *name,
+                                uint32_t version, struct served_model **ret)
+{
+    bool known;
+    struct shared *s = NULL;
+    *ret = model_cache_get(c, name, version, &known);
+    if (*ret != NULL) return DB_ONE;
+    enum db_status st = load(db, name, version, &s);
+    if (st != DB_ONE) return st;
+    pthread_mutex_lock(&c->lock);
+    struct entry *e = find(c, name, version); /* another thread may have been quicker */
+    if (e == NULL && make_room(c)) {
+        e = &c->entries[c->n_entries++];
+        *e = (struct entry){ .s = s };
+        shared_ref(s);
+    }
+    if (e != NULL) e->used = ++c->clock;
+    pthread_mutex_unlock(&c->lock);
+    *ret = &s->served;
+    return DB_ONE;
+}
+
+/* Makes (name, version) the champion. s: freshly loaded, taken; NULL: its entry is there already.
+ */
+static void set_champion(struct model_cache *c, const struct db_champion *ch, struct shared *s)
+{
+    struct shared *old = NULL;
+    pthread_mutex_lock(&c->lock);
+    struct entry *before = find(c, ch->name, 0), *e = find(c, ch->name, ch->version);
+    if (before != NULL && before != e)
+        before->champion = false; /* stays as an extra version for a while */
+    if (e == NULL && s != NULL && make_room(c)) {
+        e = &c->entries[c->n_entries++];
+        *e = (struct entry){ .s = s };
+        s = NULL;
+    } else if (e != NULL && s != NULL) {
+        old = e->s;
+        e->s = s;
+        s = NULL;
+    }
+    e = find(c, ch->name, ch->version);
+    if (e != NULL) {
+        e->champion = true;
+        e->used = ++c->clock;
+        snprintf(e->names_hash, sizeof(e->names_hash), "%s", ch->names_hash);
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (old != NULL) served_model_unref(&old->served);
+    if (s != NULL) served_model_unref(&s->served);
+}
+
+/* Drops models that are in the database no more. */
+static void drop_others(struct model_cache *c, const struct db_champion *champions, size_t n)
+{
+    pthread_mutex_lock(&c->lock);
+    for (size_t i = 0; i < c->n_entries;) {
+        bool there = false;
+        for (size_t k = 0; k < n && !there; k++)
+            there = strcmp(champions[k].name, c->entries[i].s->served.name) == 0;
+        if (there || !c->entries[i].champion) {
+            i++;
+            continue;
+        }
+        served_model_unref(&c->entries[i].s->served);
+        c->entries[i] = c->entries[--c->n_entries];
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
+enum db_status model_cache_refresh(struct model_cache *c, struct db *db)
+{
+    struct seg_arena arena;
+    struct db_champion *champions = NULL;
+    size_t n = 0, n_failed = 0;
+    seg_arena_init(&arena, 0);
+    pthread_mutex_lock(&c->refreshing);
+    enum db_status st = db_models_champions(db, &arena, &champions, &n);
+    for (size_t i = 0; (st == DB_ONE || st == DB_FATAL) && i < n; i++) {
+        pthread_mutex_lock(&c->lock);
+        struct entry *e = find(c, champions[i].name, champions[i].version);
+        bool fresh =
+            e != NULL && e->champion && strcmp(e->names_hash, champions[i].names_hash) == 0;
+        pthread_mutex_unlock(&c->lock);
+        if (fresh) continue;
+        struct shared *s = NULL;
+        enum db_status one = load(db, champions[i].name, champions[i].version, &s);
+        if (one == DB_RETRY)
+            st = one; /* a bad model keeps the old one serving and does not hold up the others */
+        if (one == DB_ONE)
+            set_champion(c, &champions[i], s);
+        else
+            n_failed++;
+    }
+    if (st == DB_ONE || st == DB_NONE) {
+        drop_others(c, champions, n);
+        pthread_mutex_lock(&c->lock);
+        c->ready = true;
+        pthread_mutex_unlock(&c->lock);
+        metrics_set(c->app->metrics, METRIC_MODELS_LOADED, (double)(n - n_failed));
+        st = DB_ONE;
+    }
+    pthread_mutex_unlock(&c->refreshing);
+    seg_arena_release(&arena);
+    return st;
+}
+
+bool model_cache_ready(struct model_cache *c)
+{
+    pthread_mutex_lock(&c->lock);
+    bool ready = c->ready;
+    pthread_mutex_unlock(&c->lock);
+    return ready;
+}
+
+size_t model_cache_count(struct model_cache *c)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&c->lock);
+    for (size_t i = 0; i < c->n_entries; i++)
+        n += c->entries[i].champion;
+    pthread_mutex_unlock(&c->lock);
+    return n;
+}
+
+/* Refreshes models and tokens: at once when told by NOTIFY, and every five seconds, since
+ * notifications may be lost. */
+static void *cache_main(void *arg)
+{
+    struct model_cache *c = arg;
+    struct db *db = NULL;
+    char channel[80];
+    snprintf(channel, sizeof(channel), "%s_models", c->app->config->database.schema);
+    while (!atomic_load(&c->stop)) {
+        if (db != NULL && db_is_broken(db)) {
+            db_close(db);
+            db = NULL;
+        }
+        if (db == NULL) {
+            db = db_connect(c->app->config, c->app->config->database.statement_timeout_s, true,
+                            c->app->metrics);
+            if (db != NULL) db_listen(db, channel);
+        }
+        metrics_set(c->app->metrics, METRIC_DB_UP, db != NULL);
+        if (db != NULL) {
+            model_cache_refresh(c, db);
+            auth_refresh(c->app->auth, db);
+        }
+        for (unsigned waited = 0; waited < REFRESH_MS && !atomic_load(&c->stop);
+             waited += WAIT_MS) {
+            if (db == NULL || db_is_broken(db)) {
+                nanosleep(&(struct timespec){ 0, WAIT_MS * 1000000L }, NULL);
+                if (waited >= 1000) break; /* try to connect again sooner */
+            } else if (db_wait_notify(db, WAIT_MS)) {
+                break;
+            }
+        }
+    }
+    db_close(db);
+    return NULL;
+}
+
+struct model_cache *model_cache_new(struct app *app)
+{
+    struct model_cache *c = seg_calloc(1, sizeof(*c));
+    if (c == NULL) return NULL;
+    c->app = app;
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_mutex_init(&c->refreshing, NULL);
+    struct db *db = db_pool_get(app->db, 5000);
+    if (db != NULL) {
+        model_cache_refresh(c, db); /* so that the first request finds its model */
+        db_pool_put(app->db, db);
+    }
+    c->has_thread = pthread_create(&c->thread, NULL, cache_main, c) == 0;
+    if (c->has_thread) return c;
+    model_cache_free(c);
+    return NULL;
+}
+
+void model_cache_free(struct model_cache *c)
+{
+    if (c == NULL) return;
+    atomic_store(&c->stop, true);
+    if (c->has_thread) pthread_join(c->thread, NULL);
+    for (size_t i = 0; i < c->n_entries; i++)
+        served_model_unref(&c->entries[i].s->served);
+    seg_free(c->entries);
+    pthread_mutex_destroy(&c->lock);
+    pthread_mutex_destroy(&c->refreshing);
+    seg_free(c);
+}
