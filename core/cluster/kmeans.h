@@ -1,7 +1,7 @@
 /* kmeans.h - k-means (Lloyd 1982) with greedy k-means++ seeding (Arthur and Vassilvitskii 2007) on
  * tiles. Pure functions over caller memory: nothing is logged, any thread may call. Same data,
- * params and seed give the same bits, whatever the worker count: sums are taken per chunk in
- * float64 and added in chunk order. */
+ * params and seed give the same bits, whatever the worker count: sums over clusters are exact
+ * (kmeans_run.h), the others are taken per chunk in float64 and added in chunk order. */
 #ifndef SEG_CLUSTER_KMEANS_H
 #define SEG_CLUSTER_KMEANS_H
 
@@ -34,9 +34,9 @@ struct seg_kmeans {
     double inertia;  /* sum of squared distances of the rows to their centroid */
     uint32_t n_iter; /* of the winning start */
     bool converged;
-    double *curve;   /* (n_iter) inertia at the start of each iteration of the winning start; never
-                        rises */
-    uint64_t *sizes; /* (k) rows of each cluster */
+    double *curve; /* (n_iter) sum of squared distances of the rows to the mean of their cluster, at
+                      each iteration of the winning start; never rises */
+    uint64_t *sizes;     /* (k) rows of each cluster */
     uint32_t n_distinct; /* < k when the data has fewer distinct rows; the spare clusters then have
                             size 0 and repeat the last centroid */
 };
@@ -45,8 +45,11 @@ struct seg_kmeans {
 const char *seg_kmeans_check(const struct seg_kmeans_params *p, size_t n_rows);
 /* Fits to x (n, d), finite. An empty cluster is reseeded from the row farthest from its centroid
  * (in row order on ties). A cluster under min_share takes the rows nearest to it from clusters that
- * can spare them, before the final centroids are computed. SEG_EINVAL: bad params.  SEG_ENOMEM.
- * SEG_ECANCELED. Distances never cancel: S1 with coordinates of 1e6 loses no digit that matters. */
+ * can spare them, and the means are taken again, until the nearest assignment to the final centroids
+ * keeps the share or 32 rounds are over (piles of equal rows can make it impossible). A start ends
+ * when the centroids stand still as far as tol says, and at the latest when rounding them to float
+ * would let the curve rise. SEG_EINVAL: bad params.  SEG_ENOMEM.  SEG_ECANCELED. Distances never
+ * cancel: S1 with coordinates of 1e6 loses no digit that matters. */
 enum seg_status seg_kmeans_fit(struct seg_pool *pool, const struct seg_tiles *x,
                                const struct seg_kmeans_params *p,
                                const struct seg_progress *progress, struct seg_kmeans *ret_km,

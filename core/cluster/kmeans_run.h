@@ -95,8 +95,7 @@ enum seg_status kmeans_run_iterate(struct kmeans_run *run, const struct seg_kmea
 
 /* Moves run->c until no cluster of the nearest assignment has fewer than n_min rows, in at most 32
  * rounds: clusters short of rows take the nearest ones of clusters that can spare them, and the
- * means are taken again. label and slack (as distances) are scratch and hold the last assignment.
- */
+ * means are taken again. label and slack (as distances) hold the assignment before and after. */
 enum seg_status kmeans_run_fill(struct kmeans_run *run, size_t n_min);
 
 #endif

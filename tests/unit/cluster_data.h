@@ -1,0 +1,43 @@
+/* cluster_data.h - the rows that the tests of clusters share; tests/reference/kmeans.py draws the
+ * same ones. */
+#ifndef TESTS_UNIT_CLUSTER_DATA_H
+#define TESTS_UNIT_CLUSTER_DATA_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "base/alloc.h"
+#include "compute/tiles.h"
+
+/* Row i is noise in [-1, 1) around a corner: column c of group i % n_groups is 3 * ((group >> c) &
+ * 1). Row-major, new; NULL never, as tests stop before. */
+static inline float *group_rows(size_t n_rows, uint32_t n_cols, uint32_t n_groups, float offset)
+{
+    float *x = seg_alloc(n_rows * n_cols, sizeof *x);
+    uint32_t state = 12345;
+    assert_non_null(x);
+    for (size_t i = 0; i < n_rows; i++)
+        for (uint32_t c = 0; c < n_cols; c++) {
+            state = 1664525u * state + 1013904223u;
+            float corner = c < 32 ? (float)(3 * (((i % n_groups) >> c) & 1)) : 0;
+            x[i * n_cols + c] = (float)(state >> 8) / 8388608.0f - 1 + corner + offset;
+        }
+    return x;
+}
+
+static inline struct seg_tiles tiles_of(const float *x, size_t n_rows, uint32_t n_cols)
+{
+    struct seg_tiles t;
+    assert_int_equal(seg_tiles_from_rows(&t, x, n_rows, n_cols), SEG_OK);
+    return t;
+}
+
+static inline struct seg_tiles group_tiles(size_t n_rows, uint32_t n_cols, uint32_t n_groups,
+                                           float offset)
+{
+    float *x = group_rows(n_rows, n_cols, n_groups, offset);
+    struct seg_tiles t = tiles_of(x, n_rows, n_cols);
+    seg_free(x);
+    return t;
+}
+
+#endif
