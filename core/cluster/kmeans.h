@@ -45,11 +45,11 @@ struct seg_kmeans {
 const char *seg_kmeans_check(const struct seg_kmeans_params *p, size_t n_rows);
 /* Fits to x (n, d), finite. An empty cluster is reseeded from the row farthest from its centroid
  * (in row order on ties). A cluster under min_share takes the rows nearest to it from clusters that
- * can spare them, and the means are taken again, until the nearest assignment to the final centroids
- * keeps the share or 32 rounds are over (piles of equal rows can make it impossible). A start ends
- * when the centroids stand still as far as tol says, and at the latest when rounding them to float
- * would let the curve rise. SEG_EINVAL: bad params.  SEG_ENOMEM.  SEG_ECANCELED. Distances never
- * cancel: S1 with coordinates of 1e6 loses no digit that matters. */
+ * can spare them, and the means are taken again, until the nearest assignment to the final
+ * centroids keeps the share or 32 rounds are over (piles of equal rows can make it impossible). A
+ * start ends when the centroids stand still as far as tol says, and at the latest when rounding
+ * them to float would let the curve rise. SEG_EINVAL: bad params.  SEG_ENOMEM.  SEG_ECANCELED.
+ * Distances never cancel: S1 with coordinates of 1e6 loses no digit that matters. */
 enum seg_status seg_kmeans_fit(struct seg_pool *pool, const struct seg_tiles *x,
                                const struct seg_kmeans_params *p,
                                const struct seg_progress *progress, struct seg_kmeans *ret_km,
