@@ -1,22 +1,25 @@
-/* train.h - the whole pipeline from a raw table to a model with its evaluation. */
-#ifndef SEG_MODEL_TRAIN_H
-#define SEG_MODEL_TRAIN_H
+/* pipeline.h - from a raw table to a model with its evaluation: check, split, preprocess, fit,
+ * evaluate. One call, on the caller's thread and the pool's workers. Same table, spec and seeds
+ * give the same model bytes at any worker count. */
+#ifndef SEG_MODEL_PIPELINE_H
+#define SEG_MODEL_PIPELINE_H
 
 #include "cluster/quality.h"
 #include "evaluate/classification.h"
 #include "explain/projection.h"
 #include "model/model.h"
 
+#define SEG_PROJECTION_POINTS_MAX 2000u
+
 enum seg_phase { SEG_PHASE_PREPROCESS, SEG_PHASE_FIT, SEG_PHASE_EVALUATE, SEG_N_PHASES };
 
 /* What training measured. Owned by the caller; release with seg_report_release. */
 struct seg_report {
     size_t n_rows[SEG_PARTS]; /* training, validation, test */
-    bool evaluated_on_test;   /* false: there is no test part, figures are of all rows */
+    bool evaluated_on_test;   /* false: the test part is empty, figures are of the training part */
     uint32_t n_iter;          /* k-means iterations of the winning start */
     bool converged;
-    double inertia; /* of the training part (every row when there is no split), in the space of the
-                       centroids */
+    double inertia;                     /* of the training part, in the space of the centroids */
     struct seg_cluster_quality quality; /* segmentation, on the evaluated rows */
     bool has_classification; /* classification, or a head (truth = the nearest centroid) */
     struct seg_classification classification;
@@ -24,14 +27,15 @@ struct seg_report {
     struct seg_curve network_curve; /* head or classifier; n_epochs 0 if none */
     struct seg_curve autoencoder_curve;
     struct seg_projection projection; /* of the training part in preprocessed space */
-    uint32_t *projection_result;      /* (projection.n_points) segment or class index */
+    uint32_t *projection_result;      /* (projection.n_points) the model's result for each point */
     double duration_ms[SEG_N_PHASES];
     char **warnings; /* sentences, e.g. "3 distinct rows for k = 5: 2 segments are empty" */
     size_t n_warnings;
 };
 void seg_report_release(struct seg_report *r);
 
-/* report() of progress is told which phase runs: fraction is of the whole. */
+/* What to train on. progress is told the fraction of the whole, which never falls, and the phase.
+ */
 struct seg_training {
     const struct seg_spec *spec;
     struct seg_table *table;        /* features only; consumed: its cells are freed on the way */
@@ -42,8 +46,10 @@ struct seg_training {
         progress; /* message starts with the phase's name: "training: epoch 3 of 50 …" */
 };
 /* SEG_EINVAL: a sentence for the user (fewer rows than k, fewer than two classes with rows, a
- * feature without any value …). SEG_ENOMEM, SEG_ECANCELED. Peak memory: the features once, plus one
- * chunk a worker, plus what the algorithm's state needs (12 bytes a row). */
+ * feature without any value …). SEG_ENOMEM, SEG_ECANCELED. Outputs are untouched on failure; the
+ * table is then partly consumed. Peak memory: the features once, plus one chunk a worker, plus what
+ * the algorithm's state needs (12 bytes a row), plus at most 64 MB while probabilities are
+ * evaluated. Codes of an autoencoder come on top when a head still needs the features. */
 enum seg_status seg_train(struct seg_pool *pool, const struct seg_training *t,
                           struct seg_model **ret_model, struct seg_report *ret_report,
                           struct seg_error *err);

@@ -1,0 +1,35 @@
+/* algorithms.c - the table of algorithms, and what belongs to a spec.
+ * A new algorithm is one row here, one value of enum seg_algorithm and one fit in
+ * pipeline_<task>.c. */
+#include "model/spec.h"
+
+#include <string.h>
+#include "base/alloc.h"
+
+static const struct seg_algorithm_info ALGORITHMS[SEG_N_ALGORITHMS] = {
+    [SEG_KMEANS] = { "kmeans", SEG_SEGMENTATION, true, false,
+                     "k-means on the preprocessed features" },
+    [SEG_AUTOENCODER_KMEANS] = { "autoencoder_kmeans", SEG_SEGMENTATION, true, true,
+                                 "k-means on the codes of an autoencoder" },
+    [SEG_MLP] = { "mlp", SEG_CLASSIFICATION, false, false,
+                  "multi-layer perceptron with a softmax output" },
+};
+
+const struct seg_algorithm_info *seg_algorithm_info(enum seg_algorithm a)
+{
+    return &ALGORITHMS[a];
+}
+
+int seg_algorithm_from_name(const char *name)
+{
+    for (int i = 0; i < SEG_N_ALGORITHMS; i++)
+        if (strcmp(ALGORITHMS[i].name, name) == 0) return i;
+    return -1;
+}
+
+void seg_spec_release(struct seg_spec *s)
+{
+    seg_free(s->columns);
+    s->columns = NULL;
+    s->n_columns = 0;
+}

@@ -1,0 +1,390 @@
+/* model.c - what a model says about itself, and scoring.
+ * Scoring uses the tile kernels alone, never BLAS, whose sums depend on the shape of the batch: a
+ * row alone and the same row in a batch get the same bits. Numbers that leave the range of a float
+ * on the way are clamped, so that no input and no stored weight can bring a NaN out. */
+#include "model/model_private.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "compute/tiles.h"
+#include "evaluate/classification.h"
+
+/* Logits are clamped to this: differences of two stay finite, and exp of any is 0 or 1. */
+#define LOGIT_MAX 1e30f
+
+struct seg_model *model_new(void)
+{
+    struct seg_model *m = seg_calloc(1, sizeof(*m));
+    if (m == NULL) return NULL;
+    atomic_init(&m->n_refs, 1);
+    return m;
+}
+
+struct seg_model *seg_model_ref(struct seg_model *m)
+{
+    atomic_fetch_add_explicit(&m->n_refs, 1, memory_order_relaxed);
+    return m;
+}
+
+void seg_model_unref(struct seg_model *m)
+{
+    /* Release our reads before the count falls, acquire everybody's before the memory goes. */
+    if (m == NULL || atomic_fetch_sub_explicit(&m->n_refs, 1, memory_order_acq_rel) != 1) return;
+    seg_preprocess_free(m->preprocess);
+    seg_network_release(&m->autoencoder);
+    seg_matrix_release(&m->centroids);
+    seg_free(m->segment_ids);
+    seg_network_release(&m->network);
+    for (uint32_t i = 0; m->class_names != NULL && i < m->n_classes; i++)
+        seg_free(m->class_names[i]);
+    seg_free(m->class_names);
+    seg_free(m);
+}
+
+/* What is wrong with a network that should read n_in columns and make n_out; NULL if nothing. */
+static const char *network_fault(const struct seg_network *net, size_t n_in, size_t n_out)
+{
+    if (net->n_in != n_in) return "its inputs are not the preprocessed columns";
+    if (net->n_out != n_out) return "its outputs are not the results";
+    for (uint32_t l = 0; l < net->n_layers; l++) {
+        const struct seg_matrix *w = &net->layers[l].weights;
+        if (w->n_cols != (l == 0 ? n_in : net->layers[l - 1].weights.n_rows))
+            return "its layers do not fit together";
+        for (size_t i = 0; i < w->n_rows * w->n_cols; i++)
+            if (!isfinite(w->data[i])) return "a weight is not finite";
+        for (size_t i = 0; i < w->n_rows; i++)
+            if (!isfinite(net->layers[l].bias[i])) return "a bias is not finite";
+    }
+    return NULL;
+}
+
+static enum seg_status seal_classifier(struct seg_model *m, enum seg_status fault,
+                                       struct seg_error *err)
+{
+    if (m->n_classes < 2 || m->n_classes > SEG_CLASSES_MAX)
+        return seg_fail(err, fault, "a classifier has 2 to %u classes, not %u", SEG_CLASSES_MAX,
+                        m->n_classes);
+    for (uint32_t i = 1; i < m->n_classes; i++)
+        for (uint32_t j = 0; j < i; j++)
+            if (strcmp(m->class_names[i], m->class_names[j]) == 0)
+                return seg_fail(err, fault, "two classes are called \"%s\"", m->class_names[i]);
+    if (m->network.n_layers == 0) return seg_fail(err, fault, "the classifier has no network");
+    const char *wrong = network_fault(&m->network, m->n_inputs, m->n_classes);
+    if (wrong != NULL) return seg_fail(err, fault, "classifier: %s", wrong);
+    m->n_results = m->n_classes;
+    return SEG_OK;
+}
+
+static enum seg_status seal_segments(struct seg_model *m, enum seg_status fault,
+                                     struct seg_error *err)
+{
+    const struct seg_matrix *c = &m->centroids;
+    const char *wrong = NULL;
+
+    m->n_space = m->n_inputs;
+    if (seg_algorithm_info(m->algorithm)->encoder) {
+        const struct seg_network *ae = &m->autoencoder;
+        if (ae->n_layers < 2 || ae->n_layers % 2 != 0)
+            return seg_fail(err, fault, "the autoencoder has %u layers, not an even number >= 2",
+                            ae->n_layers);
+        wrong = network_fault(ae, m->n_inputs, m->n_inputs);
+        if (wrong != NULL) return seg_fail(err, fault, "autoencoder: %s", wrong);
+        m->n_encoder = ae->n_layers / 2;
+        m->n_space = (uint32_t)ae->layers[m->n_encoder - 1].weights.n_rows;
+    }
+    if (c->n_rows < 1 || c->n_rows > SEG_K_MAX)
+        return seg_fail(err, fault, "a segmentation has 1 to %u segments, not %zu", SEG_K_MAX,
+                        c->n_rows);
+    if (c->n_cols != m->n_space)
+        return seg_fail(err, fault, "centroids have %zu columns instead of %u", c->n_cols,
+                        m->n_space);
+    m->n_results = (uint32_t)c->n_rows;
+    for (size_t i = 0; i < c->n_rows * c->n_cols; i++)
+        if (!(fabsf(c->data[i]) <= MODEL_VALUE_MAX))
+            return seg_fail(err, fault, "a centroid's coordinate is %g (limit %g): scale features",
+                            (double)c->data[i], (double)MODEL_VALUE_MAX);
+    for (uint32_t i = 0; i < m->n_results; i++) {
+        if (m->segment_ids[i] == 0) return seg_fail(err, fault, "a segment's id is 0");
+        for (uint32_t j = 0; j < i; j++)
+            if (m->segment_ids[i] == m->segment_ids[j])
+                return seg_fail(err, fault, "two segments have the id %u", m->segment_ids[i]);
+    }
+    if (m->network.n_layers > 0) wrong = network_fault(&m->network, m->n_inputs, m->n_results);
+    if (wrong != NULL) return seg_fail(err, fault, "head: %s", wrong);
+    return SEG_OK;
+}
+
+enum seg_status model_seal(struct seg_model *m, enum seg_status fault, struct seg_error *err)
+{
+    m->task = seg_algorithm_info(m->algorithm)->task;
+    m->n_inputs = seg_preprocess_n_out(m->preprocess);
+    if (m->n_inputs == 0) return seg_fail(err, fault, "preprocessing makes no column");
+    if (!(m->min_features_share >= 0 && m->min_features_share <= 1))
+        return seg_fail(err, fault, "min_features_share is %g, not 0..1", m->min_features_share);
+
+    enum seg_status st = m->task == SEG_CLASSIFICATION ? seal_classifier(m, fault, err)
+                                                       : seal_segments(m, fault, err);
+    if (st != SEG_OK) return st;
+
+    /* By division as the rule is written: rounding then favours nobody (1 of 10 is a share of 0.1).
+     */
+    uint32_t n_features = seg_preprocess_inputs(m->preprocess)->n_features;
+    while (m->n_present_min < n_features &&
+           (double)m->n_present_min / n_features < m->min_features_share)
+        m->n_present_min++;
+    if (m->network.n_layers > 0) m->n_network_scratch = seg_network_scratch(&m->network);
+    if (m->n_encoder > 0) {
+        size_t n = seg_network_scratch(&m->autoencoder);
+        if (n > m->n_network_scratch) m->n_network_scratch = n;
+    }
+    m->kernels = seg_kernels_get();
+    return SEG_OK;
+}
+
+enum seg_task seg_model_task(const struct seg_model *m)
+{
+    return m->task;
+}
+
+enum seg_algorithm seg_model_algorithm(const struct seg_model *m)
+{
+    return m->algorithm;
+}
+
+const struct seg_schema *seg_model_inputs(const struct seg_model *m)
+{
+    return seg_preprocess_inputs(m->preprocess);
+}
+
+const struct seg_preprocess *seg_model_preprocess(const struct seg_model *m)
+{
+    return m->preprocess;
+}
+
+double seg_model_min_features_share(const struct seg_model *m)
+{
+    return m->min_features_share;
+}
+
+uint32_t seg_model_n_results(const struct seg_model *m)
+{
+    return m->n_results;
+}
+
+uint32_t seg_model_segment_id(const struct seg_model *m, uint32_t result)
+{
+    assert(m->task == SEG_SEGMENTATION && result < m->n_results);
+    return m->segment_ids[result];
+}
+
+const char *seg_model_class_name(const struct seg_model *m, uint32_t i)
+{
+    assert(i < m->n_results);
+    return m->class_names != NULL ? m->class_names[i] : NULL;
+}
+
+bool seg_model_has_probabilities(const struct seg_model *m)
+{
+    return m->network.n_layers > 0;
+}
+
+bool seg_model_has_distance(const struct seg_model *m)
+{
+    return m->task == SEG_SEGMENTATION;
+}
+
+/* NaN becomes 0, everything else comes within +-max. Plain comparisons, which vectorise. */
+static void clamp(float *x, size_t n, float max)
+{
+    for (size_t i = 0; i < n; i++) {
+        float v = x[i] == x[i] ? x[i] : 0.0f;
+        v = v < max ? v : max;
+        x[i] = v > -max ? v : -max;
+    }
+}
+
+/* c (k, n_code) -> ret (k, n_inputs) by the second half of the autoencoder. */
+static enum seg_status decode(const struct seg_model *m, struct seg_matrix *ret_c)
+{
+    const struct seg_network *ae = &m->autoencoder;
+    struct seg_tiles codes = { 0 };
+    struct seg_tiles decoded;
+    struct seg_matrix c = { 0 };
+    float *scratch = NULL;
+
+    seg_tiles_init(&decoded, m->n_inputs);
+    enum seg_status st =
+        seg_tiles_from_rows(&codes, m->centroids.data, m->centroids.n_rows, m->n_space);
+    if (st == SEG_OK) st = seg_tiles_grow(&decoded, codes.n_rows);
+    if (st == SEG_OK) st = seg_matrix_init(&c, codes.n_rows, m->n_inputs);
+    if (st != SEG_OK) goto out;
+    scratch = seg_alloc_aligned(seg_network_scratch(ae), sizeof(float));
+    if (scratch == NULL) {
+        st = SEG_ENOMEM;
+        goto out;
+    }
+    for (size_t i = 0; i < seg_tiles_count(&codes); i++) {
+        float *tile = seg_tiles_at(&decoded, i);
+        seg_network_forward(ae, m->n_encoder, ae->n_layers, seg_tiles_at(&codes, i), tile, scratch);
+        clamp(tile, (size_t)m->n_inputs * SEG_TILE_ROWS, MODEL_VALUE_MAX);
+    }
+    for (size_t row = 0; row < c.n_rows; row++)
+        seg_tiles_get_row(&decoded, row, seg_matrix_row(&c, row));
+    *ret_c = c;
+    c = (struct seg_matrix){ 0 };
+out:
+    seg_free(scratch);
+    seg_matrix_release(&c);
+    seg_tiles_release(&decoded);
+    seg_tiles_release(&codes);
+    return st;
+}
+
+enum seg_status seg_model_centroids(const struct seg_model *m, struct seg_matrix *ret_c)
+{
+    if (m->task != SEG_SEGMENTATION) return SEG_EINVAL;
+    return m->n_encoder > 0 ? decode(m, ret_c) : seg_matrix_copy(ret_c, &m->centroids);
+}
+
+void model_encode_tile(const struct seg_network *autoencoder, const float *x, float *code,
+                       float *scratch)
+{
+    uint32_t n_encoder = autoencoder->n_layers / 2;
+    seg_network_forward(autoencoder, 0, n_encoder, x, code, scratch);
+    clamp(code, autoencoder->layers[n_encoder - 1].weights.n_rows * SEG_TILE_ROWS, MODEL_VALUE_MAX);
+}
+
+static size_t max_size(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+size_t model_prepared_scratch(const struct seg_model *m)
+{
+    size_t code = m->n_encoder > 0 ? m->n_space : 0;
+    size_t logits = m->network.n_layers > 0 ? m->n_results : 0;
+    return (code + logits) * SEG_TILE_ROWS + max_size(m->n_network_scratch, SEG_TILE_ROWS);
+}
+
+size_t seg_model_scratch(const struct seg_model *m)
+{
+    return (size_t)m->n_inputs * SEG_TILE_ROWS + model_prepared_scratch(m);
+}
+
+/* The nearest centroid decides. z (n_space, 64) */
+static void score_by_distance(const struct seg_model *m, const float *z, unsigned n_rows,
+                              struct seg_scores *out)
+{
+    uint32_t label[SEG_TILE_ROWS];
+    float dist2[SEG_TILE_ROWS], second2[SEG_TILE_ROWS];
+
+    m->kernels->nearest(z, m->n_space, m->centroids.data, m->n_results, label, dist2, second2);
+    for (unsigned r = 0; r < n_rows; r++) {
+        out->result[r] = label[r];
+        out->distance[r] = sqrtf(dist2[r]);
+        bool alone = m->n_results == 1 || second2[r] == 0.0f;
+        out->confidence[r] = alone ? 1.0f : 1.0f - out->distance[r] / sqrtf(second2[r]);
+    }
+}
+
+/* The network decides: logits (n_results, 64) to probabilities in place. */
+static void score_by_network(const struct seg_model *m, float *logits, unsigned n_rows,
+                             struct seg_scores *out)
+{
+    clamp(logits, (size_t)m->n_results * SEG_TILE_ROWS, LOGIT_MAX);
+    m->kernels->softmax(logits, m->n_results);
+    if (out->probabilities != NULL)
+        memcpy(out->probabilities, logits, m->n_results * SEG_TILE_ROWS * sizeof(float));
+    for (unsigned r = 0; r < n_rows; r++) {
+        uint32_t best = 0;
+        for (uint32_t i = 1; i < m->n_results; i++)
+            if (logits[i * SEG_TILE_ROWS + r] > logits[best * SEG_TILE_ROWS + r]) best = i;
+        out->result[r] = best;
+        out->confidence[r] = logits[best * SEG_TILE_ROWS + r];
+        out->distance[r] = NAN;
+    }
+}
+
+/* Distances to the centroids of results that the head chose. z (n_space, 64) */
+static void measure_results(const struct seg_model *m, const float *z, unsigned n_rows,
+                            struct seg_scores *out)
+{
+    float sum[SEG_TILE_ROWS] = { 0 };
+    for (uint32_t c = 0; c < m->n_space; c++)
+        for (unsigned r = 0; r < n_rows; r++) {
+            const float *centroid = m->centroids.data + (size_t)out->result[r] * m->n_space;
+            float diff = z[(size_t)c * SEG_TILE_ROWS + r] - centroid[c];
+            sum[r] += diff * diff;
+        }
+    for (unsigned r = 0; r < n_rows; r++)
+        out->distance[r] = sqrtf(sum[r]);
+}
+
+void model_score_prepared(const struct seg_model *m, float *x, unsigned n_rows, float *scratch,
+                          struct seg_scores *out)
+{
+    const float *z = x; /* (n_space, 64): the row where the centroids are */
+
+    clamp(x, (size_t)m->n_inputs * SEG_TILE_ROWS, MODEL_VALUE_MAX);
+    if (m->n_encoder > 0) {
+        float *code = scratch;
+        scratch += (size_t)m->n_space * SEG_TILE_ROWS;
+        model_encode_tile(&m->autoencoder, x, code, scratch);
+        z = code;
+    }
+    if (m->network.n_layers == 0) {
+        score_by_distance(m, z, n_rows, out);
+        return;
+    }
+    float *logits = scratch;
+    scratch += (size_t)m->n_results * SEG_TILE_ROWS;
+    seg_network_forward(&m->network, 0, m->network.n_layers, x, logits, scratch);
+    score_by_network(m, logits, n_rows, out);
+    if (m->task == SEG_SEGMENTATION) measure_results(m, z, n_rows, out);
+}
+
+/* Counts each row's features that have a value; a category never seen before is one. raw (n_cells,
+ * 64) -> n_present (64) */
+static void count_present(const struct seg_schema *s, const float *raw,
+                          uint32_t n_present[SEG_TILE_ROWS])
+{
+    memset(n_present, 0, SEG_TILE_ROWS * sizeof(*n_present));
+    for (uint32_t f = 0; f < s->n_features; f++) {
+        const struct seg_feature *feature = &s->features[f];
+        const float *cells = raw + (size_t)feature->cell * SEG_TILE_ROWS;
+        if (feature->type == SEG_CATEGORICAL) {
+            uint32_t codes[SEG_TILE_ROWS];
+            memcpy(codes, cells, sizeof(codes));
+            for (unsigned r = 0; r < SEG_TILE_ROWS; r++)
+                n_present[r] += codes[r] != SEG_CODE_MISSING;
+            continue;
+        }
+        uint32_t any[SEG_TILE_ROWS] = { 0 };
+        for (uint32_t i = 0; i < feature->width; i++)
+            for (unsigned r = 0; r < SEG_TILE_ROWS; r++)
+                any[r] |= !isnan(cells[(size_t)i * SEG_TILE_ROWS + r]);
+        for (unsigned r = 0; r < SEG_TILE_ROWS; r++)
+            n_present[r] += any[r];
+    }
+}
+
+void seg_model_score_tile(const struct seg_model *m, const float *raw, unsigned n_rows,
+                          float *scratch, struct seg_scores *out)
+{
+    uint32_t n_present[SEG_TILE_ROWS];
+    float *x = scratch; /* (n_inputs, 64) */
+
+    assert(n_rows >= 1 && n_rows <= SEG_TILE_ROWS);
+    seg_preprocess_tile(m->preprocess, raw, x);
+    model_score_prepared(m, x, n_rows, x + (size_t)m->n_inputs * SEG_TILE_ROWS, out);
+    count_present(seg_preprocess_inputs(m->preprocess), raw, n_present);
+    for (unsigned r = 0; r < n_rows; r++) {
+        out->status[r] = n_present[r] < m->n_present_min ? SEG_ROW_INSUFFICIENT : SEG_ROW_OK;
+        if (out->status[r] == SEG_ROW_OK) continue;
+        out->result[r] = UINT32_MAX;
+        out->confidence[r] = NAN;
+        out->distance[r] = NAN;
+    }
+}

@@ -1,0 +1,128 @@
+/* pipeline_check.c - whether a spec makes sense for the data, said in sentences for API users.
+ * Runs before any work, so that a hopeless job ends at once. */
+#include "model/pipeline_private.h"
+
+#include "base/alloc.h"
+
+static enum seg_status check_columns(const struct pipeline *p, struct seg_error *err)
+{
+    const struct seg_table *table = p->t->table;
+    if (table->schema.n_features == 0)
+        return seg_fail(err, SEG_EINVAL, "there is no feature to train on");
+    if (table->cells.n_rows == 0) return seg_fail(err, SEG_EINVAL, "the feature set has no users");
+    if (p->spec->n_columns != table->schema.n_features)
+        return seg_fail(err, SEG_EINVAL, "the spec describes %u features but the data has %u",
+                        p->spec->n_columns, table->schema.n_features);
+    return SEG_OK;
+}
+
+static enum seg_status check_shares(const struct seg_spec *spec, struct seg_error *err)
+{
+    double test = spec->test, validation = spec->validation, least = spec->min_features_share;
+    if (!(test >= 0 && validation >= 0 && test + validation < 1))
+        return seg_fail(err, SEG_EINVAL,
+                        "split leaves nothing to train on: test %g and validation %g (limit: each "
+                        ">= 0, sum < 1)",
+                        test, validation);
+    if (!(least >= 0 && least <= 1))
+        return seg_fail(err, SEG_EINVAL, "min_features_share is %g (limit 0..1)", least);
+    return SEG_OK;
+}
+
+/* "1 user", "3 users". */
+static const char *plural(size_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
+static enum seg_status check_segmentation(const struct pipeline *p, struct seg_error *err)
+{
+    const struct seg_spec *spec = p->spec;
+    size_t n_rows = p->t->table->cells.n_rows;
+    const char *wrong;
+
+    if (spec->kmeans.k > n_rows)
+        return seg_fail(err, SEG_EINVAL, "k is %u but the feature set has only %zu user%s",
+                        spec->kmeans.k, n_rows, plural(n_rows));
+    wrong = seg_kmeans_check(&spec->kmeans, n_rows);
+    if (wrong != NULL) return seg_fail(err, SEG_EINVAL, "%s", wrong);
+    if (spec->has_head && (wrong = seg_train_check(&spec->mlp)) != NULL)
+        return seg_fail(err, SEG_EINVAL, "head: %s", wrong);
+    if (!seg_algorithm_info(spec->algorithm)->encoder) return SEG_OK;
+
+    if (spec->n_encoder < 1 || spec->n_encoder > SEG_LAYERS_MAX / 2)
+        return seg_fail(err, SEG_EINVAL, "encoder has %u layers (limit 1..%u)", spec->n_encoder,
+                        SEG_LAYERS_MAX / 2);
+    for (uint32_t i = 0; i < spec->n_encoder; i++)
+        if (spec->encoder[i] < 1 || spec->encoder[i] > SEG_UNITS_MAX)
+            return seg_fail(err, SEG_EINVAL, "encoder layer %u has %u units (limit 1..%u)", i + 1,
+                            spec->encoder[i], SEG_UNITS_MAX);
+    wrong = seg_train_check(&spec->autoencoder);
+    if (wrong != NULL) return seg_fail(err, SEG_EINVAL, "autoencoder: %s", wrong);
+    return SEG_OK;
+}
+
+static enum seg_status check_classes(const struct pipeline *p, struct seg_error *err)
+{
+    const struct seg_training *t = p->t;
+    size_t n_rows = t->table->cells.n_rows;
+    uint32_t n_used = 0, last_used = 0;
+
+    const char *wrong = seg_train_check(&p->spec->mlp);
+    if (wrong != NULL) return seg_fail(err, SEG_EINVAL, "%s", wrong);
+    if (t->y == NULL || t->class_names == NULL)
+        return seg_fail(err, SEG_EINVAL, "classification needs a target");
+    if (t->n_classes > SEG_CLASSES_MAX)
+        return seg_fail(err, SEG_EINVAL, "the target has %u classes (limit %u)", t->n_classes,
+                        SEG_CLASSES_MAX);
+
+    bool *used = seg_calloc(t->n_classes, sizeof(*used));
+    if (used == NULL) return SEG_ENOMEM;
+    enum seg_status st = SEG_OK;
+    for (size_t row = 0; row < n_rows; row++) {
+        uint16_t class = t->y[row];
+        if (class >= t->n_classes) {
+            st = seg_fail(err, SEG_EINVAL, "row %zu has class %u of only %u", row, class,
+                          t->n_classes);
+            goto out;
+        }
+        n_used += !used[class];
+        used[class] = true;
+        last_used = class;
+    }
+    if (n_used < 2)
+        st = seg_fail(err, SEG_EINVAL, "the target has only one class: \"%s\" (at least 2)",
+                      t->class_names[last_used]);
+out:
+    seg_free(used);
+    return st;
+}
+
+enum seg_status pipeline_check(const struct pipeline *p, struct seg_error *err)
+{
+    const struct seg_algorithm_info *algorithm = seg_algorithm_info(p->spec->algorithm);
+    if (algorithm->task != p->spec->task)
+        return seg_fail(err, SEG_EINVAL, "algorithm %s does not do that task", algorithm->name);
+    enum seg_status st = check_columns(p, err);
+    if (st == SEG_OK) st = check_shares(p->spec, err);
+    if (st != SEG_OK) return st;
+    return algorithm->task == SEG_CLASSIFICATION ? check_classes(p, err)
+                                                 : check_segmentation(p, err);
+}
+
+enum seg_status pipeline_check_parts(const struct pipeline *p, struct seg_error *err)
+{
+    size_t n_rows = p->t->table->cells.n_rows;
+    size_t n_train = p->report.n_rows[SEG_PART_TRAIN];
+    uint32_t k = p->spec->kmeans.k;
+
+    if (n_train == 0)
+        return seg_fail(err, SEG_EINVAL, "the split leaves none of %zu user%s to train on", n_rows,
+                        plural(n_rows));
+    if (p->spec->task == SEG_SEGMENTATION && k > n_train)
+        return seg_fail(err, SEG_EINVAL,
+                        "k is %u but the split leaves only %zu of %zu users to "
+                        "train on",
+                        k, n_train, n_rows);
+    return SEG_OK;
+}

@@ -1,0 +1,74 @@
+/* pipeline_private.h - one training run, for the files of the pipeline alone.
+ * pipeline.c walks the phases; pipeline_<task>.c fits and evaluates; pipeline_report.c keeps
+ * progress and warnings. Everything here belongs to the thread that called seg_train. */
+#ifndef SEG_PIPELINE_PRIVATE_H
+#define SEG_PIPELINE_PRIVATE_H
+
+#include "model/model_private.h"
+#include "model/pipeline.h"
+
+/* Cells of the matrix of probabilities that evaluation holds (64 MB); above, rows are sampled. */
+#define PIPELINE_PROBABILITIES_MAX ((size_t)1 << 24)
+
+struct pipeline {
+    struct seg_pool *pool;
+    const struct seg_training *t;
+    const struct seg_spec *spec;
+    struct seg_tiles x[SEG_PARTS];     /* preprocessed rows of each part */
+    struct seg_tiles codes[SEG_PARTS]; /* the same rows encoded; empty without an autoencoder */
+    struct seg_tiles *space;           /* x or codes: where the centroids are; segmentation only */
+    uint16_t *y[SEG_PARTS];            /* classes of each part; classification only */
+    struct seg_tiles points;           /* the preprocessed rows that the projection shows */
+    struct seg_model *model;           /* sealed at the end of fitting */
+    struct seg_report report;
+    double reported; /* the highest fraction that was reported */
+};
+
+/* A share of the whole run: what a callee reports as 0..1 of `as` arrives as base..base + span. */
+struct stage {
+    struct seg_progress as; /* pass &stage.as to the callee */
+    struct pipeline *p;
+    double base, span;
+    const char *phase; /* first word of the message: "training" */
+};
+/* The stage must stay where it is while `as` is used. */
+void stage_begin(struct stage *s, struct pipeline *p, double base, double span, const char *phase);
+bool pipeline_cancelled(const struct pipeline *p);
+/* Adds a sentence to the report. SEG_ENOMEM. */
+__attribute__((format(printf, 2, 3))) enum seg_status pipeline_warn(struct pipeline *p,
+                                                                    const char *fmt, ...);
+
+/* A list for a warning: whole names as long as there is room, and how many there are. Starts as
+ * {0}.
+ */
+struct names {
+    char text[256];
+    size_t used;
+    uint32_t n;
+};
+void names_add(struct names *names, const char *name);
+
+/* Whether the spec makes sense for the data as it came. */
+enum seg_status pipeline_check(const struct pipeline *p, struct seg_error *err);
+/* The same once the parts are known. */
+enum seg_status pipeline_check_parts(const struct pipeline *p, struct seg_error *err);
+
+/* Fitting fills the model from x, evaluating fills the report. */
+enum seg_status pipeline_fit_segments(struct pipeline *p, struct seg_error *err);
+enum seg_status pipeline_evaluate_segments(struct pipeline *p, struct seg_error *err);
+enum seg_status pipeline_fit_classifier(struct pipeline *p, struct seg_error *err);
+enum seg_status pipeline_evaluate_classifier(struct pipeline *p, struct seg_error *err);
+
+/* The part that figures are of: test when it has rows, else training. */
+enum seg_part pipeline_evaluated_part(const struct pipeline *p);
+/* Frees the rows of a part in every form. */
+void pipeline_drop_part(struct pipeline *p, enum seg_part part);
+/* Classification figures of the model on `part` against truth (n), whose x is consumed. */
+enum seg_status pipeline_evaluate_probabilities(struct pipeline *p, enum seg_part part,
+                                                const uint16_t *truth, struct seg_error *err);
+
+/* Where the phases stand in the whole. */
+#define FRACTION_PREPROCESSED 0.15
+#define FRACTION_FITTED       0.90
+
+#endif

@@ -1,0 +1,223 @@
+/* pipeline_segmentation.c - finding segments: an autoencoder where the algorithm has one, k-means
+ * in its codes or in the preprocessed columns, and a head that learns the segments found. */
+#include "model/pipeline_private.h"
+
+#include <string.h>
+#include "base/alloc.h"
+
+/* How the time of fitting divides, roughly; steps that a spec leaves out count nothing. */
+#define WEIGHT_AUTOENCODER 5.0
+#define WEIGHT_KMEANS      2.0
+#define WEIGHT_HEAD        3.0
+
+/* Cuts the stage of fitting by weights, in the order of the steps. */
+struct steps {
+    double done, sum;
+};
+
+static void step_begin(struct stage *s, struct pipeline *p, struct steps *steps, double weight)
+{
+    double span = FRACTION_FITTED - FRACTION_PREPROCESSED;
+    stage_begin(s, p, FRACTION_PREPROCESSED + span * steps->done / steps->sum,
+                span * weight / steps->sum, "training");
+    steps->done += weight;
+}
+
+struct encoding {
+    const struct pipeline *p;
+    const struct seg_network *autoencoder;
+    struct seg_tiles *x, *codes;
+    bool consume; /* nothing reads x again: free it chunk by chunk */
+    atomic_bool no_memory;
+};
+
+static void encode_chunk(void *ctx, size_t chunk)
+{
+    struct encoding *e = ctx;
+    size_t first = chunk * SEG_CHUNK_TILES, last = first + SEG_CHUNK_TILES;
+    size_t n_tiles = seg_tiles_count(e->x);
+    float *scratch = NULL;
+
+    if (last > n_tiles) last = n_tiles;
+    if (pipeline_cancelled(e->p)) return;
+    scratch = seg_alloc_aligned(seg_network_scratch(e->autoencoder), sizeof(float));
+    if (scratch == NULL) {
+        atomic_store(&e->no_memory, true);
+        return;
+    }
+    for (size_t i = first; i < last; i++) {
+        float *code = seg_tiles_at(e->codes, i);
+        unsigned n_rows = seg_tiles_rows(e->x, i);
+        model_encode_tile(e->autoencoder, seg_tiles_at(e->x, i), code, scratch);
+        for (uint32_t c = 0; n_rows < SEG_TILE_ROWS && c < e->codes->n_cols; c++)
+            memset(code + c * SEG_TILE_ROWS + n_rows, 0, (SEG_TILE_ROWS - n_rows) * sizeof(*code));
+    }
+    seg_free(scratch);
+    if (e->consume) seg_tiles_drop_chunk(e->x, chunk);
+}
+
+/* Fills codes from x for the parts that clustering and evaluation read. */
+static enum seg_status encode_parts(struct pipeline *p)
+{
+    const struct seg_network *ae = &p->model->autoencoder;
+    uint32_t n_code = p->spec->encoder[p->spec->n_encoder - 1];
+
+    for (int part = 0; part < SEG_PARTS; part++) {
+        struct encoding e = { .p = p, .autoencoder = ae, .x = &p->x[part] };
+        e.codes = &p->codes[part];
+        e.consume = !p->spec->has_head;
+        seg_tiles_init(e.codes, n_code);
+        enum seg_status st = seg_tiles_grow(e.codes, e.x->n_rows);
+        if (st != SEG_OK) return st;
+        seg_pool_for(p->pool, SEG_PRIORITY_TRAINING, e.x->n_chunks, encode_chunk, &e);
+        if (pipeline_cancelled(p)) return SEG_ECANCELED;
+        if (atomic_load(&e.no_memory)) return SEG_ENOMEM;
+        if (e.consume) seg_tiles_release(e.x);
+    }
+    p->space = p->codes;
+    return SEG_OK;
+}
+
+/* Takes the clusters that have rows; their order by size gives the ids 1, 2, 3 … */
+static enum seg_status take_segments(struct pipeline *p, const struct seg_kmeans *km)
+{
+    struct seg_model *m = p->model;
+    uint32_t k = p->spec->kmeans.k, n = 0;
+
+    while (n < k && km->sizes[n] > 0)
+        n++;
+    enum seg_status st = seg_matrix_init(&m->centroids, n, km->centroids.n_cols);
+    if (st != SEG_OK) return st;
+    memcpy(m->centroids.data, km->centroids.data, n * km->centroids.n_cols * sizeof(float));
+    m->segment_ids = seg_alloc(n, sizeof(*m->segment_ids));
+    if (m->segment_ids == NULL) return SEG_ENOMEM;
+    for (uint32_t i = 0; i < n; i++)
+        m->segment_ids[i] = i + 1;
+    if (n < k)
+        st = pipeline_warn(p, "%u distinct row%s for k = %u: %u segment%s empty and left out", n,
+                           n == 1 ? "" : "s", k, k - n, k - n == 1 ? " is" : "s are");
+    if (st == SEG_OK && !km->converged)
+        st = pipeline_warn(p, "k-means did not converge in %u iterations", km->n_iter);
+    return st;
+}
+
+static enum seg_status cluster(struct pipeline *p, const struct seg_progress *progress,
+                               struct seg_error *err)
+{
+    struct seg_kmeans km = { 0 };
+    enum seg_status st =
+        seg_kmeans_fit(p->pool, &p->space[SEG_PART_TRAIN], &p->spec->kmeans, progress, &km, err);
+    if (st != SEG_OK) return st;
+    st = take_segments(p, &km);
+    p->report.n_iter = km.n_iter;
+    p->report.converged = km.converged;
+    p->report.inertia = km.inertia;
+    p->report.kmeans_curve = km.curve;
+    km.curve = NULL;
+    seg_kmeans_release(&km);
+    return st;
+}
+
+/* A new array with the nearest segment of each row of a part. NULL: no memory. */
+static uint32_t *label_part(const struct pipeline *p, enum seg_part part)
+{
+    const struct seg_tiles *z = &p->space[part];
+    uint32_t *label = seg_alloc(z->n_rows, sizeof(*label));
+    if (label != NULL) seg_kmeans_assign(p->pool, z, &p->model->centroids, label, NULL);
+    return label;
+}
+
+/* The same numbers as a new array of classes. NULL: no memory. */
+static uint16_t *classes_of(const uint32_t *label, size_t n)
+{
+    uint16_t *y = seg_alloc(n, sizeof(*y));
+    for (size_t i = 0; y != NULL && i < n; i++)
+        y[i] = (uint16_t)label[i];
+    return y;
+}
+
+/* The truth that the head learns: the nearest segment of the rows of a part, as p->y[part]. */
+static enum seg_status label_for_head(struct pipeline *p, enum seg_part part)
+{
+    uint32_t *label = label_part(p, part);
+    if (label == NULL) return SEG_ENOMEM;
+    p->y[part] = classes_of(label, p->space[part].n_rows);
+    seg_free(label);
+    return p->y[part] != NULL ? SEG_OK : SEG_ENOMEM;
+}
+
+static enum seg_status fit_head(struct pipeline *p, const struct seg_progress *progress,
+                                struct seg_error *err)
+{
+    uint32_t k = (uint32_t)p->model->centroids.n_rows;
+    if (k < 2) return pipeline_warn(p, "no head was trained: there is only one segment");
+
+    enum seg_status st = label_for_head(p, SEG_PART_TRAIN);
+    if (st == SEG_OK) st = label_for_head(p, SEG_PART_VALIDATION);
+    if (st != SEG_OK) return st;
+    seg_tiles_release(&p->codes[SEG_PART_VALIDATION]);
+    if (pipeline_evaluated_part(p) != SEG_PART_TRAIN) seg_tiles_release(&p->codes[SEG_PART_TRAIN]);
+    return seg_classifier_fit(p->pool, &p->x[SEG_PART_TRAIN], p->y[SEG_PART_TRAIN],
+                              &p->x[SEG_PART_VALIDATION], p->y[SEG_PART_VALIDATION], k,
+                              &p->spec->mlp, progress, &p->model->network, &p->report.network_curve,
+                              err);
+}
+
+enum seg_status pipeline_fit_segments(struct pipeline *p, struct seg_error *err)
+{
+    const struct seg_spec *spec = p->spec;
+    bool has_encoder = seg_algorithm_info(spec->algorithm)->encoder;
+    struct steps steps = { .sum = WEIGHT_KMEANS };
+    struct stage stage;
+    enum seg_status st = SEG_OK;
+
+    steps.sum += has_encoder ? WEIGHT_AUTOENCODER : 0.0;
+    steps.sum += spec->has_head ? WEIGHT_HEAD : 0.0;
+    p->space = p->x;
+    if (has_encoder) {
+        step_begin(&stage, p, &steps, WEIGHT_AUTOENCODER);
+        st = seg_autoencoder_fit(p->pool, &p->x[SEG_PART_TRAIN], &p->x[SEG_PART_VALIDATION],
+                                 spec->encoder, spec->n_encoder, &spec->autoencoder, &stage.as,
+                                 &p->model->autoencoder, &p->report.autoencoder_curve, err);
+        if (st == SEG_OK) st = encode_parts(p);
+        if (st != SEG_OK) return st;
+    }
+    step_begin(&stage, p, &steps, WEIGHT_KMEANS);
+    st = cluster(p, &stage.as, err);
+    if (st != SEG_OK || !spec->has_head) return st;
+    step_begin(&stage, p, &steps, WEIGHT_HEAD);
+    return fit_head(p, &stage.as, err);
+}
+
+enum seg_status pipeline_evaluate_segments(struct pipeline *p, struct seg_error *err)
+{
+    enum seg_part part = pipeline_evaluated_part(p);
+    size_t n = p->space[part].n_rows;
+    uint16_t *truth = NULL; /* (n) nearest segment, for the head */
+    struct stage stage;
+
+    uint32_t *label = label_part(p, part);
+    if (label == NULL) return SEG_ENOMEM;
+    stage_begin(&stage, p, FRACTION_FITTED, 0.8 * (1.0 - FRACTION_FITTED), "evaluating");
+    seg_progress_report(&stage.as, 0.0, "quality of the segments");
+    enum seg_status st = seg_cluster_quality(p->pool, &p->space[part], label, p->model->n_results,
+                                             p->spec->seed, &stage.as, &p->report.quality);
+    if (st != SEG_OK || p->model->network.n_layers == 0) goto out;
+
+    truth = classes_of(label, n);
+    seg_free(label);
+    label = NULL;
+    if (truth == NULL) {
+        st = SEG_ENOMEM;
+        goto out;
+    }
+    seg_tiles_release(&p->codes[part]);
+    stage_begin(&stage, p, FRACTION_FITTED + stage.span, 0.2 * (1.0 - FRACTION_FITTED),
+                "evaluating");
+    seg_progress_report(&stage.as, 0.0, "the head");
+    st = pipeline_evaluate_probabilities(p, part, truth, err);
+out:
+    seg_free(truth);
+    seg_free(label);
+    return st;
+}
