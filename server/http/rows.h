@@ -20,7 +20,8 @@ struct row_fault {
     uint32_t row;        /* index in the batch */
     int feature;         /* index in the schema, or -1 */
     const char *code;    /* "wrong_type", "not_finite", "unknown_feature", "bad_user_id",
-                            "duplicate_key", "wrong_width", "bad_timestamp" */
+                            "duplicate_key", "wrong_width", "bad_timestamp",
+                            "ragged_row", "unknown_key", "not_json" */
     const char *name;    /* unknown feature's name; NULL otherwise (arena) */
     const char *detail;  /* sentence (arena or static) */
     size_t line, column; /* text bodies; 0 in JSON */
@@ -33,10 +34,17 @@ struct rows {
     const char **user_id;   /* (n_rows) not NUL-terminated, NULL when not given */
     uint32_t *user_id_len;
     uint8_t *invalid;         /* (n_rows) 1: has a fault, is not scored */
-    struct row_fault *faults; /* by row, at most 100 rows' worth kept a batch; */
+    struct row_fault *faults; /* (n_faults) by row; the first ROW_FAULTS_MAX of n_faults_total */
     size_t n_faults, n_faults_total;
-    struct seg_arena arena;
+    struct seg_arena arena; /* of this batch */
+    /* rows.c's own: */
+    uint32_t rows_cap;
+    size_t faults_cap, tiles_cap; /* tiles_cap: tiles that the last chunk has room for */
+    uint16_t *key_order;          /* (n_features) feature that each key of the last row named */
+    uint32_t *seen;               /* (n_features) row + 1 that last had the feature */
+    struct seg_dictionary names;  /* of the features, made when there are many */
 };
+#define ROW_FAULTS_MAX 1000u
 
 struct rows_error {      /* why a whole body was refused */
     const char *code;    /* "not_json", "duplicate_key", "too_deep", "not_utf8", "missing_rows",
