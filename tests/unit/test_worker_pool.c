@@ -1,0 +1,536 @@
+/* test_worker_pool.c - every chunk once, no deadlock however calls nest, scoring first, bounds
+ * kept. Tests wait for states, never for times: a slow machine makes them slow, not wrong. Run it
+ * under the thread sanitizer too (HACKING). */
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "base/alloc.h"
+#include "compute/worker_pool.h"
+
+static struct seg_pool *pool_of(unsigned n_workers, size_t queue_max)
+{
+    struct seg_pool *pool = NULL;
+    struct seg_error err;
+    assert_int_equal(seg_pool_new(n_workers, queue_max, &pool, &err), SEG_OK);
+    return pool;
+}
+
+/* A door that tasks wait at, so that tests decide what runs when. */
+struct door {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool is_open;
+    unsigned n_waiting; /* tasks that arrived */
+};
+
+#define DOOR_CLOSED                                                                                \
+    {                                                                                              \
+        .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER                     \
+    }
+
+static void door_pass(void *arg)
+{
+    struct door *door = arg;
+    pthread_mutex_lock(&door->lock);
+    door->n_waiting++;
+    pthread_cond_broadcast(&door->changed);
+    while (!door->is_open)
+        pthread_cond_wait(&door->changed, &door->lock);
+    pthread_mutex_unlock(&door->lock);
+}
+
+static void door_await(struct door *door, unsigned n_waiting)
+{
+    pthread_mutex_lock(&door->lock);
+    while (door->n_waiting < n_waiting)
+        pthread_cond_wait(&door->changed, &door->lock);
+    pthread_mutex_unlock(&door->lock);
+}
+
+static void door_open(struct door *door)
+{
+    pthread_mutex_lock(&door->lock);
+    door->is_open = true;
+    pthread_cond_broadcast(&door->changed);
+    pthread_mutex_unlock(&door->lock);
+}
+
+static void count_chunk(void *arg, size_t index)
+{
+    atomic_uint *counts = arg;
+    atomic_fetch_add(&counts[index], 1);
+}
+
+static void count_task(void *arg)
+{
+    atomic_fetch_add((atomic_uint *)arg, 1);
+}
+
+static void for_calls_every_chunk_once_at_any_pool_size(void **state)
+{
+    (void)state;
+    enum { N_MAX = 1000 };
+    static atomic_uint counts[N_MAX + 1];
+    static const unsigned sizes[] = { 0, 1, 2, 3, 8 }; /* 0: no pool */
+    static const size_t chunks[] = { 0, 1, 2, 3, 7, 64, N_MAX };
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        struct seg_pool *pool = sizes[s] ? pool_of(sizes[s], 1) : NULL;
+        if (pool != NULL) assert_int_equal(seg_pool_size(pool), sizes[s]);
+        for (size_t c = 0; c < sizeof chunks / sizeof *chunks; c++)
+            for (enum seg_priority p = SEG_PRIORITY_SCORING; p <= SEG_PRIORITY_TRAINING; p++) {
+                for (size_t i = 0; i <= N_MAX; i++)
+                    atomic_store(&counts[i], 0);
+                seg_pool_for(pool, p, chunks[c], count_chunk, counts);
+                for (size_t i = 0; i <= N_MAX; i++)
+                    assert_int_equal(counts[i], i < chunks[c]);
+            }
+        seg_pool_free(pool);
+    }
+}
+
+/* What chunks write without atomics must be there for the caller, and the next call must see what
+ * the caller wrote: the thread sanitizer watches this one. */
+static void add_one(void *arg, size_t index)
+{
+    ((uint32_t *)arg)[index]++;
+}
+
+static void for_orders_the_memory_of_caller_and_chunks(void **state)
+{
+    (void)state;
+    struct seg_pool *pool = pool_of(3, 1);
+    uint32_t plain[16] = { 0 };
+    for (uint32_t round = 0; round < 500; round++) {
+        seg_pool_for(pool, SEG_PRIORITY_TRAINING, 16, add_one, plain);
+        for (size_t i = 0; i < 16; i++)
+            assert_int_equal(plain[i]++, 2 * round + 1);
+    }
+    seg_pool_free(pool);
+}
+
+static void keep_thread(void *arg, size_t index)
+{
+    ((pthread_t *)arg)[index] = pthread_self();
+}
+
+static void for_from_outside_runs_on_workers_only(void **state)
+{
+    (void)state;
+    struct seg_pool *pool = pool_of(2, 1);
+    pthread_t threads[50], first = pthread_self(), second = first;
+    seg_pool_for(pool, SEG_PRIORITY_SCORING, 50, keep_thread, threads);
+    for (size_t i = 0; i < 50; i++) {
+        assert_false(pthread_equal(threads[i], pthread_self()));
+        if (pthread_equal(first, pthread_self())) first = threads[i];
+        if (!pthread_equal(threads[i], first)) second = threads[i];
+        assert_true(pthread_equal(threads[i], first) || pthread_equal(threads[i], second));
+    }
+    seg_pool_free(pool);
+}
+
+static void meet(void *arg, size_t index)
+{
+    (void)index;
+    pthread_barrier_wait(arg);
+}
+
+/* Chunks that wait for each other end only if every worker takes part. */
+static void for_uses_every_worker(void **state)
+{
+    (void)state;
+    struct seg_pool *pool = pool_of(4, 1);
+    pthread_barrier_t barrier;
+    pthread_barrier_init(&barrier, NULL, 4);
+    for (int round = 0; round < 50; round++)
+        seg_pool_for(pool, SEG_PRIORITY_TRAINING, 4, meet, &barrier);
+    pthread_barrier_destroy(&barrier);
+    seg_pool_free(pool);
+}
+
+/* A tree of calls: each chunk calls for again, down to depth 0, where it counts. */
+struct tree {
+    struct seg_pool *pool;
+    enum seg_priority priority;
+    unsigned depth;
+    size_t n_branches;
+    atomic_uint *n_leaves;
+};
+
+static void climb(void *arg, size_t index)
+{
+    (void)index;
+    const struct tree *tree = arg;
+    if (tree->depth == 0) {
+        atomic_fetch_add(tree->n_leaves, 1);
+        return;
+    }
+    struct tree below = *tree;
+    below.depth--;
+    seg_pool_for(tree->pool, tree->priority, tree->n_branches, climb, &below);
+}
+
+static void climb_task(void *arg)
+{
+    climb(arg, 0);
+}
+
+static void nested_calls_end_even_when_every_worker_is_inside_one(void **state)
+{
+    (void)state;
+    for (unsigned n_workers = 1; n_workers <= 4; n_workers++) {
+        struct seg_pool *pool = pool_of(n_workers, 8);
+        atomic_uint n_leaves = 0;
+        struct tree tree = { pool, SEG_PRIORITY_TRAINING, 4, 6, &n_leaves };
+        climb(&tree, 0); /* from outside */
+        assert_int_equal(n_leaves, 6 * 6 * 6 * 6);
+        for (int i = 0; i < 8; i++) /* and from tasks, more than there are workers */
+            assert_int_equal(seg_pool_submit(pool, SEG_PRIORITY_TRAINING, climb_task, &tree),
+                             SEG_OK);
+        seg_pool_free(pool);
+        assert_int_equal(n_leaves, 9 * 6 * 6 * 6 * 6);
+    }
+}
+
+/* Work of two pools that call each other: a worker of one only waits for the other. */
+struct two_pools {
+    struct seg_pool *inner;
+    atomic_uint counts[4];
+};
+
+static void call_the_other(void *arg, size_t index)
+{
+    (void)index;
+    struct two_pools *both = arg;
+    seg_pool_for(both->inner, SEG_PRIORITY_SCORING, 4, count_chunk, both->counts);
+}
+
+static void for_serves_the_workers_of_another_pool(void **state)
+{
+    (void)state;
+    struct seg_pool *outer = pool_of(2, 1);
+    struct two_pools both = { .inner = pool_of(2, 1) };
+    seg_pool_for(outer, SEG_PRIORITY_SCORING, 10, call_the_other, &both);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(both.counts[i], 10);
+    seg_pool_free(outer);
+    seg_pool_free(both.inner);
+}
+
+/* The order in which one worker did things; it alone writes, readers look after the pool's end. */
+struct diary {
+    char text[16];
+    size_t len;
+    struct seg_pool *pool;
+    struct door door;
+};
+
+static void note_a(void *arg)
+{
+    struct diary *diary = arg;
+    diary->text[diary->len++] = 'a';
+}
+
+static void note_b(void *arg)
+{
+    struct diary *diary = arg;
+    diary->text[diary->len++] = 'b';
+}
+
+static void note_s(void *arg)
+{
+    struct diary *diary = arg;
+    diary->text[diary->len++] = 's';
+}
+
+static void scoring_tasks_are_taken_before_training_tasks(void **state)
+{
+    (void)state;
+    struct diary diary = { .pool = pool_of(1, 8), .door = DOOR_CLOSED };
+    struct seg_pool *pool = diary.pool;
+    seg_pool_submit(pool, SEG_PRIORITY_TRAINING, door_pass, &diary.door);
+    door_await(&diary.door, 1);
+    seg_pool_submit(pool, SEG_PRIORITY_TRAINING, note_a, &diary);
+    seg_pool_submit(pool, SEG_PRIORITY_TRAINING, note_b, &diary);
+    seg_pool_submit(pool, SEG_PRIORITY_SCORING, note_s, &diary);
+    seg_pool_submit(pool, SEG_PRIORITY_SCORING, note_s, &diary);
+    assert_int_equal(seg_pool_queued(pool), 4);
+    door_open(&diary.door);
+    seg_pool_free(pool);
+    assert_string_equal(diary.text, "ssab");
+}
+
+/* Chunk 0 stops at the door, so that a scoring task can come while it runs. */
+static void note_chunk(void *arg, size_t index)
+{
+    struct diary *diary = arg;
+    diary->text[diary->len++] = (char)('0' + index);
+    if (index == 0) door_pass(&diary->door);
+}
+
+static void train(void *arg)
+{
+    struct diary *diary = arg;
+    seg_pool_for(diary->pool, SEG_PRIORITY_TRAINING, 3, note_chunk, diary);
+}
+
+static void *train_thread(void *arg)
+{
+    train(arg);
+    return NULL;
+}
+
+static void a_training_gives_way_to_scoring_between_its_chunks(void **state)
+{
+    (void)state;
+    struct diary diary = { .pool = pool_of(1, 8), .door = DOOR_CLOSED };
+    pthread_t trainer;
+    assert_int_equal(pthread_create(&trainer, NULL, train_thread, &diary), 0);
+    door_await(&diary.door, 1);
+    seg_pool_submit(diary.pool, SEG_PRIORITY_SCORING, note_s, &diary);
+    door_open(&diary.door);
+    pthread_join(trainer, NULL);
+    seg_pool_free(diary.pool);
+    assert_string_equal(diary.text, "0s12");
+}
+
+static void a_training_task_gives_way_between_the_chunks_of_its_own_call(void **state)
+{
+    (void)state;
+    struct diary diary = { .pool = pool_of(1, 8), .door = DOOR_CLOSED };
+    seg_pool_submit(diary.pool, SEG_PRIORITY_TRAINING, train, &diary);
+    door_await(&diary.door, 1);
+    seg_pool_submit(diary.pool, SEG_PRIORITY_TRAINING, note_a, &diary); /* has to wait */
+    seg_pool_submit(diary.pool, SEG_PRIORITY_SCORING, note_s, &diary);
+    door_open(&diary.door);
+    seg_pool_free(diary.pool);
+    assert_string_equal(diary.text, "0s12a");
+}
+
+static void note_score(void *arg, size_t index)
+{
+    (void)index;
+    note_s(arg);
+}
+
+/* A scoring task that cuts its own work: all of it comes before the training goes on. */
+static void score(void *arg)
+{
+    struct diary *diary = arg;
+    seg_pool_for(diary->pool, SEG_PRIORITY_SCORING, 2, note_score, diary);
+}
+
+static void a_scoring_call_is_served_before_the_rest_of_a_training(void **state)
+{
+    (void)state;
+    struct diary diary = { .pool = pool_of(1, 8), .door = DOOR_CLOSED };
+    seg_pool_submit(diary.pool, SEG_PRIORITY_TRAINING, train, &diary);
+    door_await(&diary.door, 1);
+    seg_pool_submit(diary.pool, SEG_PRIORITY_SCORING, score, &diary);
+    door_open(&diary.door);
+    seg_pool_free(diary.pool);
+    assert_string_equal(diary.text, "0ss12");
+}
+
+static void submit_refuses_what_the_queue_cannot_hold(void **state)
+{
+    (void)state;
+    struct seg_pool *pool = pool_of(1, 3);
+    struct door door = DOOR_CLOSED;
+    atomic_uint n_run = 0;
+    assert_int_equal(seg_pool_submit(pool, SEG_PRIORITY_SCORING, door_pass, &door), SEG_OK);
+    door_await(&door, 1); /* taken: it waits no more */
+    assert_int_equal(seg_pool_queued(pool), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(seg_pool_submit(pool, i % 2, count_task, &n_run), SEG_OK);
+    assert_int_equal(seg_pool_submit(pool, SEG_PRIORITY_SCORING, count_task, &n_run), SEG_EBUSY);
+    assert_int_equal(seg_pool_submit(pool, SEG_PRIORITY_TRAINING, count_task, &n_run), SEG_EBUSY);
+    assert_int_equal(seg_pool_queued(pool), 3);
+    door_open(&door);
+    seg_pool_drain(pool);
+    assert_int_equal(n_run, 3);
+    assert_int_equal(seg_pool_queued(pool), 0);
+    seg_pool_free(pool);
+}
+
+static void drain_runs_the_queue_to_its_end_and_refuses_more(void **state)
+{
+    (void)state;
+    struct seg_pool *pool = pool_of(2, 100);
+    atomic_uint counts[3] = { 0 };
+    for (int i = 0; i < 100; i++) {
+        while (seg_pool_submit(pool, i % 2, count_task, &counts[0]) == SEG_EBUSY)
+            sched_yield();
+    }
+    seg_pool_drain(pool);
+    assert_int_equal(counts[0], 100);
+    assert_int_equal(seg_pool_submit(pool, SEG_PRIORITY_SCORING, count_task, counts), SEG_EBUSY);
+    seg_pool_drain(pool); /* again: returns at once */
+    atomic_store(&counts[0], 0);
+    seg_pool_for(pool, SEG_PRIORITY_SCORING, 3, count_chunk, counts); /* what runs may go on */
+    assert_int_equal(counts[0] + counts[1] + counts[2], 3);
+    seg_pool_free(pool);
+    seg_pool_free(NULL);
+}
+
+static void free_runs_what_is_queued(void **state)
+{
+    (void)state;
+    atomic_uint n_run = 0;
+    struct seg_pool *pool = pool_of(1, 50);
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(seg_pool_submit(pool, i % 2, count_task, &n_run), SEG_OK);
+    seg_pool_free(pool);
+    assert_int_equal(n_run, 50);
+}
+
+struct worker_facts {
+    size_t stack_bytes;
+    bool blocks_sigterm;
+};
+
+static void look_around(void *arg, size_t index)
+{
+    (void)index;
+    struct worker_facts *facts = arg;
+    pthread_attr_t attr;
+    sigset_t blocked;
+    pthread_getattr_np(pthread_self(), &attr);
+    pthread_attr_getstacksize(&attr, &facts->stack_bytes);
+    pthread_attr_destroy(&attr);
+    pthread_sigmask(SIG_BLOCK, NULL, &blocked);
+    facts->blocks_sigterm = sigismember(&blocked, SIGTERM) == 1;
+}
+
+static void workers_have_a_stack_and_leave_signals_to_the_program(void **state)
+{
+    (void)state;
+    struct seg_pool *pool = pool_of(1, 1);
+    struct worker_facts worker = { 0 }, self = { 0 };
+    seg_pool_for(pool, SEG_PRIORITY_SCORING, 1, look_around, &worker);
+    look_around(&self, 0);
+    assert_true(worker.stack_bytes >= (size_t)1 << 20);
+    assert_true(worker.blocks_sigterm);
+    assert_false(self.blocks_sigterm); /* making the pool changed nothing here */
+    seg_pool_free(pool);
+}
+
+static void new_refuses_numbers_out_of_range(void **state)
+{
+    (void)state;
+    struct seg_pool *pool = NULL;
+    struct seg_error err;
+    assert_int_equal(seg_pool_new(0, 1, &pool, &err), SEG_EINVAL);
+    assert_string_equal(err.text, "number of workers is 0 (1 to 64)");
+    assert_int_equal(seg_pool_new(SEG_WORKERS_MAX + 1, 1, &pool, &err), SEG_EINVAL);
+    assert_int_equal(seg_pool_new(1, 0, &pool, NULL), SEG_EINVAL);
+    assert_int_equal(seg_pool_new(1, SIZE_MAX, &pool, NULL), SEG_EINVAL);
+    assert_null(pool);
+}
+
+/* pthread_create of this program: as the system's until n_creates_left reaches 0. */
+static int n_creates_left = -1;
+
+int pthread_create(pthread_t *ret_thread, const pthread_attr_t *attr, void *(*start)(void *),
+                   void *arg)
+{
+    int (*system_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    if (n_creates_left == 0) return EAGAIN;
+    if (n_creates_left > 0) n_creates_left--;
+    *(void **)&system_create = dlsym(RTLD_NEXT, "pthread_create");
+    return system_create(ret_thread, attr, start, arg);
+}
+
+static void new_undoes_a_start_that_fails_midway(void **state)
+{
+    (void)state;
+    struct seg_pool *pool = NULL;
+    struct seg_error err;
+    for (n_creates_left = 0; n_creates_left < 4;) {
+        const int n = n_creates_left;
+        assert_int_equal(seg_pool_new(4, 1, &pool, &err), SEG_ENOMEM);
+        assert_null(pool);
+        n_creates_left = n + 1;
+    }
+    assert_string_equal(err.text, "cannot start worker 4 of 4");
+    n_creates_left = -1;
+    seg_alloc_fail_at(1);
+    assert_int_equal(seg_pool_new(1, 1, &pool, &err), SEG_ENOMEM);
+    seg_alloc_fail_at(0);
+    seg_pool_free(pool_of(4, 1)); /* and then it works */
+}
+
+/* Everything at once, for the thread sanitizer: callers from outside, trees of calls in tasks, both
+ * priorities, and a queue that overflows. */
+struct storm {
+    struct seg_pool *pool;
+    atomic_uint n_leaves, n_refused;
+};
+
+static void *storm_thread(void *arg)
+{
+    struct storm *storm = arg;
+    struct tree trees[] = { { storm->pool, SEG_PRIORITY_SCORING, 1, 5, &storm->n_leaves },
+                            { storm->pool, SEG_PRIORITY_TRAINING, 2, 3, &storm->n_leaves } };
+    atomic_uint n_done = 0;
+    unsigned n_submitted = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        climb(&trees[i % 2], 0);
+        if (seg_pool_submit(storm->pool, i / 2 % 2, count_task, &n_done) == SEG_OK)
+            n_submitted++;
+        else
+            atomic_fetch_add(&storm->n_refused, 1);
+    }
+    while (atomic_load(&n_done) < n_submitted)
+        sched_yield();
+    return NULL;
+}
+
+static void a_storm_of_calls_loses_nothing(void **state)
+{
+    (void)state;
+    enum { N_THREADS = 6 };
+    struct storm storm = { .pool = pool_of(3, 2) };
+    pthread_t threads[N_THREADS];
+    for (int i = 0; i < N_THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, storm_thread, &storm), 0);
+    for (int i = 0; i < N_THREADS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(storm.n_leaves, N_THREADS * 50 * (5 + 9));
+    assert_true(storm.n_refused < N_THREADS * 100);
+    seg_pool_free(storm.pool);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(for_calls_every_chunk_once_at_any_pool_size),
+        cmocka_unit_test(for_orders_the_memory_of_caller_and_chunks),
+        cmocka_unit_test(for_from_outside_runs_on_workers_only),
+        cmocka_unit_test(for_uses_every_worker),
+        cmocka_unit_test(nested_calls_end_even_when_every_worker_is_inside_one),
+        cmocka_unit_test(for_serves_the_workers_of_another_pool),
+        cmocka_unit_test(scoring_tasks_are_taken_before_training_tasks),
+        cmocka_unit_test(a_training_gives_way_to_scoring_between_its_chunks),
+        cmocka_unit_test(a_training_task_gives_way_between_the_chunks_of_its_own_call),
+        cmocka_unit_test(a_scoring_call_is_served_before_the_rest_of_a_training),
+        cmocka_unit_test(submit_refuses_what_the_queue_cannot_hold),
+        cmocka_unit_test(drain_runs_the_queue_to_its_end_and_refuses_more),
+        cmocka_unit_test(free_runs_what_is_queued),
+        cmocka_unit_test(workers_have_a_stack_and_leave_signals_to_the_program),
+        cmocka_unit_test(new_refuses_numbers_out_of_range),
+        cmocka_unit_test(new_undoes_a_start_that_fails_midway),
+        cmocka_unit_test(a_storm_of_calls_loses_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
