@@ -49,17 +49,23 @@ static enum http_status reply_no_memory(struct http_request *rq)
     return HTTP_ERROR;
 }
 
+enum http_status reply_take(struct http_request *rq, enum http_status status, const char *type,
+                            char *bytes, size_t len)
+{
+    struct http_reply *r = begin(rq, (unsigned)status, type);
+    r->owned = bytes;
+    r->data = bytes;
+    r->len = len;
+    return status;
+}
+
 static enum http_status reply_text(struct http_request *rq, unsigned status, const char *type,
                                    struct json_out *o)
 {
     size_t len = 0;
     char *text = json_out_take(o, &len);
     if (text == NULL) return reply_no_memory(rq);
-    struct http_reply *r = begin(rq, status, type);
-    r->owned = text;
-    r->data = text;
-    r->len = len;
-    return (enum http_status)status;
+    return reply_take(rq, (enum http_status)status, type, text, len);
 }
 
 enum http_status reply_json(struct http_request *rq, enum http_status status, struct json_out *o)
@@ -76,15 +82,14 @@ enum http_status reply_empty(struct http_request *rq, enum http_status status)
 enum http_status reply_bytes(struct http_request *rq, enum http_status status, const char *type,
                              const void *data, size_t len, bool copy)
 {
-    char *own = NULL;
     if (copy) {
-        own = seg_alloc(len + 1, 1);
+        char *own = seg_alloc(len + 1, 1);
         if (own == NULL) return reply_no_memory(rq);
         memcpy(own, data, len);
+        return reply_take(rq, status, type, own, len);
     }
     struct http_reply *r = begin(rq, (unsigned)status, type);
-    r->owned = own;
-    r->data = copy ? own : data;
+    r->data = data;
     r->len = len;
     return status;
 }

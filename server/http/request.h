@@ -95,6 +95,9 @@ enum http_status reply_empty(struct http_request *rq, enum http_status status);
 /* Bytes that live as long as the process (copy false) or are copied. */
 enum http_status reply_bytes(struct http_request *rq, enum http_status status, const char *type,
                              const void *data, size_t len, bool copy);
+/* Takes bytes (from seg_alloc), also on failure. */
+enum http_status reply_take(struct http_request *rq, enum http_status status, const char *type,
+                            char *bytes, size_t len);
 /* 200 with bytes that live as long as the process, or with their gzip form (NULL: none) where the
  * client accepts it. */
 enum http_status reply_static(struct http_request *rq, const char *type, const void *data,

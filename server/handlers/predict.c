@@ -1,0 +1,200 @@
+/* POST /v1/models/{model}/predict: model, rows, scores, reply. The champion comes from memory; only
+ * a version that was asked for by number and is not in memory takes a database thread to load it.
+ */
+#include "handlers/predict.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "handlers/handlers.h"
+
+/* A batch whose body is at most this long per row of [limits] inline_rows_max counts as small. */
+#define INLINE_BYTES_A_ROW 256u
+
+static void unref(void *served)
+{
+    served_model_unref(served);
+}
+
+/* ?version=, 0 when absent. False after a 400. */
+static bool parse_version(struct http_request *rq, uint32_t *ret)
+{
+    const char *text = request_query(rq, "version");
+    *ret = 0;
+    if (text == NULL) return true;
+    size_t digits = strspn(text, "0123456789");
+    unsigned long v =
+        digits > 0 && digits <= 9 && text[digits] == '\0' ? strtoul(text, NULL, 10) : 0;
+    *ret = (uint32_t)v;
+    if (v > 0) return true;
+    struct faults f;
+    faults_init(&f, &rq->arena);
+    faults_add(&f, "?version", "out_of_range", "version must be a whole number from 1");
+    reply_faults(rq, ERR_BAD_PARAMETER, &f);
+    return false;
+}
+
+/* Finds the model. HTTP_200: *ret is set; else what the handler returns. */
+static enum http_status find_model(struct http_request *rq, struct served_model **ret)
+{
+    struct model_cache *cache = rq->app->models;
+    const char *name = rq->path_args[0];
+    uint32_t version = 0;
+    bool known = false;
+    if (!parse_version(rq, &version)) return HTTP_ERROR;
+    if (!name_is_valid(name)) return reply_error(rq, ERR_MODEL_NOT_FOUND, NULL);
+    if (cache == NULL) return reply_error(rq, ERR_NOT_READY, NULL);
+    *ret = model_cache_get(cache, name, version, &known);
+    if (*ret != NULL) return HTTP_200;
+    if (version == 0) {
+        if (known || !model_cache_ready(cache)) return reply_error(rq, ERR_NOT_READY, NULL);
+        return reply_error(rq, ERR_MODEL_NOT_FOUND, "no model %s has a champion", name);
+    }
+    if (rq->db == NULL) return request_move_to_db(rq);
+    enum db_status st = model_cache_load(cache, rq->db, name, version, ret);
+    if (st == DB_ONE) return HTTP_200;
+    if (st != DB_NONE) return reply_db_error(rq, st);
+    return reply_error(rq, ERR_VERSION_NOT_FOUND, "model %s, version %u", name, version);
+}
+
+enum http_status predict_refuse(struct http_request *rq, const struct rows_error *e)
+{
+    if (e == NULL || strcmp(e->code, "no_memory") == 0) return reply_error(rq, ERR_NO_MEMORY, NULL);
+    static const char *const GRAMMAR[] = { "not_json", "not_utf8", "too_deep", "duplicate_key" };
+    enum http_error code = ERR_INVALID;
+    for (size_t i = 0; i < sizeof(GRAMMAR) / sizeof(GRAMMAR[0]); i++)
+        if (strcmp(e->code, GRAMMAR[i]) == 0) code = ERR_NOT_JSON;
+    if (!request_is(rq, "application/json")) code = ERR_BAD_BODY;
+    if (strcmp(e->code, "too_many_rows") == 0) code = ERR_TOO_LARGE;
+    struct faults f;
+    faults_init(&f, &rq->arena);
+    const char *at = e->pointer;
+    if (*at == '\0' && e->line > 0)
+        at = seg_arena_printf(&rq->arena, "line %zu, column %zu", e->line, e->column);
+    faults_add(&f, at != NULL ? at : "", e->code, "%s", e->detail);
+    return reply_faults(rq, code, &f);
+}
+
+void predict_count(struct http_request *rq, const struct score_tally *t)
+{
+    struct metrics *m = rq->app->metrics;
+    metrics_add(m, METRIC_ROWS_SCORED, t->n_ok);
+    if (t->n_insufficient > 0) metrics_add(m, METRIC_ROWS_INSUFFICIENT, t->n_insufficient);
+    if (t->n_invalid > 0) metrics_add(m, METRIC_ROWS_INVALID, t->n_invalid);
+}
+
+/* ---- a JSON document: one batch ---- */
+
+struct block {
+    struct score_text text;
+    struct score_tally tally;
+};
+
+struct batch {
+    const struct score *score;
+    const struct rows *rows;
+    struct block *blocks;
+};
+
+static void score_chunk(void *ctx, size_t i)
+{
+    struct batch *b = ctx;
+    score_write_block(b->score, b->rows, (uint32_t)(i * SCORE_BLOCK_ROWS), &b->blocks[i].text,
+                      &b->blocks[i].tally);
+}
+
+/* {"model": …, "predictions": [ the blocks in order ]} as one text; NULL when memory ran out. */
+static char *join(const struct predict *p, const struct block *blocks, size_t n, size_t *ret_len)
+{
+    struct score_text head = { 0 };
+    size_t len = 2;
+    bool failed = false;
+    char *all = NULL;
+    score_text_printf(&head, "{\"model\":\"%s\",\"version\":%u,\"predictions\":[", p->served->name,
+                      p->served->version);
+    for (size_t i = 0; i < n; i++) {
+        len += blocks[i].text.len;
+        failed |= blocks[i].text.failed;
+    }
+    if (!failed && !head.failed) all = seg_alloc(head.len + len + 1, 1);
+    if (all == NULL) goto out;
+    memcpy(all, head.data, head.len);
+    char *at = all + head.len;
+    for (size_t i = 0; i < n; i++) {
+        if (blocks[i].text.len > 0) memcpy(at, blocks[i].text.data, blocks[i].text.len);
+        at += blocks[i].text.len;
+    }
+    memcpy(at, "]}", 3);
+    *ret_len = head.len + len;
+out:
+    score_text_release(&head);
+    return all;
+}
+
+static enum http_status score_batch(struct http_request *rq, const struct predict *p,
+                                    const struct rows *r)
+{
+    size_t n = (r->n_rows + SCORE_BLOCK_ROWS - 1) / SCORE_BLOCK_ROWS, len = 0;
+    struct batch b = { .rows = r, .score = score_new(&rq->arena, p->served, SCORE_JSON) };
+    b.blocks = seg_calloc(n, sizeof(*b.blocks));
+    if (b.score == NULL || b.blocks == NULL) {
+        seg_free(b.blocks);
+        return reply_error(rq, ERR_NO_MEMORY, NULL);
+    }
+    seg_pool_for(n > 1 ? rq->app->pool : NULL, SEG_PRIORITY_SCORING, n, score_chunk, &b);
+    char *all = join(p, b.blocks, n, &len);
+    struct score_tally sum = { 0 };
+    for (size_t i = 0; i < n; i++) {
+        sum.n_ok += b.blocks[i].tally.n_ok;
+        sum.n_insufficient += b.blocks[i].tally.n_insufficient;
+        sum.n_invalid += b.blocks[i].tally.n_invalid;
+        score_text_release(&b.blocks[i].text);
+    }
+    seg_free(b.blocks);
+    if (all == NULL) return reply_error(rq, ERR_NO_MEMORY, NULL);
+    predict_count(rq, &sum);
+    return reply_take(rq, HTTP_200, "application/json", all, len);
+}
+
+static enum http_status predict_json(struct http_request *rq, const struct predict *p)
+{
+    struct rows r;
+    struct rows_error e = { 0 };
+    enum http_status st;
+    const char *body = body_bytes(rq);
+    if (body == NULL) return reply_error(rq, ERR_NO_MEMORY, NULL);
+    rows_init(&r, seg_model_inputs(p->served->model));
+    enum rows_status decoded =
+        rows_json_decode(&r, body, (size_t)rq->body.len, rq->app->config->limits.rows_max, &e);
+    if (decoded == ROWS_OK && r.n_rows > 0)
+        st = score_batch(rq, p, &r);
+    else if (decoded == ROWS_OK)
+        st = reply_error(rq, ERR_INVALID, "there are no rows");
+    else
+        st = predict_refuse(rq, decoded == ROWS_REFUSED ? &e : NULL);
+    rows_release(&r);
+    return st;
+}
+
+enum http_status predict_post(struct http_request *rq)
+{
+    struct predict *p = rq->work;
+    if (p == NULL) {
+        struct served_model *served = NULL;
+        enum http_status st = find_model(rq, &served);
+        if (st != HTTP_200) return st;
+        if (!request_defer(rq, unref, served)) return reply_error(rq, ERR_NO_MEMORY, NULL);
+        p = seg_arena_alloc(&rq->arena, sizeof(*p));
+        if (p == NULL) return reply_error(rq, ERR_NO_MEMORY, NULL);
+        p->served = served;
+        rq->work = p;
+    }
+    uint64_t small = (uint64_t)rq->app->config->limits.inline_rows_max * INLINE_BYTES_A_ROW;
+    if ((rq->on_io_thread || rq->db != NULL) && rq->body.len > small)
+        return request_move_to_compute(rq);
+    if (request_is(rq, "application/json")) return predict_json(rq, p);
+    if (request_is(rq, "application/x-ndjson")) return predict_stream(rq, p, SCORE_NDJSON);
+    if (request_is(rq, "text/csv")) return predict_stream(rq, p, SCORE_CSV);
+    return reply_error(rq, ERR_UNSUPPORTED_MEDIA_TYPE,
+                       "rows are application/json, application/x-ndjson or text/csv");
+}
