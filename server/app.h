@@ -14,18 +14,20 @@ struct app {
     struct metrics *metrics;
     struct seg_pool *pool;      /* compute workers */
     struct db_pool *db;         /* connections of requests */
+    struct auth *auth;          /* live tokens in memory */
     struct model_cache *models; /* champions in memory; scoring reads it, never the database */
     struct job_runner *runner;  /* claims and runs jobs */
     struct http_daemon *http;
     atomic_bool draining; /* SIGTERM came: /readyz is 503, nothing new is taken */
 };
 
-/* Starts everything in field order. Prints what failed to stderr by the log; on failure what was
- * started is stopped again. */
+/* Starts everything in field order. 0, or 1 after what failed was logged and what was started is
+ * stopped again. SIGPIPE is ignored from here on, and the process's limits are set. */
 int app_start(struct app *app, const struct config *config);
 /* Stops in reverse order; returns when nothing of it runs any more. */
 void app_stop(struct app *app);
-/* app_start, wait for SIGINT or SIGTERM, drain, app_stop. Returns the exit status. */
+/* app_start, wait for SIGINT or SIGTERM, drain, app_stop. Returns the exit status. A second signal
+ * while it drains ends the process at once with status 1. */
 int app_run(const struct config *config);
 
 #endif

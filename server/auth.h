@@ -13,6 +13,10 @@
 #include "db/db.h"
 #include "http/route.h"
 
+#define TOKEN_ID_CHARS     8
+#define TOKEN_SECRET_CHARS 43 /* base64url of 32 random bytes */
+#define TOKEN_CHARS        (4 + TOKEN_ID_CHARS + 1 + TOKEN_SECRET_CHARS)
+
 enum auth_result {
     AUTH_GRANTED,
     AUTH_UNAUTHENTICATED, /* no token, or none that is alive */
@@ -28,5 +32,14 @@ void auth_free(struct auth *a);
 enum auth_result auth_check(struct auth *a, const char *authorization, enum scope needed);
 /* DB_ONE or DB_NONE when the set was replaced; else the old one stays. */
 enum db_status auth_refresh(struct auth *a, struct db *db);
+
+struct new_token {
+    char id[TOKEN_ID_CHARS + 1];
+    char text[TOKEN_CHARS + 1]; /* sgd_<id>_<secret>: shown once, kept nowhere */
+    uint8_t sha256[32];         /* of the secret: what is stored */
+};
+void auth_make_token(struct new_token *ret);
+/* "read", "score", "train" or "admin"; SCOPE_NONE when it is none of them. */
+enum scope scope_from_text(const char *text);
 
 #endif
