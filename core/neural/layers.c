@@ -62,6 +62,29 @@
 typedef float vec __attribute__((vector_size(LANES * sizeof(float)), may_alias));
 typedef int32_t ivec __attribute__((vector_size(LANES * sizeof(int32_t)), may_alias));
 typedef float vec4 __attribute__((vector_size(16), may_alias));
+typedef float loose_vec4 __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* Sum of the groups of four floats. */
+#if LANES == 16
+typedef float vec8 __attribute__((vector_size(32), may_alias));
+static inline vec4 fold(vec v)
+{
+    vec8 half = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+    return __builtin_shufflevector(half, half, 0, 1, 2, 3) +
+           __builtin_shufflevector(half, half, 4, 5, 6, 7);
+}
+#elif LANES == 8
+static inline vec4 fold(vec v)
+{
+    return __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
+}
+#else
+static inline vec4 fold(vec v)
+{
+    return v;
+}
+#endif
 
 static void gather(const float *const *src, unsigned n_rows, size_t d, float *out)
 {
@@ -159,17 +182,18 @@ static inline vec4 sum4(vec a, vec b, vec c, vec d)
 {
     vec ab = LOW_1(a, b) + HIGH_1(a, b);
     vec cd = LOW_1(c, d) + HIGH_1(c, d);
-    vec abcd = LOW_2(ab, cd) + HIGH_2(ab, cd);
-    vec4 part[LANES / 4];
-    memcpy(part, &abcd, sizeof abcd);
-    vec4 sum = part[0];
-    for (size_t i = 1; i < LANES / 4; i++)
-        sum += part[i];
-    return sum;
+    return fold(LOW_2(ab, cd) + HIGH_2(ab, cd));
 }
 
-static inline void store4(float *to, const float *s, size_t n, bool add)
+/* The first n of s to `to`, on top of what is there if add. */
+static inline void store4(float *to, vec4 s, size_t n, bool add)
 {
+    if (n == 4) {
+        loose_vec4 *at = (loose_vec4 *)to;
+        if (add) s += *at;
+        *at = s;
+        return;
+    }
     for (size_t i = 0; i < n; i++)
         to[i] = add ? to[i] + s[i] : s[i];
 }
@@ -212,7 +236,7 @@ static void gradient(const float *delta, const float *x, size_t n_tiles, size_t 
                 unit[j] = delta + (j0 + (j < n_units ? j : n_units - 1)) * ROWS;
             gradient_block(unit, col, n_tiles, stride, sum);
             for (size_t j = 0; j < n_units; j++)
-                store4(grad_w + (j0 + j) * d + c0, (const float *)&sum[j], n_cols, add);
+                store4(grad_w + (j0 + j) * d + c0, sum[j], n_cols, add);
         }
     }
     for (size_t j = first; j < last; j++) {
@@ -222,7 +246,7 @@ static void gradient(const float *delta, const float *x, size_t n_tiles, size_t 
             for (size_t v = 0; v < VECS; v++)
                 sum += *(const vec *)(delta + j * ROWS + t * stride + v * LANES);
         vec4 total = sum4(sum, zero, zero, zero);
-        store4(grad_b + j, (const float *)&total, 1, add);
+        store4(grad_b + j, total, 1, add);
     }
 }
 

@@ -17,6 +17,36 @@ static void spin(unsigned *n_spins)
 #endif
 }
 
+/* Sets the thread's floating-point unit to take subnormal numbers for zero, and returns how it was.
+ * The moments of a unit that has died decay into subnormals and stay there, and so do errors once a
+ * class is certain; sums over them are ten times as slow. No figure that matters is that small. */
+static unsigned long long flush_subnormals(void)
+{
+#if defined(__x86_64__)
+    unsigned was = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(was | 0x8040); /* FTZ, DAZ */
+    return was;
+#elif defined(__aarch64__)
+    unsigned long long was;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(was));
+    __asm__ volatile("msr fpcr, %0" : : "r"(was | 1ull << 24)); /* FZ */
+    return was;
+#else
+    return 0;
+#endif
+}
+
+static void restore_subnormals(unsigned long long was)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_ldmxcsr((unsigned)was);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"(was));
+#else
+    (void)was;
+#endif
+}
+
 /* Runs one task of the current phase; false when none is left to claim. */
 static bool run_one(struct seg_team *team)
 {
@@ -49,22 +79,29 @@ void seg_team_phase(struct seg_team *team, size_t n, seg_chunk_fn fn, void *ctx)
         spin(&n_spins);
 }
 
-static void member(void *ctx, size_t index)
+static void help(struct seg_team *team)
 {
-    struct seg_team *team = ctx;
     unsigned n_spins = 0;
-    (void)index;
-    if (!atomic_exchange_explicit(&team->led, true, memory_order_acq_rel)) {
-        team->lead(team, team->ctx);
-        atomic_store_explicit(&team->finished, true, memory_order_release);
-        return;
-    }
     while (!atomic_load_explicit(&team->finished, memory_order_acquire)) {
         if (run_one(team))
             n_spins = 0;
         else
             spin(&n_spins);
     }
+}
+
+static void member(void *ctx, size_t index)
+{
+    struct seg_team *team = ctx;
+    unsigned long long was = flush_subnormals();
+    (void)index;
+    if (!atomic_exchange_explicit(&team->led, true, memory_order_acq_rel)) {
+        team->lead(team, team->ctx);
+        atomic_store_explicit(&team->finished, true, memory_order_release);
+    } else {
+        help(team);
+    }
+    restore_subnormals(was);
 }
 
 void seg_team_run(struct seg_pool *pool, seg_lead_fn lead, void *ctx)

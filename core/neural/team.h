@@ -8,6 +8,7 @@
  * Operation: seg_team_run(pool, lead, ctx) calls lead(team, ctx) once; lead calls seg_team_phase,
  * which runs fn(ctx, i) for every i in 0..n-1, n <= SEG_TEAM_TASKS_MAX, and returns when all are
  * done. What each task writes is seen by all tasks of later phases.
+ * Leader and helpers run with subnormal numbers flushed to zero, on every thread alike.
  * Safety: a team belongs to one seg_team_run at a time. Tasks of a phase write disjoint memory.
  * A round should take a few milliseconds, since it holds the workers: scoring tasks go between. */
 #ifndef SEG_NEURAL_TEAM_H
