@@ -51,7 +51,7 @@ static const struct db_stmt STMTS[FS_N_STMTS] = {
                           "   , columns = excluded.columns"
                           "   , updated_at = now()"
                           " WHERE f.kind = 'relation'"
-                          " RETURNING id" },
+                          " RETURNING id, xmax = 0" },
     [FS_PUT_MANAGED] = { "feature_sets_put_managed",
                          4, /* $1 name, $2 imported id column, $3 columns, $4 numbered */
                          "INSERT INTO feature_sets AS f (name, kind, id_column, columns, numbered)"
@@ -236,7 +236,8 @@ static char *columns_text(const struct feature_set *fs)
     return json_out_take(&o, &len);
 }
 
-enum db_status db_feature_sets_put_relation(struct db *db, const struct feature_set *fs)
+enum db_status db_feature_sets_put_relation(struct db *db, const struct feature_set *fs,
+                                            bool *ret_created)
 {
     char relation[160];
     char *columns = columns_text(fs);
@@ -245,6 +246,7 @@ enum db_status db_feature_sets_put_relation(struct db *db, const struct feature_
     struct db_result *r = NULL;
     enum db_status st = db_exec(db, &STMTS[FS_PUT_RELATION],
                                 (const char *[]){ fs->name, relation, fs->id_column, columns }, &r);
+    if (st == DB_ONE) *ret_created = db_result_bool(r, 0, 1);
     db_result_free(r);
     seg_free(columns);
     return st == DB_NONE ? DB_CONFLICT : st;
@@ -276,7 +278,7 @@ out:
 }
 
 enum db_status db_feature_sets_put_managed(struct db *db, const struct feature_set *fs,
-                                           int64_t *ret_id)
+                                           int64_t *ret_id, bool *ret_created)
 {
     char *columns = columns_text(fs);
     if (columns == NULL) return DB_FATAL;
@@ -287,7 +289,8 @@ enum db_status db_feature_sets_put_managed(struct db *db, const struct feature_s
         &r);
     if (st == DB_ONE) {
         *ret_id = db_result_int(r, 0, 0);
-        if (db_result_bool(r, 0, 1)) st = create_table(db, fs, *ret_id);
+        *ret_created = db_result_bool(r, 0, 1);
+        if (*ret_created) st = create_table(db, fs, *ret_id);
     }
     db_result_free(r);
     seg_free(columns);
@@ -416,34 +419,34 @@ static const char *summary_expression(struct db *db, const struct feature_column
     switch (c->type) {
     case SEG_NUMERIC:
         return seg_arena_printf(arena,
-                                "jsonb_build_object('missing', count(*) - count(%1$s), 'min', "
+                                "json_build_object('missing', count(*) - count(%1$s), 'min', "
                                 "min(%1$s), 'mean', avg(%1$s::float8), 'max', max(%1$s),"
-                                " 'quantiles', (SELECT jsonb_object_agg(k, v) FROM "
+                                " 'quantiles', (SELECT json_object_agg(k, v) FROM "
                                 "unnest(ARRAY['p10', 'p25', 'median', 'p75', 'p90'],"
                                 " percentile_cont(ARRAY[0.1, 0.25, 0.5, 0.75, 0.9]) WITHIN GROUP "
                                 "(ORDER BY %1$s::float8)) AS q(k, v)))",
                                 col);
     case SEG_BOOLEAN:
         return seg_arena_printf(arena,
-                                "jsonb_build_object('missing', count(*) - count(%1$s), 'min', "
+                                "json_build_object('missing', count(*) - count(%1$s), 'min', "
                                 "min(%1$s::int), 'mean', avg(%1$s::int)::float8,"
                                 " 'max', max(%1$s::int))",
                                 col);
     case SEG_TIMESTAMP:
         return seg_arena_printf(
             arena,
-            "jsonb_build_object('missing', count(*) - count(%1$s), 'min', "
+            "json_build_object('missing', count(*) - count(%1$s), 'min', "
             "to_char(min(%1$s)::timestamp, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),"
             " 'max', to_char(max(%1$s)::timestamp, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'))",
             col);
     case SEG_CATEGORICAL:
         return seg_arena_printf(arena,
-                                "jsonb_build_object('missing', count(*) - count(%1$s), 'distinct', "
+                                "json_build_object('missing', count(*) - count(%1$s), 'distinct', "
                                 "count(DISTINCT %1$s::text))",
                                 col);
     case SEG_VECTOR:
         return seg_arena_printf(
-            arena, "jsonb_build_object('missing', count(*) - count(%1$s), 'width', %2$u)", col,
+            arena, "json_build_object('missing', count(*) - count(%1$s), 'width', %2$u)", col,
             c->width);
     }
     return NULL;
@@ -458,7 +461,7 @@ static enum db_status top_values(struct db *db, const char *relation,
     struct db_result *r = NULL;
     if (!db_ident(db, c->column, col, sizeof(col))) return DB_FATAL;
     char *sql = seg_arena_printf(arena,
-                                 "SELECT COALESCE(jsonb_agg(jsonb_build_object('value', v, "
+                                 "SELECT COALESCE(json_agg(json_build_object('value', v, "
                                  "'count', n) ORDER BY n DESC, v), '[]')"
                                  " FROM (SELECT %1$s::text COLLATE \"C\" AS v, count(*) AS n FROM "
                                  "%2$s WHERE %1$s IS NOT NULL AND %3$s IS NOT NULL"

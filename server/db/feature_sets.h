@@ -45,12 +45,13 @@ enum db_status db_feature_sets_list(struct db *db, const char *after, unsigned l
                                     size_t *ret_n);
 /* Registers or replaces a set of that name over a user's relation. DB_CONFLICT: the name is a
  * managed set. */
-enum db_status db_feature_sets_put_relation(struct db *db, const struct feature_set *fs);
+enum db_status db_feature_sets_put_relation(struct db *db, const struct feature_set *fs,
+                                            bool *ret_created);
 /* Makes a managed set with its table, or, when it exists with the same columns, nothing.
  * DB_CONFLICT: the name is taken by a set that differs. *ret_id. Runs in the caller's transaction
  * when there is one. */
 enum db_status db_feature_sets_put_managed(struct db *db, const struct feature_set *fs,
-                                           int64_t *ret_id);
+                                           int64_t *ret_id, bool *ret_created);
 /* Deletes the set; a managed table is dropped, a user's relation is not touched. DB_CONFLICT: a
  * model version was trained on it or a job waits for it, unless force. */
 enum db_status db_feature_sets_delete(struct db *db, const char *name, bool force);

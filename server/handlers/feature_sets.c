@@ -73,7 +73,8 @@ enum http_status feature_sets_list(struct http_request *rq)
     return docs ? list_reply(rq, "", docs, n, limit) : reply_error(rq, ERR_INTERNAL, NULL);
 }
 
-enum http_status feature_sets_get(struct http_request *rq)
+/* The set with its summary, 200 or 201. */
+static enum http_status reply_set(struct http_request *rq, enum http_status status)
 {
     struct feature_set fs;
     struct json_out o;
@@ -88,7 +89,7 @@ enum http_status feature_sets_get(struct http_request *rq)
     st = db_feature_sets_summary(rq->db, &fs, &rq->arena, &o);
     if (st == DB_ONE) {
         json_out_end_object(&o);
-        return reply_json(rq, HTTP_200, &o);
+        return reply_json(rq, status, &o);
     }
     json_out_release(&o);
     if (!fs.managed && st == DB_FATAL)
@@ -96,6 +97,11 @@ enum http_status feature_sets_get(struct http_request *rq)
                            "%s.%s cannot be read as it was registered: was it changed or dropped?",
                            fs.relation_schema, fs.relation_name);
     return reply_db_error(rq, st);
+}
+
+enum http_status feature_sets_get(struct http_request *rq)
+{
+    return reply_set(rq, HTTP_200);
 }
 
 enum http_status feature_sets_delete(struct http_request *rq)
@@ -270,11 +276,12 @@ static enum http_status put_relation(struct http_request *rq, const struct json 
                    "%s has no column of a supported type but the id (left out: %s)", relation,
                    unsupported);
     if (f->n_total > 0) return reply_faults(rq, ERR_INVALID, f);
-    st = db_feature_sets_put_relation(rq->db, &fs);
+    bool created = false;
+    st = db_feature_sets_put_relation(rq->db, &fs, &created);
     if (st == DB_CONFLICT)
         return reply_error(rq, ERR_CONFLICT, "feature set %s is managed; delete it first", name);
     if (st != DB_ONE) return reply_db_error(rq, st);
-    return feature_sets_get(rq);
+    return reply_set(rq, created ? HTTP_201 : HTTP_200);
 }
 
 /* {"columns": [{"name", "type"}]}: a managed set of these columns. */
@@ -288,6 +295,7 @@ static enum http_status put_managed(struct http_request *rq, const struct json *
                                              [SEG_VECTOR] = "real[]" };
     const struct json *list = json_get(body, "columns");
     int64_t id, width;
+    bool created = false;
     unsigned index = 0;
     if (list == NULL || json_kind(list) != JSON_ARRAY || json_size(list) == 0 ||
         json_size(list) > SEG_FEATURES_MAX) {
@@ -330,7 +338,7 @@ static enum http_status put_managed(struct http_request *rq, const struct json *
     }
     if (f->n_total > 0) return reply_faults(rq, ERR_INVALID, f);
     enum db_status st = db_begin(rq->db);
-    if (st == DB_ONE) st = db_feature_sets_put_managed(rq->db, &fs, &id);
+    if (st == DB_ONE) st = db_feature_sets_put_managed(rq->db, &fs, &id, &created);
     if (st == DB_ONE)
         st = db_commit(rq->db);
     else
@@ -338,7 +346,7 @@ static enum http_status put_managed(struct http_request *rq, const struct json *
     if (st == DB_CONFLICT)
         return reply_error(rq, ERR_CONFLICT,
                            "feature set %s exists with other columns; delete it first", name);
-    return st == DB_ONE ? feature_sets_get(rq) : reply_db_error(rq, st);
+    return st == DB_ONE ? reply_set(rq, created ? HTTP_201 : HTTP_200) : reply_db_error(rq, st);
 }
 
 enum http_status feature_sets_put(struct http_request *rq)

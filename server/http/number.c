@@ -5,6 +5,7 @@
  * every half-way point is a double: those cases, subnormals and longer numbers go to strtof. */
 #include <float.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

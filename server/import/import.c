@@ -355,6 +355,7 @@ static enum db_status check_duplicates(struct import *im)
 static enum db_status store(struct import *im, uint64_t *ret_inserted, uint64_t *ret_updated)
 {
     struct seg_arena *a = &im->rq->arena;
+    bool created;
     uint32_t n = 0;
     uint32_t *columns = seg_arena_alloc(a, (im->source->n_columns + 1) * sizeof(*columns));
     if (columns == NULL) return DB_FATAL;
@@ -362,7 +363,7 @@ static enum db_status store(struct import *im, uint64_t *ret_inserted, uint64_t 
         if (im->columns[i] != UINT32_MAX) columns[n++] = im->columns[i];
     enum db_status st = db_begin(im->db);
     if (st == DB_ONE && !im->existing) {
-        st = db_feature_sets_put_managed(im->db, &im->fs, &im->fs.id);
+        st = db_feature_sets_put_managed(im->db, &im->fs, &im->fs.id, &created);
         im->fs.relation_schema = im->rq->app->config->database.schema;
         im->fs.relation_name = seg_arena_printf(a, "fs_%lld", (long long)im->fs.id);
     }

@@ -20,7 +20,7 @@ struct json_rows {
     struct field *fields;
     size_t cap;              /* of names and fields */
     struct seg_arena values; /* arrays of the current record */
-    char detail[200];
+    char detail[SEG_NAME_BYTES_MAX + 100];
 };
 
 static enum source_status bad_row(struct json_rows *j, struct record *ret, const char *code,
@@ -89,7 +89,7 @@ static bool read_value(struct json_rows *j, const struct json *v, struct field *
 
 static enum source_status read_row(struct json_rows *j, const struct json *row, struct record *ret)
 {
-    char detail[SEG_NAME_BYTES_MAX + 80];
+    char detail[SEG_NAME_BYTES_MAX + 100];
     if (json_kind(row) != JSON_OBJECT)
         return bad_row(j, ret, "wrong_type", 0, "a row must be an object");
     for (uint32_t i = 0; i < j->source.n_columns; i++)

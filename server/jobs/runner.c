@@ -229,12 +229,14 @@ static void run_job(struct runner *r, struct db *db, const struct db_job *job)
     const char *state = end_job(r, &run, outcome, cancel_asked, lost);
     metrics_gauge_add(r->owner->app->metrics, METRIC_JOBS_RUNNING, -1);
     clock_gettime(CLOCK_MONOTONIC, &end);
-    log_event(outcome == JOB_FAILED ? LOG_WARN : LOG_INFO, "job finished", "job", "%s", job->id,
-              "state", "%s", state, "code", "%s", run.error_code, "detail", "%s", run.error_detail,
-              "dur_ms", "%lld",
-              (long long)(end.tv_sec - start.tv_sec) * 1000 +
-                  (end.tv_nsec - start.tv_nsec) / 1000000,
-              NULL);
+    long long ms =
+        (long long)(end.tv_sec - start.tv_sec) * 1000 + (end.tv_nsec - start.tv_nsec) / 1000000;
+    if (outcome == JOB_FAILED)
+        log_event(LOG_WARN, "job failed", "job", "%s", job->id, "state", "%s", state, "code", "%s",
+                  run.error_code, "detail", "%s", run.error_detail, "dur_ms", "%lld", ms, NULL);
+    else
+        log_event(LOG_INFO, "job finished", "job", "%s", job->id, "state", "%s", state, "dur_ms",
+                  "%lld", ms, NULL);
     seg_arena_release(&run.arena);
 }
 
