@@ -26,6 +26,7 @@ struct assignment {
     const struct seg_tiles *x;
     const struct seg_kernels *kernels;
     const struct seg_matrix *c;
+    const struct seg_progress *progress;
     uint32_t *label;
     float *dist2;
 };
@@ -34,6 +35,7 @@ static void assign_chunk(void *ctx, size_t chunk)
 {
     const struct assignment *a = ctx;
     const size_t first = chunk * SEG_CHUNK_TILES, n_tiles = seg_tiles_count(a->x);
+    if (seg_progress_cancelled(a->progress)) return;
     for (size_t t = first; t < first + SEG_CHUNK_TILES && t < n_tiles; t++) {
         uint32_t label[SEG_TILE_ROWS];
         float dist2[SEG_TILE_ROWS];
@@ -46,12 +48,18 @@ static void assign_chunk(void *ctx, size_t chunk)
     }
 }
 
+void kmeans_assign(struct seg_pool *pool, const struct seg_tiles *x, const struct seg_matrix *c,
+                   const struct seg_progress *progress, uint32_t *label, float *dist2)
+{
+    struct assignment a = { x, seg_kernels_get(), c, progress, label, dist2 };
+    seg_pool_for(pool, SEG_PRIORITY_TRAINING,
+                 (seg_tiles_count(x) + SEG_CHUNK_TILES - 1) / SEG_CHUNK_TILES, assign_chunk, &a);
+}
+
 void seg_kmeans_assign(struct seg_pool *pool, const struct seg_tiles *x,
                        const struct seg_matrix *centroids, uint32_t *label, float *dist2)
 {
-    struct assignment a = { x, seg_kernels_get(), centroids, label, dist2 };
-    seg_pool_for(pool, SEG_PRIORITY_TRAINING,
-                 (seg_tiles_count(x) + SEG_CHUNK_TILES - 1) / SEG_CHUNK_TILES, assign_chunk, &a);
+    kmeans_assign(pool, x, centroids, NULL, label, dist2);
 }
 
 /* A cluster's place in the final order. */
@@ -169,7 +177,11 @@ enum seg_status seg_kmeans_fit(struct seg_pool *pool, const struct seg_tiles *x,
     }
     st = run_starts(&run, p, &km);
     if (st != SEG_OK) goto out;
-    seg_kmeans_assign(pool, x, &run.c, run.label, run.slack);
+    kmeans_assign(pool, x, &run.c, progress, run.label, run.slack);
+    if (seg_progress_cancelled(progress)) {
+        st = SEG_ECANCELED;
+        goto out;
+    }
     size_t n_min = (size_t)ceil(p->min_share * (double)x->n_rows);
     if (n_min > x->n_rows / p->k) n_min = x->n_rows / p->k;
     if (n_min > 0 && km.n_distinct == p->k) st = kmeans_run_fill(&run, n_min);

@@ -236,7 +236,7 @@ static size_t reseed_empty(struct kmeans_run *run)
         if (run->sums.count[j] > 0) continue;
         if (dist2 == NULL) {
             dist2 = run->slack;
-            seg_kmeans_assign(run->pool, x, &run->c, run->label, dist2);
+            kmeans_assign(run->pool, x, &run->c, run->progress, run->label, dist2);
         }
         size_t far = 0;
         float far2 = 0;

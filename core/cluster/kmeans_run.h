@@ -63,6 +63,10 @@ enum seg_status kmeans_seed(struct seg_pool *pool, const struct seg_tiles *x,
                             enum seg_kmeans_init init, struct seg_rng *rng, float *closest,
                             const struct seg_progress *progress, struct seg_matrix *c);
 
+/* seg_kmeans_assign, but rows keep what label and dist2 hold once progress is cancelled. */
+void kmeans_assign(struct seg_pool *pool, const struct seg_tiles *x, const struct seg_matrix *c,
+                   const struct seg_progress *progress, uint32_t *label, float *dist2);
+
 /* One start. `label` and `slack` hold whole tiles. */
 struct kmeans_run {
     struct seg_pool *pool;

@@ -73,7 +73,7 @@ static void take_rows(struct filling *f, uint32_t j)
     const uint32_t none = (uint32_t)run->c.n_rows;
     struct seg_matrix centroid = { 1, run->c.n_cols, seg_matrix_row(&run->c, j) };
     size_t n = 0;
-    seg_kmeans_assign(run->pool, x, &centroid, f->no_label, run->slack);
+    kmeans_assign(run->pool, x, &centroid, run->progress, f->no_label, run->slack);
     for (size_t r = 0; r < x->n_rows; r++)
         if (run->label[r] != j && f->size[run->label[r]] > f->n_min)
             f->heap[n++] = (struct offer){ run->slack[r], (uint32_t)r };
@@ -142,7 +142,7 @@ enum seg_status kmeans_run_fill(struct kmeans_run *run, size_t n_min)
         for (uint32_t j = 0; j < run->c.n_rows; j++)
             if (f.is_short[j]) take_rows(&f, j);
         take_means(&f, round < ROUNDS_PULL ? (double)round / ROUNDS_PULL : 1);
-        seg_kmeans_assign(run->pool, run->data->x, &run->c, run->label, run->slack);
+        kmeans_assign(run->pool, run->data->x, &run->c, run->progress, run->label, run->slack);
         if (seg_progress_cancelled(run->progress)) st = SEG_ECANCELED;
     }
     filling_release(&f);
