@@ -12,6 +12,7 @@
 
 #define BLOCK                 SEG_MOMENTS_BLOCK
 #define LAMBDA_TOLERANCE      1e-9
+#define DIGITS_LOST           1e-20 /* variance / mean^2 where values run together */
 #define LAMBDA_ITERATIONS_MAX 100
 
 _Static_assert(BLOCK == SEG_TILE_ROWS, "a block of moments is transformed as a tile");
@@ -158,7 +159,8 @@ static double negative_log_likelihood(const struct likelihood *l, double lambda)
     const struct seg_number s = { .transform = SEG_TRANSFORM_YEO_JOHNSON, .lambda = lambda };
     const struct seg_moments m = transformed_moments(&s, l->column->values, l->column->n);
     const double variance = seg_moments_variance(&m);
-    if (!(variance >= DBL_MIN && variance <= DBL_MAX)) return DBL_MAX;
+    const double least = fmax(DBL_MIN, DIGITS_LOST * m.mean * m.mean);
+    if (!(variance >= least && variance <= DBL_MAX)) return DBL_MAX;
     return (double)l->column->n / 2 * log(variance) - (lambda - 1) * l->sum_log;
 }
 

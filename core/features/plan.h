@@ -9,9 +9,8 @@
 
 #include "features/preprocess.h"
 
-#define SEG_VALUE_MAX 1e30f /* raw values are clipped to it on the way in, results on the way out  \
-                             */
-#define SEG_LAMBDA_MAX  5.0 /* of Yeo-Johnson, either sign */
+#define SEG_VALUE_MAX   1e30f  /* raw values and results are clipped to it */
+#define SEG_LAMBDA_MAX  5.0    /* of Yeo-Johnson, either sign */
 #define SEG_KNOTS_MAX   1000u  /* quantiles that describe a column, as in scikit-learn */
 #define SEG_SMOOTHING   10.0   /* rows that the prior of a target code counts for */
 #define SEG_OUTPUTS_MAX 65536u /* columns made of one row */

@@ -8,8 +8,8 @@
 #include "compute/tiles.h"
 
 #define N          SEG_TILE_ROWS
-#define LAMBDA_MIN 1e-12 /* nearer to 0 the curve is the logarithm to all digits */
-#define EXP_MAX    690.0 /* e^690 is finite */
+#define LAMBDA_MIN 1e-200 /* stands for 0, by which nothing is divided: e^a - 1 is a there */
+#define EXP_MAX    690.0  /* e^690 is finite */
 
 static inline uint64_t bits_of(double x)
 {

@@ -25,7 +25,7 @@ static void table_make(struct seg_table *t, size_t n_rows)
     assert_int_equal(seg_schema_add(&s, "c", SEG_CATEGORICAL, 1, NULL), SEG_OK);
     assert_int_equal(seg_schema_add(&s, "v", SEG_VECTOR, 2, NULL), SEG_OK);
     for (unsigned i = 0; i < 3; i++)
-        assert_int_equal(seg_dictionary_add(&s.features[1].dictionary, "abc" + i, 1, &code),
+        assert_int_equal(seg_dictionary_add(&s.features[1].dictionary, &"abc"[i], 1, &code),
                          SEG_OK);
     seg_table_init(t, &s);
     assert_int_equal(s.n_features, 0); /* taken */
