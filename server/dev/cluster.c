@@ -157,6 +157,20 @@ static int choose_sockets(struct cluster *c, char *sentence, size_t size)
     return -1;
 }
 
+/* rm -rf, again and again for a while: the children of an initdb that was killed live on for a
+ * moment, and write there. */
+static bool remove_folder(const char *path, const char *log)
+{
+    const char *const argv[] = { "/bin/rm", "-rf", "--", path, NULL };
+    int status;
+    for (unsigned i = 0; i < 100 && access(path, F_OK) == 0; i++) {
+        if (i > 0) nap(50);
+        pid_t pid = run_child(argv, log, SIGKILL);
+        if (pid > 0) wait_child(pid, START_TIMEOUT_S, &status);
+    }
+    return access(path, F_OK) != 0;
+}
+
 /* A cluster is made beside its place and renamed, so that one cut short is made again. */
 static int make_cluster(const struct cluster *c, const char *binaries, const char *log,
                         char *sentence, size_t size)
@@ -167,10 +181,9 @@ static int make_cluster(const struct cluster *c, const char *binaries, const cha
     if (access(pgdata, F_OK) == 0) return 0;
     snprintf(fresh, sizeof fresh, "%s/pgdata.new", c->folder);
     snprintf(initdb, sizeof initdb, "%s/initdb", binaries);
-    if (access(fresh, F_OK) == 0) {
-        const char *const remove[] = { "/bin/rm", "-rf", "--", fresh, NULL };
-        pid_t rm = run_child(remove, log, SIGKILL);
-        if (rm > 0) wait_child(rm, START_TIMEOUT_S, &status);
+    if (!remove_folder(fresh, log)) {
+        snprintf(sentence, size, "%s, left by a run that was killed, cannot be removed", fresh);
+        return -1;
     }
     const char *const argv[] = { initdb, "-N",  "-A", "peer", "-E", "UTF8", "--locale=C.UTF-8",
                                  "-D",   fresh, NULL };
@@ -319,6 +332,7 @@ void cluster_stop(struct cluster *c)
         }
         c->postmaster = 0;
     }
+    if (strcmp(c->sockets, c->folder) != 0) rmdir(c->sockets);
     if (c->lock_fd >= 0) close(c->lock_fd);
     c->lock_fd = -1;
 }

@@ -225,6 +225,8 @@ static int serve(const struct config *c, const struct options *o)
         printf("check: %s\n", status == 0 && !stop_asked() ? "all is well" : "failed");
         goto out;
     }
+    printf("ready; Ctrl-C stops it, the next start finds everything as it was\n");
+    fflush(stdout);
     sigset_t set = stop_signals();
     while (sigwait(&set, &got) != 0) {
     }
