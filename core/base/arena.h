@@ -21,7 +21,8 @@ char *seg_arena_strndup(struct seg_arena *a, const char *s, size_t len);
 __attribute__((format(printf, 2, 3))) char *seg_arena_printf(struct seg_arena *a, const char *fmt,
                                                              ...);
 /* The n strings in one, with separator between them. */
-char *seg_arena_join(struct seg_arena *a, const char *const *pieces, size_t n, const char *separator);
+char *seg_arena_join(struct seg_arena *a, const char *const *pieces, size_t n,
+                     const char *separator);
 /* Frees everything; the arena may be used again. */
 void seg_arena_release(struct seg_arena *a);
 

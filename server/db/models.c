@@ -65,7 +65,7 @@ static const struct db_stmt STMTS[MODEL_N_STMTS] = {
                        " RETURNING id" },
     [MODEL_LIST] = { "models_list", 2, /* $1 last name of the page before, $2 limit */
                      "SELECT" MODEL_JSON ", m.name FROM models m WHERE m.name > COALESCE($1, '') "
-                                         "ORDER BY m.name LIMIT $2::int" },
+                     "ORDER BY m.name LIMIT $2::int" },
     [MODEL_GET] = { "models_get", 1,
                     "SELECT" MODEL_JSON ", m.name FROM models m WHERE m.name = $1" },
     [MODEL_VERSIONS] = { "models_versions",

@@ -35,7 +35,7 @@ const struct route ROUTES[] = {
       "list models" },
     { HTTP_GET, "/v1/models/{model}", models_get, SCOPE_READ, RUNS_ON_DB, BODY_NONE, "",
       "a model and its aliases" },
-    { HTTP_DELETE, "/v1/models/{model}", models_delete, SCOPE_TRAIN, RUNS_ON_DB, BODY_NONE, "",
+    { HTTP_DELETE, "/v1/models/{model}", models_delete, SCOPE_TRAIN, RUNS_ON_DB, BODY_NONE, "force",
       "delete a model" },
     { HTTP_GET, "/v1/models/{model}/versions", models_versions, SCOPE_READ, RUNS_ON_DB, BODY_NONE,
       "limit cursor", "list versions of a model" },

@@ -1,0 +1,93 @@
+"""Jobs: queued, watched, cancelled, taken up again, ended once."""
+import threading
+import time
+
+import pytest
+
+BIG = {"feature_set": "blobs", "algorithm": {"type": "kmeans", "k": 3, "head": {"type": "mlp", "hidden": [64], "epochs": 5000, "patience": 0}}}
+QUICK = {"feature_set": "blobs", "algorithm": {"type": "kmeans", "k": 3}}
+
+
+def wait_running(http, job):
+    for _ in range(200):
+        if http.get(f"/v1/jobs/{job['id']}").json()["state"] != "queued":
+            return
+        time.sleep(0.02)
+
+
+def test_a_job_has_a_location_progress_and_an_end(http, blobs, wait_job):
+    reply = http.post("/v1/models/jobs1/train", json=QUICK)
+    assert reply.status_code == 202 and reply.headers["Location"] == f"/v1/jobs/{reply.json()['id']}"
+    job = wait_job(reply.json()["id"])
+    assert (job["state"], job["progress"], job["version"], job["attempt"]) == ("succeeded", 1, 1, 1)
+    assert job["started_at"] >= job["created_at"] and job["finished_at"] >= job["started_at"]
+
+
+@pytest.mark.races
+def test_a_running_job_is_cancelled_within_a_second(http, blobs, wait_job):
+    job = http.post("/v1/models/jobs2/train", json=BIG).json()
+    wait_running(http, job)
+    start = time.monotonic()
+    assert http.post(f"/v1/jobs/{job['id']}/cancel").status_code in (200, 202)
+    assert wait_job(job["id"])["state"] == "cancelled"
+    assert time.monotonic() - start < 3
+    assert http.get("/v1/models/jobs2/versions").json()["items"] == []
+
+
+def test_a_cancelled_job_can_be_retried_and_a_running_one_cannot(http, blobs, wait_job):
+    job = http.post("/v1/models/jobs3/train", json=BIG).json()
+    wait_running(http, job)
+    assert http.post(f"/v1/jobs/{job['id']}/retry").status_code == 409
+    http.post(f"/v1/jobs/{job['id']}/cancel")
+    wait_job(job["id"])
+    assert http.post(f"/v1/jobs/{job['id']}/retry").json()["state"] == "queued"
+    wait_running(http, job)
+    http.post(f"/v1/jobs/{job['id']}/cancel")
+    assert wait_job(job["id"])["attempt"] == 2
+
+
+@pytest.mark.races
+def test_an_idempotency_key_makes_one_job_of_many_requests(http, blobs, wait_job):
+    replies = []
+
+    def post():
+        replies.append(http.post("/v1/models/jobs4/train", json=QUICK, headers={"Idempotency-Key": "k1"}))
+
+    threads = [threading.Thread(target=post) for _ in range(20)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert {r.status_code for r in replies} == {202} and len({r.json()["id"] for r in replies}) == 1
+    other = http.post("/v1/models/jobs4/train", json={**QUICK, "seed": 7}, headers={"Idempotency-Key": "k1"})
+    assert other.status_code == 422 and other.json()["code"] == "idempotency_mismatch"
+    wait_job(replies[0].json()["id"])
+
+
+def test_jobs_are_listed_newest_first_and_filtered(http, blobs, train):
+    for _ in range(3):
+        train("jobs5", QUICK)
+    seen, cursor = [], None
+    while True:
+        page = http.get("/v1/jobs", params={"model": "jobs5", "state": "succeeded", "limit": 2, **({"cursor": cursor} if cursor else {})}).json()
+        seen += page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert [j["version"] for j in seen] == [3, 2, 1]
+    assert http.get("/v1/jobs?state=odd").status_code == 400
+    assert http.get("/v1/jobs/not-a-uuid").status_code == 404
+
+
+def test_a_killed_server_loses_no_job_and_publishes_once(server, http, blobs, wait_job, sql):
+    job = http.post("/v1/models/killed/train", json={**BIG, "label": True, "algorithm": {**BIG["algorithm"], "head": {"type": "mlp", "epochs": 300, "patience": 0}}}).json()
+    for delay in (0.05, 0.2, 0.5):
+        wait_running(http, job)
+        time.sleep(delay)
+        server.kill()
+        server.start()
+    done = wait_job(job["id"], timeout=90)
+    assert done["state"] == "succeeded", done
+    assert sql("SELECT count(*) FROM segmentd.model_versions v JOIN segmentd.models m ON m.id = v.model_id WHERE m.name = 'killed'") == [(1,)]
+    segments = http.get("/v1/models/killed/segments").json()
+    assert segments["n_users"] == 300 and sum(s["size"] for s in segments["items"]) == 300

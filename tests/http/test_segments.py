@@ -1,0 +1,91 @@
+"""Segments: profiles that can be trusted and paged members."""
+import numpy
+import pytest
+
+SPEC = {"feature_set": "blobs", "algorithm": {"type": "kmeans", "k": 3}, "label": True, "promote": "always"}
+
+
+@pytest.fixture(scope="module")
+def model(train, blobs):
+    train("profiled", SPEC)
+    return "profiled"
+
+
+def members(http, model, segment, **params):
+    users, cursor = [], None
+    while True:
+        page = http.get(f"/v1/models/{model}/segments/{segment}/users", params={**params, **({"cursor": cursor} if cursor else {})}).json()
+        users += page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return users
+
+
+def test_profiles_are_exact_in_original_units(http, model, blobs):
+    got = http.get(f"/v1/models/{model}/segments").json()
+    assert (got["model"], got["version"], got["n_users"]) == (model, 1, 300) and len(got["items"]) == 3
+    everyone = numpy.array([f["x"] for f in blobs.values()], dtype=numpy.float32)
+    for segment in got["items"]:
+        users = [u["user_id"] for u in members(http, model, segment["segment"])]
+        assert len(users) == segment["size"] and segment["share"] == pytest.approx(segment["size"] / 300)
+        x = numpy.array([blobs[u]["x"] for u in users], dtype=numpy.float32)
+        feature = next(f for f in segment["features"] if f["name"] == "x")
+        assert feature["mean"] == pytest.approx(x.mean(), rel=1e-5)
+        for name, q in (("median", 50), ("p10", 10), ("p90", 90)):
+            assert feature[name] == pytest.approx(numpy.percentile(x, q), rel=1e-5)
+        assert feature["population_mean"] == pytest.approx(everyone.mean(), rel=1e-5)
+        assert feature["effect"] == pytest.approx((x.mean() - everyone.mean()) / everyone.std(), rel=1e-4)
+        channel = next(f for f in segment["features"] if f["name"] == "channel")
+        assert sum(c["share"] for c in channel["categories"]) == pytest.approx(1)
+        assert segment["centroid"]["x"] == pytest.approx(x.mean(), rel=1e-3)
+        assert segment["name"] and segment["top_features"] and set(segment["exemplars"]) <= set(users)
+
+
+def test_members_are_paged_by_user_or_distance_without_gaps(http, model):
+    by_id = members(http, model, 1, limit=7)
+    by_distance = members(http, model, 1, limit=7, order="distance")
+    ids = [u["user_id"] for u in by_id]
+    assert ids == sorted(ids) and len(set(ids)) == len(ids)
+    distances = [u["distance"] for u in by_distance]
+    assert distances == sorted(distances) and {u["user_id"] for u in by_distance} == set(ids)
+
+
+def test_a_users_segments_are_found_by_id(http, model, blobs):
+    user = members(http, model, 2, limit=5)[0]
+    got = http.get(f"/v1/users/{user['user_id']}/segments").json()["segments"]
+    mine = next(s for s in got if s["model"] == model)
+    assert mine["segment"] == 2 and mine["confidence"] == user["confidence"]
+    assert http.get("/v1/users/nobody-by-that-name/segments").status_code == 404
+
+
+def test_a_new_run_replaces_the_old_one_in_one_step(http, model, run_job):
+    before = http.get(f"/v1/models/{model}/segments").json()["labelled_at"]
+    job = run_job(f"/v1/models/{model}/label", None)
+    assert job["state"] == "succeeded" and job["version"] == 1
+    after = http.get(f"/v1/models/{model}/segments").json()
+    assert after["labelled_at"] > before and sum(s["size"] for s in after["items"]) == 300
+
+
+def test_old_runs_are_dropped_and_the_auditor_is_content(http, model, run_job, sql, server):
+    for _ in range(3):
+        run_job(f"/v1/models/{model}/label", None)
+    assert sql("SELECT count(*) FROM segmentd.label_runs r JOIN segmentd.models m ON m.id = r.model_id WHERE m.name = 'profiled'") == [(2,)]
+    assert server.command("doctor").returncode == 0
+
+
+def test_profiles_have_a_tag_that_changes_with_the_run(http, model):
+    reply = http.get(f"/v1/models/{model}/segments")
+    assert http.get(f"/v1/models/{model}/segments", headers={"If-None-Match": reply.headers["ETag"]}).status_code == 304
+
+
+def test_the_projection_has_points_with_their_segment(http, model):
+    got = http.get(f"/v1/models/{model}/projection").json()
+    assert got["version"] == 1 and len(got["points"]) == 300 and {p["segment"] for p in got["points"]} == {1, 2, 3}
+    assert 0 < got["explained"][1] <= got["explained"][0] <= 1
+
+
+def test_what_is_not_there_is_told_apart(http, train, blobs):
+    train("unlabelled", {**SPEC, "label": False})
+    assert http.get("/v1/models/unlabelled/segments").json()["code"] == "not_labelled"
+    assert http.get("/v1/models/none/segments").json()["code"] == "model_not_found"
+    assert http.get("/v1/models/profiled/segments/99").json()["code"] == "segment_not_found"
