@@ -133,8 +133,8 @@ int app_start(struct app *app, const struct config *config)
     tune_malloc();
     raise_fd_limit();
     if (start_all(app) == 0) {
-        log_event(LOG_INFO, "listening", "address", "%s", config->http.listen, "port", "%u",
-                  http_daemon_port(app->http), "version", "%s", SEGMENTD_VERSION, "auth", "%s",
+        log_event(LOG_INFO, "started", "version", "%s", SEGMENTD_VERSION, "port", "%u",
+                  http_daemon_port(app->http), "auth", "%s",
                   config->auth.mode == AUTH_OFF ? "off" : "token", NULL);
         return 0;
     }
