@@ -22,8 +22,9 @@
 #include "http/router.h"
 #include "log.h"
 
-#define CONNECTIONS_RESERVE 64 /* taken beyond the limit to say 503 and not to leave them hanging  \
-                                */
+#define CONNECTIONS_RESERVE                                                                        \
+    64 /* taken beyond the limit to say 503 and not to leave them hanging                          \
+        */
 #define SURPLUS_TIMEOUT_S     2
 #define CONNECTION_POOL_BYTES ((size_t)64 << 10) /* of libmicrohttpd: bounds a request head */
 #define POOL_INCREMENT_BYTES  ((size_t)8 << 10)
@@ -387,8 +388,8 @@ static void log_access(const struct exchange *x, double seconds)
     log_event(level, x->reply.status != 0 ? "request" : "request aborted", "method", "%s",
               r != NULL ? (x->is_head ? "HEAD" : router_method_name(r->method)) : "-", "route",
               "%s", r != NULL ? r->path : "-", "status", "%u", x->reply.status, "dur_ms", "%.1f",
-              seconds * 1e3, "bytes", "%llu", (unsigned long long)x->bytes_out, "traceparent", "%s",
-              x->traceparent != NULL ? x->traceparent : "", NULL);
+              seconds * 1e3, "bytes", "%llu", (unsigned long long)x->bytes_out,
+              x->traceparent != NULL ? "traceparent" : NULL, "%s", x->traceparent, NULL);
 }
 
 static void on_completed(void *cls, struct MHD_Connection *con, void **con_cls,
