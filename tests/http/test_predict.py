@@ -85,7 +85,8 @@ def test_a_number_that_is_too_large_is_the_fault_of_its_row(http, model):
 def test_unknown_models_versions_and_types_are_told(http, model):
     assert http.post("/v1/models/none/predict", json={"rows": []}).status_code == 404
     assert http.post(f"/v1/models/{model}/predict?version=99", json={"rows": []}).status_code == 404
-    assert http.post(f"/v1/models/{model}/predict?version=1", json={"rows": []}).json()["predictions"] == []
+    assert http.post(f"/v1/models/{model}/predict", json={"rows": []}).status_code == 422
+    assert http.post(f"/v1/models/{model}/predict?version=1", json={"rows": [{"features": {}}]}).json()["version"] == 1
     assert http.post(f"/v1/models/{model}/predict", data="x", headers={"Content-Type": "text/plain"}).status_code == 415
 
 
