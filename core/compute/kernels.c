@@ -33,7 +33,15 @@
 #endif
 #endif
 
-#define INLINE     static inline __attribute__((always_inline))
+#define INLINE static inline __attribute__((always_inline))
+
+/* Stands before a loop over a register block: its arrays become registers only when unrolled. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
 #define LANES      (VECTOR_BYTES / 4)
 #define ROWS       SEG_TILE_ROWS
 #define BLOCK_ROWS (VECS * LANES)
@@ -138,29 +146,31 @@ INLINE void affine_block(const float *x, size_t d, const float *w, const float *
                          const size_t n_outs)
 {
     vfloat sum[OUTS_MAX][VECS];
-#pragma GCC unroll 8
-    for (size_t j = 0; j < n_outs; j++)
-#pragma GCC unroll 8
+    UNROLL
+    for (size_t j = 0; j < n_outs; j++) {
+        UNROLL
         for (size_t v = 0; v < VECS; v++)
             sum[j][v] = splat(bias != NULL ? bias[j] : 0.0f);
+    }
     for (size_t c = 0; c < d; c++) {
         vfloat xc[VECS];
-#pragma GCC unroll 8
+        UNROLL
         for (size_t v = 0; v < VECS; v++)
             xc[v] = *(const vfloat *)(x + c * ROWS + v * LANES);
-#pragma GCC unroll 8
+        UNROLL
         for (size_t j = 0; j < n_outs; j++) {
             const vfloat weight = splat(w[j * d + c]);
-#pragma GCC unroll 8
+            UNROLL
             for (size_t v = 0; v < VECS; v++)
                 sum[j][v] += xc[v] * weight;
         }
     }
-#pragma GCC unroll 8
-    for (size_t j = 0; j < n_outs; j++)
-#pragma GCC unroll 8
+    UNROLL
+    for (size_t j = 0; j < n_outs; j++) {
+        UNROLL
         for (size_t v = 0; v < VECS; v++)
             *(vfloat *)(out + j * ROWS + v * LANES) = sum[j][v];
+    }
 }
 
 static void affine(const float *x, size_t d, const float *w, const float *bias, size_t m,
@@ -196,33 +206,34 @@ INLINE void nearest_block(const float *x, size_t d, const float *c, size_t first
                           const size_t n_outs)
 {
     vfloat sum[OUTS_MAX][VECS];
-#pragma GCC unroll 8
-    for (size_t j = 0; j < n_outs; j++)
-#pragma GCC unroll 8
+    UNROLL
+    for (size_t j = 0; j < n_outs; j++) {
+        UNROLL
         for (size_t v = 0; v < VECS; v++)
             sum[j][v] = splat(0.0f);
+    }
     for (size_t i = 0; i < d; i++) {
         vfloat xi[VECS];
-#pragma GCC unroll 8
+        UNROLL
         for (size_t v = 0; v < VECS; v++)
             xi[v] = *(const vfloat *)(x + i * ROWS + v * LANES);
-#pragma GCC unroll 8
+        UNROLL
         for (size_t j = 0; j < n_outs; j++) {
             const vfloat center = splat(c[j * d + i]);
-#pragma GCC unroll 8
+            UNROLL
             for (size_t v = 0; v < VECS; v++) {
                 const vfloat diff = xi[v] - center;
                 sum[j][v] += diff * diff;
             }
         }
     }
-#pragma GCC unroll 8
+    UNROLL
     for (size_t v = 0; v < VECS; v++) {
         vfloat dist2 = best->dist2[v], second2 = best->second2[v], label = (vfloat)best->label[v];
-#pragma GCC unroll 8
+        UNROLL
         for (size_t j = 0; j < n_outs; j++) {
-            const vmask is_nearer =
-                less(sum[j][v], dist2); /* not at a tie: the lower index stays */
+            /* Not so at a tie: the lower index stays. */
+            const vmask is_nearer = less(sum[j][v], dist2);
             label = blend(is_nearer, (vfloat)splat_int((int32_t)(first + j)), label);
             second2 = lesser(greater(sum[j][v], dist2), second2);
             dist2 = lesser(sum[j][v], dist2);

@@ -19,10 +19,12 @@ struct seg_kernels {
                    float *out);
     /* Nearest of k centroids (k, d) by squared Euclidean distance, ties to the lower index: label
      * (64), dist2 (64) the distance to it, second2 (64, may be NULL) to the next one (FLT_MAX if k
-     * = 1). Distances are sums of squared differences, not expanded: no cancellation. */
+     * = 1). Distances are sums of squared differences, not expanded: no cancellation.
+     * A row without a distance below FLT_MAX (NaN, overflow) has label 0 and FLT_MAX twice. */
     void (*nearest)(const float *x, size_t d, const float *c, size_t k, uint32_t *label,
                     float *dist2, float *second2);
-    /* In place over n floats. exp is accurate to 2 ulp on [-87, 88] and saturates outside. */
+    /* In place over n floats at any address; NaN stays NaN. exp is accurate to 2 ulp on [-87, 88]
+     * and saturates outside. */
     void (*relu)(float *x, size_t n);
     void (*exp)(float *x, size_t n);
     void (*sigmoid)(float *x, size_t n);

@@ -1,6 +1,6 @@
 /* test_worker_pool.c - every chunk once, no deadlock however calls nest, scoring first, bounds
  * kept. Tests wait for states, never for times: a slow machine makes them slow, not wrong. Run it
- * under the thread sanitizer too (HACKING). */
+ * under the thread sanitizer too. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
@@ -342,6 +342,45 @@ static void a_scoring_call_is_served_before_the_rest_of_a_training(void **state)
     assert_string_equal(diary.text, "0ss12");
 }
 
+struct two_doors {
+    struct seg_pool *pool;
+    struct door first, second;
+};
+
+static void pass_two_doors(void *arg, size_t index)
+{
+    struct two_doors *doors = arg;
+    if (index < 2) door_pass(index == 0 ? &doors->first : &doors->second);
+}
+
+static void *train_through_doors(void *arg)
+{
+    struct two_doors *doors = arg;
+    seg_pool_for(doors->pool, SEG_PRIORITY_TRAINING, 10, pass_two_doors, doors);
+    return NULL;
+}
+
+/* The worker that went to score has left the training: the other one can end it alone, while the
+ * scoring still runs. */
+static void a_training_does_not_wait_for_the_scoring_it_gave_way_to(void **state)
+{
+    (void)state;
+    struct two_doors doors = { .pool = pool_of(2, 1), .first = DOOR_CLOSED, .second = DOOR_CLOSED };
+    struct door scoring = DOOR_CLOSED;
+    pthread_t trainer;
+    assert_int_equal(pthread_create(&trainer, NULL, train_through_doors, &doors), 0);
+    door_await(&doors.first, 1);
+    door_await(&doors.second, 1);
+    assert_int_equal(seg_pool_submit(doors.pool, SEG_PRIORITY_SCORING, door_pass, &scoring),
+                     SEG_OK);
+    door_open(&doors.second);
+    door_await(&scoring, 1); /* one worker is there, the other in chunk 0 */
+    door_open(&doors.first);
+    pthread_join(trainer, NULL);
+    door_open(&scoring);
+    seg_pool_free(doors.pool);
+}
+
 static void submit_refuses_what_the_queue_cannot_hold(void **state)
 {
     (void)state;
@@ -524,6 +563,7 @@ int main(void)
         cmocka_unit_test(a_training_gives_way_to_scoring_between_its_chunks),
         cmocka_unit_test(a_training_task_gives_way_between_the_chunks_of_its_own_call),
         cmocka_unit_test(a_scoring_call_is_served_before_the_rest_of_a_training),
+        cmocka_unit_test(a_training_does_not_wait_for_the_scoring_it_gave_way_to),
         cmocka_unit_test(submit_refuses_what_the_queue_cannot_hold),
         cmocka_unit_test(drain_runs_the_queue_to_its_end_and_refuses_more),
         cmocka_unit_test(free_runs_what_is_queued),
