@@ -5,12 +5,13 @@
 
 #include <float.h>
 #include <math.h>
+#include <string.h>
 #include "base/alloc.h"
 #include "features/moments.h"
 #include "features/order.h"
-#include "features/transform.h"
 
 #define BLOCK                 SEG_MOMENTS_BLOCK
+#define PREFETCH_TILES        12u
 #define LAMBDA_TOLERANCE      1e-9
 #define DIGITS_LOST           1e-20 /* variance / mean^2 where values run together */
 #define LAMBDA_ITERATIONS_MAX 100
@@ -24,10 +25,49 @@ struct column {
     bool has_missing_row; /* in any part */
 };
 
+struct range {
+    float least, most;
+};
+
+/* Of values (n >= 1). Sixteen of each side by side, because a single one would wait for itself. */
+static struct range range_of(const float *values, size_t n)
+{
+    enum { LANES = 16 };
+    float least[LANES], most[LANES];
+    size_t i = 0;
+    for (size_t j = 0; j < LANES; j++)
+        least[j] = most[j] = values[0];
+    for (; i + LANES <= n; i += LANES)
+        for (size_t j = 0; j < LANES; j++) {
+            const float x = values[i + j];
+            least[j] = x < least[j] ? x : least[j];
+            most[j] = x > most[j] ? x : most[j];
+        }
+    for (; i < n; i++) {
+        least[0] = values[i] < least[0] ? values[i] : least[0];
+        most[0] = values[i] > most[0] ? values[i] : most[0];
+    }
+    struct range r = { least[0], most[0] };
+    for (size_t j = 1; j < LANES; j++) {
+        r.least = least[j] < r.least ? least[j] : r.least;
+        r.most = most[j] > r.most ? most[j] : r.most;
+    }
+    return r;
+}
+
 static inline float clip(float x, float lower, float upper)
 {
     x = x < lower ? lower : x;
     return x > upper ? upper : x;
+}
+
+/* Asks for one column of a tile that is read soon: neighbours in a column are a tile apart, which
+ * is more than the processor foresees. */
+static inline void prefetch_column(const struct seg_tiles *cells, size_t tile, uint32_t cell)
+{
+    const float *x = seg_tiles_at(cells, tile) + (size_t)cell * SEG_TILE_ROWS;
+    for (unsigned r = 0; r < SEG_TILE_ROWS; r += SEG_ALIGN / sizeof *x)
+        __builtin_prefetch(x + r);
 }
 
 /* The finite training values in row order. A value is stored first and kept if it counts: no branch
@@ -36,14 +76,16 @@ static void gather(const struct seg_fit *fit, uint32_t cell, struct column *c)
 {
     const struct seg_tiles *cells = &fit->table->cells;
     const size_t n_tiles = seg_tiles_count(cells);
+    float *values = c->values;
     size_t n = 0, n_finite = 0;
     for (size_t i = 0; i < n_tiles; i++) {
         const float *x = seg_tiles_at(cells, i) + (size_t)cell * SEG_TILE_ROWS;
         const uint8_t *part = fit->part == NULL ? NULL : fit->part + i * SEG_TILE_ROWS;
         const unsigned rows = seg_tiles_rows(cells, i);
+        if (i + PREFETCH_TILES < n_tiles) prefetch_column(cells, i + PREFETCH_TILES, cell);
         for (unsigned r = 0; r < rows; r++) {
             const bool finite = fabsf(x[r]) <= FLT_MAX;
-            c->values[n] = clip(x[r], -SEG_VALUE_MAX, SEG_VALUE_MAX);
+            values[n] = clip(x[r], -SEG_VALUE_MAX, SEG_VALUE_MAX);
             n += finite && (part == NULL || part[r] == SEG_PART_TRAIN);
             n_finite += finite;
         }
@@ -124,10 +166,12 @@ static enum seg_status fit_outliers(const struct seg_column_spec *spec, struct c
         break;
     }
     }
-    s->lower = (float)fmax(lower, -(double)SEG_VALUE_MAX);
-    s->upper = (float)fmin(upper, (double)SEG_VALUE_MAX);
+    const float low = (float)fmax(lower, -(double)SEG_VALUE_MAX);
+    const float high = (float)fmin(upper, (double)SEG_VALUE_MAX);
     for (size_t i = 0; i < c->n; i++)
-        c->values[i] = clip(c->values[i], s->lower, s->upper);
+        c->values[i] = clip(c->values[i], low, high);
+    s->lower = low;
+    s->upper = high;
     return SEG_OK;
 }
 
@@ -135,14 +179,14 @@ static enum seg_status fit_outliers(const struct seg_column_spec *spec, struct c
 static struct seg_moments transformed_moments(const struct seg_number *s, const float *values,
                                               size_t n)
 {
+    const struct seg_number_kernels *kernels = seg_number_kernels_get();
     struct seg_moments m = { 0 };
+    float rest[BLOCK] = { 0 }; /* the last block, filled up */
+    double t[BLOCK];
     for (size_t i = 0; i < n; i += BLOCK) {
         const size_t len = n - i < BLOCK ? n - i : BLOCK;
-        float x[BLOCK] = { 0 };
-        double t[BLOCK];
-        for (size_t j = 0; j < len; j++)
-            x[j] = values[i + j];
-        seg_transform_tile(s, x, t);
+        if (len < BLOCK) memcpy(rest, values + i, len * sizeof *rest);
+        kernels->transform(s, len < BLOCK ? rest : values + i, t);
         seg_moments_add(&m, t, len);
     }
     return m;
@@ -211,38 +255,26 @@ static enum seg_status most_likely_lambda(const struct seg_progress *progress,
 static enum seg_status fit_lambda(const struct seg_progress *progress, const struct column *c,
                                   struct seg_number *s)
 {
-    struct likelihood l = { .column = c };
-    float least = c->values[0], most = c->values[0];
-    for (size_t i = 0; i < c->n; i += BLOCK) {
-        const size_t len = c->n - i < BLOCK ? c->n - i : BLOCK;
-        double t[BLOCK];
-        for (size_t j = 0; j < len; j++) {
-            const float x = c->values[i + j];
-            least = x < least ? x : least;
-            most = x > most ? x : most;
-            t[j] = (double)x;
-        }
-        seg_log1p_odd(t, len);
-        for (size_t j = 0; j < len; j++)
-            l.sum_log += t[j];
-    }
+    const struct range range = range_of(c->values, c->n);
     s->lambda = 1; /* the identity, for a constant */
-    return least < most ? most_likely_lambda(progress, &l, &s->lambda) : SEG_OK;
+    if (range.least == range.most) return SEG_OK;
+    const struct seg_number log1p_odd = { .transform = SEG_TRANSFORM_LOG1P };
+    const struct seg_moments m = transformed_moments(&log1p_odd, c->values, c->n);
+    const struct likelihood l = { .column = c, .sum_log = m.mean * m.n };
+    return most_likely_lambda(progress, &l, &s->lambda);
 }
 
 static enum seg_status fit_knots(struct column *c, struct seg_number *s)
 {
+    double knots[SEG_KNOTS_MAX];
     size_t n = c->n < SEG_KNOTS_MAX ? c->n : SEG_KNOTS_MAX;
     if (n < 2) n = 2;
-    s->knots = seg_alloc(n, sizeof *s->knots);
-    if (s->knots == NULL) return SEG_ENOMEM;
-    s->n_knots = (uint32_t)n;
     seg_order_sort(c->values, c->n);
     for (size_t i = 0; i < n; i++) {
         const double knot = seg_quantile_sorted(c->values, c->n, (double)i / (double)(n - 1));
-        s->knots[i] = i > 0 ? fmax(knot, s->knots[i - 1]) : knot; /* rounding may not reorder */
+        knots[i] = i > 0 ? fmax(knot, knots[i - 1]) : knot; /* rounding may not reorder */
     }
-    return SEG_OK;
+    return seg_number_set_knots(s, knots, n);
 }
 
 static enum seg_status fit_transform(const struct seg_fit *fit, enum seg_transform transform,
@@ -254,17 +286,6 @@ static enum seg_status fit_transform(const struct seg_fit *fit, enum seg_transfo
     return SEG_OK;
 }
 
-void seg_number_set_scale(struct seg_number *s, double center, double inverse)
-{
-    if (!(fabs(center) <= (double)FLT_MAX)) center = inverse = 0;
-    if (!(fabs(inverse) <= (double)FLT_MAX)) inverse = 0;
-    s->center = center;
-    s->inverse = inverse;
-    s->center_high = (float)center;
-    s->center_low = (float)(center - (double)s->center_high);
-    s->inverse_float = (float)inverse;
-}
-
 /* Median and interquartile range. All transforms are monotone: quantiles of the transformed values
  * are mixtures of transformed order statistics. */
 static enum seg_status fit_robust(struct seg_number *s, float *values, size_t n)
@@ -274,8 +295,8 @@ static enum seg_status fit_robust(struct seg_number *s, float *values, size_t n)
     enum seg_status st = seg_order_quantiles(values, n, (const double[]){ 0.25, 0.5, 0.75 }, 3, q);
     if (st != SEG_OK) return st;
     for (unsigned i = 0; i < 3; i++)
-        t[i] = seg_quantile_mix(seg_transform_one(s, q[i].below), seg_transform_one(s, q[i].above),
-                                q[i].weight);
+        t[i] = seg_quantile_mix(seg_number_transform(s, q[i].below),
+                                seg_number_transform(s, q[i].above), q[i].weight);
     const double range = t[2] - t[0];
     seg_number_set_scale(s, t[1], range > 0 ? 1 / range : 1);
     return SEG_OK;
@@ -283,12 +304,9 @@ static enum seg_status fit_robust(struct seg_number *s, float *values, size_t n)
 
 enum seg_status seg_fit_scale(struct seg_number *s, enum seg_scale scale, float *values, size_t n)
 {
-    float least = values[0], most = values[0];
-    for (size_t i = 1; i < n; i++) {
-        least = values[i] < least ? values[i] : least;
-        most = values[i] > most ? values[i] : most;
-    }
-    const double low = seg_transform_one(s, least), high = seg_transform_one(s, most);
+    const struct range range = range_of(values, n);
+    const double low = seg_number_transform(s, range.least);
+    const double high = seg_number_transform(s, range.most);
     if (!(low < high) && scale != SEG_SCALE_NONE) {
         seg_number_set_scale(s, low, 0);
         return SEG_OK;
@@ -336,11 +354,11 @@ enum seg_status seg_fit_number(const struct seg_fit *fit, uint32_t feature, uint
     if (st == SEG_OK && seg_progress_cancelled(fit->progress)) st = SEG_ECANCELED;
     if (st == SEG_OK) st = seg_fit_scale(&s, spec.scale, c.values, c.n);
     if (st != SEG_OK) goto out;
-    *ret_s = s; /* with its knots */
-    s.knots = NULL;
+    *ret_s = s;
+    s = (struct seg_number){ 0 }; /* the knots went with it */
 
 out:
-    seg_free(s.knots);
+    seg_number_release(&s);
     seg_free(c.values);
     return st;
 }

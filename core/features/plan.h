@@ -7,26 +7,10 @@
 #ifndef SEG_FEATURES_PLAN_H
 #define SEG_FEATURES_PLAN_H
 
-#include "features/preprocess.h"
+#include "features/number.h"
 
-#define SEG_VALUE_MAX   1e30f  /* raw values and results are clipped to it */
-#define SEG_LAMBDA_MAX  5.0    /* of Yeo-Johnson, either sign */
-#define SEG_KNOTS_MAX   1000u  /* quantiles that describe a column, as in scikit-learn */
 #define SEG_SMOOTHING   10.0   /* rows that the prior of a target code counts for */
 #define SEG_OUTPUTS_MAX 65536u /* columns made of one row */
-
-/* One column of numbers: v = missing ? impute : clip(x, lower, upper);
- * out = (transform(v) - center) * inverse. */
-struct seg_number {
-    float impute, lower, upper; /* within +-SEG_VALUE_MAX, lower <= upper */
-    enum seg_transform transform;
-    double lambda;    /* yeo_johnson: within +-SEG_LAMBDA_MAX; else 0 */
-    double *knots;    /* quantile: (n_knots) ascending; the i-th maps to i / (n_knots - 1) */
-    uint32_t n_knots; /* quantile: 2..SEG_KNOTS_MAX; else 0 */
-    double center; /* as double, and as the sum of two floats: x - high is exact near the center, */
-    double inverse; /* so that columns at 1e6 keep every digit. inverse 0: a constant column */
-    float center_high, center_low, inverse_float; /* derived by seg_number_set_scale */
-};
 
 /* One target column: code of category c = ((sum of y in c + w prior) / (rows of c + w) - center) *
  * inverse with w = SEG_SMOOTHING. */
@@ -49,6 +33,7 @@ struct seg_plan {
 };
 
 struct seg_preprocess {
+    const struct seg_number_kernels *kernels; /* of this machine */
     struct seg_schema inputs;
     struct seg_plan *plans; /* (inputs.n_features) */
     uint32_t n_out;
@@ -64,8 +49,6 @@ enum seg_status seg_preprocess_new(const struct seg_schema *schema, uint64_t see
  * SEG_OUTPUTS_MAX, SEG_ENOMEM. */
 enum seg_status seg_preprocess_finish(struct seg_preprocess *p, struct seg_error *err);
 
-/* Sets center and inverse; an inverse that float cannot hold counts as that of a constant. */
-void seg_number_set_scale(struct seg_number *s, double center, double inverse);
 /* Fills plan->buckets for n_values columns. SEG_ENOMEM. */
 enum seg_status seg_plan_hash(struct seg_plan *plan, const struct seg_dictionary *d);
 

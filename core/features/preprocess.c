@@ -15,6 +15,7 @@ enum seg_status seg_preprocess_new(const struct seg_schema *schema, uint64_t see
 {
     struct seg_preprocess *p = seg_calloc(1, sizeof *p);
     if (p == NULL) return SEG_ENOMEM;
+    p->kernels = seg_number_kernels_get();
     p->seed = seed;
     seg_schema_init(&p->inputs);
     enum seg_status st = SEG_OK;
@@ -48,7 +49,7 @@ void seg_preprocess_free(struct seg_preprocess *p)
     for (uint32_t i = 0; p->plans != NULL && i < p->inputs.n_features; i++) {
         struct seg_plan *plan = &p->plans[i];
         for (uint32_t c = 0; plan->numbers != NULL && c < p->inputs.features[i].width; c++)
-            seg_free(plan->numbers[c].knots);
+            seg_number_release(&plan->numbers[c]);
         seg_free(plan->numbers);
         seg_free(plan->values);
         seg_free(plan->buckets);

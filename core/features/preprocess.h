@@ -83,7 +83,8 @@ struct seg_preprocess;
  * NULL; with more than two classes each class but the first gets a column. Target codes are
  * smoothed towards the prior with weight 10 (Micci-Barreca 2001). SEG_EINVAL names the feature: a
  * missing value where impute is error, a column with no value at all, target encoding without y.
- * SEG_ENOMEM, SEG_ECANCELED. Deterministic at any worker count. */
+ * SEG_ELIMIT: over 65,536 columns come out. SEG_ENOMEM, SEG_ECANCELED. Deterministic at any worker
+ * count. */
 enum seg_status seg_preprocess_fit(struct seg_pool *pool, const struct seg_table *t,
                                    const struct seg_column_spec *specs, const uint8_t *part,
                                    const uint16_t *y, uint32_t n_classes, uint64_t seed,
@@ -106,8 +107,11 @@ void seg_preprocess_tile(const struct seg_preprocess *p, const float *raw, float
 
 /* The whole table, consumed: its chunks are freed as they are used, so that features are in memory
  * once. Row order is kept inside each part: ret_x[part] holds the rows with that part. Rows of the
- * training part get out-of-fold target codes (5 folds by seed). On failure the table may be partly
- * consumed; release it. */
+ * training part get out-of-fold target codes (5 folds by seed) if y is given; with y NULL, and in
+ * the other parts, codes are those of scoring. part NULL: every row is a training row. Categories
+ * are matched by string, so the table's own dictionaries will do. SEG_EINVAL: another schema than
+ * the fitted one, a part or class out of range. SEG_ENOMEM, SEG_ECANCELED. On failure the table may
+ * be partly consumed; release it. */
 enum seg_status seg_preprocess_consume(struct seg_pool *pool, const struct seg_preprocess *p,
                                        struct seg_table *t, const uint8_t *part, const uint16_t *y,
                                        const struct seg_progress *progress,

@@ -1,51 +1,12 @@
 /* preprocess_apply.c - one tile through a fitted plan, and back. The scoring path: no allocation,
- * no branch on a value, and loops over 64 floats that the compiler turns into vector code. */
+ * and loops over 64 values that the compiler turns into vector code. */
 #include "features/plan.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
-#include "features/transform.h"
 
 #define N SEG_TILE_ROWS
-
-/* Impute and clip x (64) to v (64). */
-static inline void clean(const struct seg_number *s, const float *restrict x, float *restrict v)
-{
-    const float impute = s->impute, lower = s->lower, upper = s->upper;
-    for (unsigned r = 0; r < N; r++) {
-        float a = fabsf(x[r]) <= FLT_MAX ? x[r] : impute;
-        a = a < lower ? lower : a;
-        v[r] = a > upper ? upper : a;
-    }
-}
-
-/* The common case in one pass of floats. The center is taken off in two steps, the first of which
- * is exact for values near it; x * a + b would cancel. */
-static void affine_tile(const struct seg_number *s, const float *restrict x, float *restrict out)
-{
-    const float high = s->center_high, low = s->center_low, inverse = s->inverse_float;
-    clean(s, x, out);
-    for (unsigned r = 0; r < N; r++) {
-        float a = ((out[r] - high) - low) * inverse;
-        a = a < -SEG_VALUE_MAX ? -SEG_VALUE_MAX : a;
-        out[r] = a > SEG_VALUE_MAX ? SEG_VALUE_MAX : a;
-    }
-}
-
-static void curved_tile(const struct seg_number *s, const float *restrict x, float *restrict out)
-{
-    const double max = (double)SEG_VALUE_MAX, center = s->center, inverse = s->inverse;
-    float v[N];
-    double t[N];
-    clean(s, x, v);
-    seg_transform_tile(s, v, t);
-    for (unsigned r = 0; r < N; r++) {
-        double a = (t[r] - center) * inverse;
-        a = a < -max ? -max : a;
-        out[r] = (float)(a > max ? max : a);
-    }
-}
 
 /* codes (64) of n categories to out (n_values, 64). */
 static void category_tile(const struct seg_plan *plan, uint32_t n, const float *restrict x,
@@ -108,13 +69,8 @@ void seg_preprocess_tile(const struct seg_preprocess *p, const float *raw, float
         if (f->type == SEG_CATEGORICAL) {
             category_tile(plan, f->dictionary.n, x, to);
         } else {
-            for (uint32_t c = 0; c < f->width; c++) {
-                const struct seg_number *s = &plan->numbers[c];
-                if (s->transform == SEG_TRANSFORM_NONE)
-                    affine_tile(s, x + (size_t)c * N, to + (size_t)c * N);
-                else
-                    curved_tile(s, x + (size_t)c * N, to + (size_t)c * N);
-            }
+            for (uint32_t c = 0; c < f->width; c++)
+                p->kernels->apply(&plan->numbers[c], x + (size_t)c * N, to + (size_t)c * N);
         }
         if (plan->indicator) indicator_tile(f, x, to + (size_t)plan->n_values * N);
     }
@@ -133,7 +89,7 @@ void seg_preprocess_invert(const struct seg_preprocess *p, const float *out, flo
             const struct seg_number *s = &plan->numbers[c];
             const double scaled = (double)out[plan->first_out + c];
             const double t = (s->inverse == 0 ? 0 : scaled / s->inverse) + s->center;
-            raw[f->cell + c] = (float)seg_transform_inverse(s, t);
+            raw[f->cell + c] = (float)seg_number_inverse(s, t);
         }
     }
 }

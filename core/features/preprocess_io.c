@@ -315,10 +315,8 @@ static enum seg_status load_number(struct source *s, enum seg_transform transfor
     seg_number_set_scale(n, row[4], row[5]);
     n->transform = transform;
     if (!quantile) return SEG_OK;
-    n->knots = seg_alloc(n_knots, sizeof *n->knots);
-    if (n->knots == NULL) return seg_fail(err, SEG_ENOMEM, "out of memory");
-    memcpy(n->knots, knots, n_knots * sizeof *knots);
-    n->n_knots = n_knots;
+    if (seg_number_set_knots(n, knots, n_knots) != SEG_OK)
+        return seg_fail(err, SEG_ENOMEM, "out of memory");
     s->n_knots += n_knots;
     return SEG_OK;
 }

@@ -27,7 +27,8 @@ static inline union seg_cell *seg_table_cell(const struct seg_table *t, size_t r
 }
 
 /* Distribution of one feature over a table, for summaries and profiles. Quantiles are linear
- * between order statistics (type 7 of Hyndman and Fan 1996, numpy's default). */
+ * between order statistics (type 7 of Hyndman and Fan 1996, numpy's default). A number that is not
+ * finite is missing. */
 struct seg_column_stats {
     size_t n_present, n_missing;
     double mean, sd;                             /* population standard deviation (n) */
