@@ -113,7 +113,7 @@ struct db *db_pool_get(struct db_pool *p, unsigned timeout_ms)
             }
             if (p->retry_at_ms < until_ms) until_ms = p->retry_at_ms;
         }
-        if (clock_ms() >= deadline_ms) break;
+        if (p->closing || clock_ms() >= deadline_ms) break; /* closing: only the keeper is here */
         wait_change(p, until_ms);
     }
     pthread_mutex_unlock(&p->lock);

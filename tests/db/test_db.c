@@ -1,6 +1,7 @@
 /* test_db.c - what db.h promises, against a real PostgreSQL (run under tests/with_postgres). The
  * test registers statements of its own instead of the service's, and stands in for the log, so that
  * what would be logged can be looked at. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -27,11 +28,13 @@ static const struct db_stmts TEST_STMTS = { STMTS, sizeof STMTS / sizeof STMTS[0
 const struct db_stmts *const DB_STATEMENTS[] = { &TEST_STMTS };
 const size_t N_DB_STATEMENTS = 1;
 
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER; /* a pool's keeper logs too */
 static char logged[65536];
 
 void log_event(enum log_level level, const char *message, ...)
 {
     va_list args;
+    pthread_mutex_lock(&log_lock);
     size_t len = strlen(logged);
     len += (size_t)snprintf(logged + len, sizeof logged - len, "%d %s", level, message);
     va_start(args, message);
@@ -42,6 +45,7 @@ void log_event(enum log_level level, const char *message, ...)
     }
     va_end(args);
     snprintf(logged + len, sizeof logged - len, "\n");
+    pthread_mutex_unlock(&log_lock);
 }
 
 void metrics_add(struct metrics *m, enum metric_counter which, uint64_t n)
@@ -235,7 +239,41 @@ static void a_pool_without_a_database_answers_null_in_time(void **state)
     assert_null(db_pool_get(pool, 500));
     assert_true(now_s() - start < 1.0);
     assert_false(db_pool_is_up(pool));
+    start = now_s();
     db_pool_free(pool);
+    assert_true(now_s() - start < 1.0);
+}
+
+/* How often that line was logged. */
+static unsigned count_logged(const char *line)
+{
+    unsigned n = 0;
+    pthread_mutex_lock(&log_lock);
+    for (const char *p = logged; (p = strstr(p, line)) != NULL; p++)
+        n++;
+    pthread_mutex_unlock(&log_lock);
+    return n;
+}
+
+static void a_pool_that_nobody_uses_notices_its_end_and_heals(void **state)
+{
+    (void)state;
+    struct db *other = connect_db(5);
+    struct db_pool *pool = db_pool_new(&config, 1, 5, NULL);
+    for (int i = 0; i < 300 && count_logged("database is up") < 1; i++)
+        usleep(10000);
+    assert_true(db_pool_is_up(pool));
+    db_exec_sql(other,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = 'segmentd' AND pid <> pg_backend_pid()",
+                NULL, 0, NULL);
+    for (int i = 0; i < 300 && count_logged("database is up") < 2; i++)
+        usleep(10000);
+    assert_int_equal(count_logged("database is down"), 1);
+    assert_int_equal(count_logged("database is up"), 2);
+    assert_true(db_pool_is_up(pool));
+    db_pool_free(pool);
+    db_close(other);
 }
 
 struct tx_test {
@@ -501,6 +539,7 @@ int main(void)
         CLAIM(the_pool_replaces_an_idle_connection_that_died),
         CLAIM(the_pool_rolls_back_what_was_left_open),
         CLAIM(a_pool_without_a_database_answers_null_in_time),
+        CLAIM(a_pool_that_nobody_uses_notices_its_end_and_heals),
         CLAIM(a_transaction_survives_losing_its_connection_before_the_commit),
         CLAIM(a_transaction_gives_up_after_ten_attempts),
         CLAIM(a_transaction_that_does_not_end_well_leaves_nothing),
