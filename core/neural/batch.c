@@ -6,7 +6,8 @@
 #include <string.h>
 #include "base/alloc.h"
 
-#define BLOCK_PARAMS   1024u /* parameters of a task, about */
+#define BLOCK_PARAMS   2048u /* parameters that a task updates */
+#define SLOTS_MIN      4u    /* an evaluation is shared out even where batches are small */
 #define DROPOUT_STREAM ((uint64_t)3 << 60)
 #define EPOCH_SHIFT    44 /* below: 4 bits of layer, 40 bits of batch */
 #define LAYER_SHIFT    40
@@ -17,16 +18,9 @@ static float *slot_floats(const struct seg_batch *b, size_t slot)
     return b->floats + slot * b->stride;
 }
 
-static size_t block_units(const struct seg_batch_layer *layer)
-{
-    size_t n = BLOCK_PARAMS / (layer->n_in + 1);
-    n -= n % 4; /* the gradient's block of units */
-    return n < 4 ? 4 : n;
-}
-
 static void place_layers(struct seg_batch *b, const bool *drops)
 {
-    size_t at = (size_t)b->net->n_in * SEG_TILE_ROWS, param_at = 0, in_at = 0;
+    size_t at = (size_t)b->net->n_in * SEG_TILE_ROWS, in_at = 0;
     if (b->data->target != NULL && b->data->target != b->data->x) {
         b->target_at = at;
         at += (size_t)b->net->n_out * SEG_TILE_ROWS;
@@ -36,28 +30,53 @@ static void place_layers(struct seg_batch *b, const bool *drops)
         layer->n_in = b->net->layers[i].weights.n_cols;
         layer->n_out = b->net->layers[i].weights.n_rows;
         layer->in_at = in_at;
-        layer->out_at = at;
-        layer->delta_at = at + layer->n_out * SEG_TILE_ROWS;
-        layer->param_at = param_at;
+        layer->row_stride = SEG_ROW_STRIDE(layer->n_in);
+        layer->rows_at = at;
+        layer->out_at = at + layer->row_stride * SEG_TILE_ROWS;
+        layer->delta_at = layer->out_at + layer->n_out * SEG_TILE_ROWS;
+        layer->param_at = b->n_params;
         layer->drops = b->dropout > 0.0 && drops[i];
         in_at = layer->out_at;
         at = layer->delta_at + layer->n_out * SEG_TILE_ROWS;
-        param_at += layer->n_out * (layer->n_in + 1);
-        b->n_blocks += (layer->n_out + block_units(layer) - 1) / block_units(layer);
+        b->n_params += layer->n_out * (layer->n_in + 1);
     }
     b->stride = at;
 }
 
-static void cut_blocks(struct seg_batch *b)
+static size_t count_blocks(size_t n_params)
 {
+    return (n_params + BLOCK_PARAMS - 1) / BLOCK_PARAMS;
+}
+
+static struct seg_batch_block *cut_blocks(struct seg_batch_block *block, float *params, size_t at,
+                                          size_t n, bool is_weights)
+{
+    for (size_t first = 0; first < n; first += BLOCK_PARAMS)
+        *block++ = (struct seg_batch_block){
+            .params = params + first,
+            .param_at = at + first,
+            .n = n - first < BLOCK_PARAMS ? n - first : BLOCK_PARAMS,
+            .is_weights = is_weights,
+        };
+    return block;
+}
+
+static enum seg_status blocks_init(struct seg_batch *b)
+{
+    for (uint32_t i = 0; i < b->net->n_layers; i++)
+        b->n_blocks +=
+            count_blocks(b->layers[i].n_out * b->layers[i].n_in) + count_blocks(b->layers[i].n_out);
+    b->blocks = seg_alloc(b->n_blocks, sizeof *b->blocks);
+    if (b->blocks == NULL) return SEG_ENOMEM;
     struct seg_batch_block *block = b->blocks;
     for (uint32_t i = 0; i < b->net->n_layers; i++) {
-        size_t n_out = b->layers[i].n_out, step = block_units(&b->layers[i]);
-        for (size_t first = 0; first < n_out; first += step) {
-            size_t last = n_out - first < step ? n_out : first + step;
-            *block++ = (struct seg_batch_block){ i, (uint32_t)first, (uint32_t)last };
-        }
+        const struct seg_batch_layer *at = &b->layers[i];
+        struct seg_layer *layer = &b->net->layers[i];
+        size_t n_weights = at->n_out * at->n_in;
+        block = cut_blocks(block, layer->weights.data, at->param_at, n_weights, true);
+        block = cut_blocks(block, layer->bias, at->param_at + n_weights, at->n_out, false);
     }
+    return SEG_OK;
 }
 
 enum seg_status seg_batch_init(struct seg_batch *b, struct seg_network *net,
@@ -65,29 +84,31 @@ enum seg_status seg_batch_init(struct seg_batch *b, struct seg_network *net,
                                const bool *drops, uint64_t seed,
                                const struct seg_progress *progress)
 {
+    if (n_tiles > SEG_BATCH_SLOTS) n_tiles = SEG_BATCH_SLOTS;
     struct seg_batch made = {
         .net = net,
         .data = data,
         .kernels = seg_kernels_get(),
         .layer_kernels = seg_layer_kernels_get(),
         .progress = progress,
-        .n_slots = n_tiles < SEG_BATCH_SLOTS ? n_tiles : SEG_BATCH_SLOTS,
+        .n_slots = n_tiles > SLOTS_MIN ? n_tiles : SLOTS_MIN,
+        .shard_tiles = n_tiles < 4 ? 1 : 2,
         .dropout = dropout,
         .seed = seed,
     };
+    made.n_shards = (n_tiles + made.shard_tiles - 1) / made.shard_tiles;
     place_layers(&made, drops);
-    size_t n_bits = (size_t)net->widest * SEG_TILE_ROWS;
-    made.floats = seg_alloc_aligned(made.n_slots, made.stride * sizeof(float));
+    size_t n_bits = (size_t)net->widest * SEG_TILE_ROWS, n_floats = made.n_slots * made.stride;
+    made.floats = seg_alloc_aligned(n_floats, sizeof *made.floats);
     made.slots = seg_alloc_aligned(made.n_slots, sizeof *made.slots);
-    made.grad = seg_alloc_aligned(seg_network_n_params(net), sizeof *made.grad);
-    made.blocks = seg_alloc(made.n_blocks, sizeof *made.blocks);
+    made.grad = seg_alloc_aligned(made.n_shards, made.n_params * sizeof *made.grad);
     if (dropout > 0.0) made.bits = seg_alloc_aligned(made.n_slots, n_bits * sizeof(uint16_t));
-    if (made.floats == NULL || made.slots == NULL || made.grad == NULL || made.blocks == NULL ||
-        (dropout > 0.0 && made.bits == NULL)) {
+    if (made.floats == NULL || made.slots == NULL || made.grad == NULL ||
+        (dropout > 0.0 && made.bits == NULL) || blocks_init(&made) != SEG_OK) {
         seg_batch_release(&made);
         return SEG_ENOMEM;
     }
-    cut_blocks(&made);
+    memset(made.floats, 0, n_floats * sizeof *made.floats); /* the padding of rows stays zero */
     *b = made;
     return SEG_OK;
 }
@@ -104,7 +125,7 @@ void seg_batch_release(struct seg_batch *b)
 
 double seg_batch_flops(const struct seg_batch *b)
 {
-    return 6.0 * (double)seg_network_n_params(b->net); /* forward, to the inputs, to the weights */
+    return 6.0 * (double)b->n_params; /* forward, to the inputs, to the weights */
 }
 
 /* Activation in place, and its derivative into slope. */
@@ -197,11 +218,10 @@ static void gather(const struct seg_batch *b, const struct seg_tiles *from, cons
     b->layer_kernels->gather(src, (unsigned)n, from->n_cols, out);
 }
 
-/* Phase of rows: one tile of the group, there and back. */
-static void train_slot(void *ctx, size_t slot)
+/* One tile of the group, there and back. */
+static void train_slot(struct seg_batch *b, size_t slot)
 {
-    struct seg_batch *b = ctx;
-    if (seg_progress_cancelled(b->progress)) return;
+    const struct seg_layer_kernels *lk = b->layer_kernels;
     size_t at = (b->first_tile + slot) * SEG_TILE_ROWS;
     size_t n = b->n_rows - at < SEG_TILE_ROWS ? b->n_rows - at : SEG_TILE_ROWS;
     const uint32_t *rows = b->rows + at;
@@ -215,37 +235,63 @@ static void train_slot(void *ctx, size_t slot)
     slot_loss(b, slot, target);
     for (uint32_t i = b->net->n_layers - 1; i > 0; i--) {
         const struct seg_batch_layer *layer = &b->layers[i];
-        b->layer_kernels->backward(floats + layer->delta_at, layer->n_out,
-                                   b->net->layers[i].weights.data, layer->n_in,
-                                   floats + b->layers[i - 1].delta_at);
+        lk->backward(floats + layer->delta_at, layer->n_out, b->net->layers[i].weights.data,
+                     layer->n_in, floats + b->layers[i - 1].delta_at);
+    }
+    for (uint32_t i = 0; i < b->net->n_layers; i++) {
+        const struct seg_batch_layer *layer = &b->layers[i];
+        lk->to_rows(floats + layer->in_at, layer->n_in, layer->row_stride, floats + layer->rows_at);
     }
 }
 
-/* Slots that n rows, or what is left of them, fill. */
-static size_t group_slots(const struct seg_batch *b)
+/* Tiles of the group at hand. */
+static size_t group_tiles(const struct seg_batch *b)
 {
     size_t n = (b->n_rows + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS - b->first_tile;
     return n < b->n_slots ? n : b->n_slots;
 }
 
-/* Phase of parameters: gradient and update of one block of units. */
-static void train_block(void *ctx, size_t index)
+/* First phase: the tiles of one shard, and their gradient. */
+static void train_shard(void *ctx, size_t shard)
 {
     struct seg_batch *b = ctx;
     if (seg_progress_cancelled(b->progress)) return;
+    size_t first = shard * b->shard_tiles, n = group_tiles(b) - first;
+    if (n > b->shard_tiles) n = b->shard_tiles;
+    for (size_t i = 0; i < n; i++)
+        train_slot(b, first + i);
+    const float *floats = slot_floats(b, first);
+    float *grad = b->grad + shard * b->n_params;
+    for (uint32_t i = 0; i < b->net->n_layers; i++) {
+        const struct seg_batch_layer *at = &b->layers[i];
+        const struct seg_gradient g = {
+            .delta = floats + at->delta_at,
+            .rows = floats + at->rows_at,
+            .row_stride = at->row_stride,
+            .n_tiles = n,
+            .stride = b->stride,
+            .m = at->n_out,
+            .d = at->n_in,
+            .add = b->add,
+            .grad_w = grad + at->param_at,
+            .grad_b = grad + at->param_at + at->n_out * at->n_in,
+        };
+        b->layer_kernels->gradient(&g);
+    }
+}
+
+/* Second phase: a block's gradient over all shards, and its update. */
+static void update_block(void *ctx, size_t index)
+{
+    struct seg_batch *b = ctx;
     const struct seg_batch_block *block = &b->blocks[index];
-    const struct seg_batch_layer *at = &b->layers[block->layer];
-    struct seg_layer *layer = &b->net->layers[block->layer];
-    float *grad_w = b->grad + at->param_at, *grad_b = grad_w + at->n_out * at->n_in;
-    b->layer_kernels->gradient(b->floats + at->delta_at, b->floats + at->in_at, group_slots(b),
-                               b->stride, at->n_in, block->first, block->last, b->add, grad_w,
-                               grad_b);
-    if (b->optimizer == NULL) return;
-    size_t first_w = block->first * at->n_in, n_units = block->last - block->first;
-    seg_optimizer_update(b->optimizer, at->param_at + first_w, n_units * at->n_in, true,
-                         grad_w + first_w, layer->weights.data + first_w);
-    seg_optimizer_update(b->optimizer, at->param_at + at->n_out * at->n_in + block->first, n_units,
-                         false, grad_b + block->first, layer->bias + block->first);
+    float *grad = b->grad + block->param_at;
+    if (seg_progress_cancelled(b->progress)) return;
+    for (size_t shard = 1; shard < b->n_shards_used; shard++)
+        b->layer_kernels->add(grad + shard * b->n_params, block->n, grad);
+    if (b->optimizer != NULL)
+        seg_optimizer_update(b->optimizer, block->param_at, block->n, block->is_weights, grad,
+                             block->params);
 }
 
 double seg_batch_train(struct seg_batch *b, struct seg_team *team,
@@ -253,21 +299,22 @@ double seg_batch_train(struct seg_batch *b, struct seg_team *team,
                        const struct seg_optimizer_state *optimizer)
 {
     double loss = 0.0;
-    b->data = data;
-    double n_terms = b->data->y != NULL ? (double)n_rows : (double)n_rows * b->net->n_out;
+    double n_terms = data->y != NULL ? (double)n_rows : (double)n_rows * b->net->n_out;
     size_t n_tiles = (n_rows + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS;
+    b->data = data;
     b->rows = rows;
     b->n_rows = n_rows;
     b->scale = (float)(1.0 / n_terms);
+    b->optimizer = optimizer;
     for (b->first_tile = 0; b->first_tile < n_tiles; b->first_tile += b->n_slots) {
-        size_t n = group_slots(b);
+        size_t n = group_tiles(b), n_shards = (n + b->shard_tiles - 1) / b->shard_tiles;
         b->add = b->first_tile > 0;
-        b->optimizer = b->first_tile + n == n_tiles ? optimizer : NULL;
-        seg_team_phase(team, n, train_slot, b);
-        seg_team_phase(team, b->n_blocks, train_block, b);
+        if (!b->add) b->n_shards_used = n_shards;
+        seg_team_phase(team, n_shards, train_shard, b);
         for (size_t i = 0; i < n; i++)
             loss += b->slots[i].loss;
     }
+    seg_team_phase(team, b->n_blocks, update_block, b);
     return loss;
 }
 

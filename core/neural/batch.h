@@ -1,11 +1,11 @@
 /* batch.h - the gradient of one mini-batch, and the step it leads to.
  *
- * A batch is two parallel phases. Rows: each task takes one tile of 64 rows through the layers and
- * back, keeping outputs and deltas in the tile's slot. Parameters: each task takes one block of
- * units, sums its gradient over all slots in order and updates it at once. So every number is made
- * by one task in one order, whatever the number of workers, and no gradient is stored twice.
- * Batches over SEG_BATCH_SLOTS tiles go in groups whose gradients are added up.
- * Nothing is allocated after seg_batch_init. */
+ * A batch is cut in shards of one or two tiles of 64 rows. The first of two parallel phases takes
+ * each shard through the layers and back and sums its gradient; the second adds the shards'
+ * gradients up in order, block of parameters by block, and updates them at once. So every number is
+ * made by one task in one order, whatever the number of workers, and what passes between cores is a
+ * gradient a shard instead of every activation. Batches over SEG_BATCH_SLOTS tiles go in groups,
+ * which add to the gradients of the group before. Nothing is allocated after seg_batch_init. */
 #ifndef SEG_NEURAL_BATCH_H
 #define SEG_NEURAL_BATCH_H
 
@@ -28,14 +28,18 @@ struct seg_batch_data {
 /* Where one layer stands in a slot and among the parameters. */
 struct seg_batch_layer {
     size_t n_in, n_out;
-    size_t in_at, out_at, delta_at; /* floats into the slot */
+    size_t in_at, out_at, delta_at; /* floats into the slot, of tiles (n, 64) */
+    size_t rows_at, row_stride;     /* the input again, row by row: (64, row_stride) */
     size_t param_at;                /* weights (n_out, n_in), then bias (n_out) */
     bool drops;                     /* dropout applies to its outputs */
 };
 
-/* Units first..last-1 of a layer. */
+/* A range of a layer's weights or of its bias, which one task updates. */
 struct seg_batch_block {
-    uint32_t layer, first, last;
+    float *params;   /* (n) in the network */
+    size_t param_at; /* their place among all parameters */
+    size_t n;
+    bool is_weights;
 };
 
 /* Beside a slot's floats. */
@@ -56,7 +60,10 @@ struct seg_batch {
     size_t n_slots, stride, target_at;   /* stride: floats of a slot */
     float *floats;                       /* (n_slots, stride) */
     struct seg_batch_slot *slots;        /* (n_slots) */
-    float *grad;                         /* (n_params) layer by layer, weights then bias */
+    size_t shard_tiles, n_shards;
+    size_t n_params;
+    float
+        *grad; /* (n_shards, n_params) layer by layer, weights then bias; the sum ends in shard 0 */
     struct seg_batch_block *blocks;
     size_t n_blocks;
     double dropout;
@@ -67,11 +74,12 @@ struct seg_batch {
     const uint32_t *rows;
     size_t n_rows, first_tile; /* first_tile: of the group, in the batch or the evaluated tiles */
     float scale;               /* 1 / (rows of the batch, times columns for squared error) */
-    bool add;                  /* the gradient goes on top of that of the groups before */
-    const struct seg_optimizer_state *optimizer; /* NULL: do not update yet */
+    bool add;                  /* gradients go on top of those of the groups before */
+    size_t n_shards_used;      /* by the first group, which has the most */
+    const struct seg_optimizer_state *optimizer; /* NULL: only the gradient is wanted */
 };
 
-/* data: what will be trained on. n_tiles: the most tiles that a batch or an evaluation can use.
+/* data: what will be trained on. n_tiles: those of a full batch.
  * drops (n_layers): which layers' outputs are subject to dropout. SEG_ENOMEM. */
 enum seg_status seg_batch_init(struct seg_batch *b, struct seg_network *net,
                                const struct seg_batch_data *data, size_t n_tiles, double dropout,

@@ -75,13 +75,11 @@ static enum seg_status run_init(struct run *r, struct seg_pool *pool, const stru
 {
     const struct seg_train_params *p = f->params;
     size_t n_rows = f->train.x->n_rows, n_params = seg_network_n_params(net);
-    size_t n_tiles = seg_tiles_count(f->train.x);
-    size_t n_val_tiles = has_validation(f) ? seg_tiles_count(f->validation.x) : 0;
     *r = (struct run){ .fit = f, .progress = progress, .net = net };
     r->batch_size = p->batch_size < n_rows ? p->batch_size : n_rows;
+    size_t n_tiles = (r->batch_size + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS;
     enum seg_status st =
-        seg_batch_init(&r->batch, net, &f->train, n_tiles > n_val_tiles ? n_tiles : n_val_tiles,
-                       p->dropout, f->drops, p->seed, progress);
+        seg_batch_init(&r->batch, net, &f->train, n_tiles, p->dropout, f->drops, p->seed, progress);
     if (st == SEG_OK) st = seg_sampler_init(&r->sampler, f->train.x);
     if (st == SEG_OK) st = seg_optimizer_init(&r->optimizer, p, n_params);
     if (st == SEG_OK) st = curve_init(&r->curve, f);

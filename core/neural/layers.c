@@ -1,8 +1,9 @@
 /* layers.c - the inner loops of training, compiled once for each instruction set (SEG_ISA).
- * Rows are vector lanes. The two matrix products of the backward pass are blocked for registers: a
- * block of sums stays there while the rows (or the units) stream past. At an edge a block repeats
- * the last row or column and does not store what it computed twice: no second code path. Vectors
- * are the compiler's (GCC and clang agree on them), so one source serves every machine. */
+ * The two matrix products of the backward pass are blocked for registers: a block of sums stays
+ * there while the units (or the rows) stream past. Towards the inputs, rows are vector lanes; for
+ * the weights, inputs are, which wants the layer's input row by row as well. At an edge a block
+ * repeats the last unit or column and does not store what it computed twice: no second code path.
+ * Vectors are the compiler's (GCC and clang agree on them), so one source serves every machine. */
 #include "neural/layers.h"
 
 #include <math.h>
@@ -21,70 +22,49 @@
 #define ROWS SEG_TILE_ROWS
 
 /* LANES floats a vector. The backward block is BACK_COLS inputs by BACK_VECS vectors of rows, the
- * gradient block GRAD_UNITS units by 4 inputs: as many sums as there are registers, less those that
- * feed them. */
+ * gradient block 4 units by up to GRAD_VECS vectors of inputs, or 8 where few vectors are wanted:
+ * as many sums as there are registers, less those that feed them. */
 #if defined(__AVX512F__)
-#define LANES      16
-#define BACK_COLS  6
-#define BACK_VECS  4
-#define GRAD_UNITS 4
-/* Interleave the low (high) half of every group of four floats, and the same for pairs. */
-#define LOW_1(a, b)                                                                                \
-    __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
-#define HIGH_1(a, b)                                                                               \
-    __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
-#define LOW_2(a, b)                                                                                \
-    __builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
-#define HIGH_2(a, b)                                                                               \
-    __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+#define LANES     16
+#define BACK_COLS 6
+#define BACK_VECS 4
+#define GRAD_VECS 4
 #elif defined(__AVX2__)
-#define LANES        8
-#define BACK_COLS    6
-#define BACK_VECS    2
-#define GRAD_UNITS   3
-#define LOW_1(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
-#define HIGH_1(a, b) __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
-#define LOW_2(a, b)  __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
-#define HIGH_2(a, b) __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
+#define LANES     8
+#define BACK_COLS 6
+#define BACK_VECS 2
+#define GRAD_VECS 2
 #else
-#define LANES        4
-#define BACK_COLS    6
-#define BACK_VECS    2
-#define GRAD_UNITS   3
-#define LOW_1(a, b)  __builtin_shufflevector(a, b, 0, 4, 1, 5)
-#define HIGH_1(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
-#define LOW_2(a, b)  __builtin_shufflevector(a, b, 0, 1, 4, 5)
-#define HIGH_2(a, b) __builtin_shufflevector(a, b, 2, 3, 6, 7)
+#define LANES     4
+#define BACK_COLS 6
+#define BACK_VECS 2
+#define GRAD_VECS 2
 #endif
-#define GRAD_COLS 4
-#define VECS      (ROWS / LANES)
+#define GRAD_UNITS_MAX 8
+#define VECS           (ROWS / LANES)
 
 typedef float vec __attribute__((vector_size(LANES * sizeof(float)), may_alias));
+typedef float loose_vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
 typedef int32_t ivec __attribute__((vector_size(LANES * sizeof(int32_t)), may_alias));
 typedef float vec4 __attribute__((vector_size(16), may_alias));
-typedef float loose_vec4 __attribute__((vector_size(16), aligned(4), may_alias));
 
-/* Sum of the groups of four floats. */
-#if LANES == 16
-typedef float vec8 __attribute__((vector_size(32), may_alias));
-static inline vec4 fold(vec v)
+/* Sum of a vector's lanes. */
+static inline float sum_lanes(vec v)
 {
+#if LANES == 16
+    typedef float vec8 __attribute__((vector_size(32), may_alias));
     vec8 half = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
                 __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
-    return __builtin_shufflevector(half, half, 0, 1, 2, 3) +
-           __builtin_shufflevector(half, half, 4, 5, 6, 7);
-}
+    vec4 quarter = __builtin_shufflevector(half, half, 0, 1, 2, 3) +
+                   __builtin_shufflevector(half, half, 4, 5, 6, 7);
 #elif LANES == 8
-static inline vec4 fold(vec v)
-{
-    return __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
-}
+    vec4 quarter =
+        __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
 #else
-static inline vec4 fold(vec v)
-{
-    return v;
-}
+    vec4 quarter = v;
 #endif
+    return (quarter[0] + quarter[2]) + (quarter[1] + quarter[3]);
+}
 
 static void gather(const float *const *src, unsigned n_rows, size_t d, float *out)
 {
@@ -94,6 +74,36 @@ static void gather(const float *const *src, unsigned n_rows, size_t d, float *ou
             to[r] = src[r][c * ROWS];
         for (unsigned r = n_rows; r < ROWS; r++)
             to[r] = 0.0f;
+    }
+}
+
+/* Four columns of four rows, turned in registers. */
+static inline void turn4(const float *from, float *to, size_t stride)
+{
+    vec4 a = *(const vec4 *)from, b = *(const vec4 *)(from + ROWS);
+    vec4 c = *(const vec4 *)(from + 2 * ROWS), d = *(const vec4 *)(from + 3 * ROWS);
+    vec4 ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    vec4 ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    vec4 cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    vec4 cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    *(vec4 *)to = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
+    *(vec4 *)(to + stride) = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
+    *(vec4 *)(to + 2 * stride) = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
+    *(vec4 *)(to + 3 * stride) = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
+}
+
+/* Sixteen rows at a time: their columns are whole cache lines, and few enough lines are written at
+ * once to stay in the cache, which 64 rows a power of two apart would not. */
+static void to_rows(const float *x, size_t d, size_t stride, float *out)
+{
+    for (size_t r0 = 0; r0 < ROWS; r0 += 16) {
+        size_t c = 0;
+        for (; c + 4 <= d; c += 4)
+            for (size_t r = r0; r < r0 + 16; r += 4)
+                turn4(x + c * ROWS + r, out + r * stride + c, stride);
+        for (; c < d; c++)
+            for (size_t r = r0; r < r0 + 16; r++)
+                out[r * stride + c] = x[c * ROWS + r];
     }
 }
 
@@ -177,77 +187,79 @@ static void backward(const float *delta, size_t m, const float *w, size_t d, flo
     }
 }
 
-/* The four horizontal sums of a..d. */
-static inline vec4 sum4(vec a, vec b, vec c, vec d)
+/* grad_w of n_units units by n_vecs vectors of inputs, from column c0 on: rows stream past the
+ * block of sums. Always inlined, with `units` and `vecs` constant: both loops over the block
+ * unroll. */
+static inline __attribute__((always_inline)) void gradient_block(const struct seg_gradient *g,
+                                                                 size_t j0, size_t c0, size_t units,
+                                                                 size_t vecs)
 {
-    vec ab = LOW_1(a, b) + HIGH_1(a, b);
-    vec cd = LOW_1(c, d) + HIGH_1(c, d);
-    return fold(LOW_2(ab, cd) + HIGH_2(ab, cd));
-}
-
-/* The first n of s to `to`, on top of what is there if add. */
-static inline void store4(float *to, vec4 s, size_t n, bool add)
-{
-    if (n == 4) {
-        loose_vec4 *at = (loose_vec4 *)to;
-        if (add) s += *at;
-        *at = s;
-        return;
-    }
-    for (size_t i = 0; i < n; i++)
-        to[i] = add ? to[i] + s[i] : s[i];
-}
-
-/* grad_w[unit[j]][c0 + 0..3] for GRAD_UNITS units: rows stream past the block of sums. */
-static inline void gradient_block(const float *const *delta, const float *const *x, size_t n_tiles,
-                                  size_t stride, vec4 *ret_sum)
-{
-    vec sum[GRAD_UNITS][GRAD_COLS] = { 0 };
-    for (size_t t = 0; t < n_tiles; t++) {
-        UNROLL for (size_t v = 0; v < VECS; v++)
-        {
-            size_t at = t * stride + v * LANES;
-            vec xv[GRAD_COLS];
-            UNROLL for (size_t c = 0; c < GRAD_COLS; c++) xv[c] = *(const vec *)(x[c] + at);
-            UNROLL for (size_t j = 0; j < GRAD_UNITS; j++)
+    vec sum[GRAD_UNITS_MAX][GRAD_VECS] = { 0 };
+    const float *unit[GRAD_UNITS_MAX];
+    size_t n_units = g->m - j0 < units ? g->m - j0 : units;
+    for (size_t j = 0; j < units; j++)
+        unit[j] = g->delta + (j0 + (j < n_units ? j : n_units - 1)) * ROWS;
+    for (size_t t = 0; t < g->n_tiles; t++) {
+        const float *row = g->rows + t * g->stride + c0;
+        for (size_t r = t * g->stride; r < t * g->stride + ROWS; r++) {
+            UNROLL for (size_t v = 0; v < vecs; v++)
             {
-                vec dv = *(const vec *)(delta[j] + at);
-                UNROLL for (size_t c = 0; c < GRAD_COLS; c++) sum[j][c] += dv * xv[c];
+                vec x = *(const vec *)(row + v * LANES);
+                UNROLL for (size_t j = 0; j < units; j++) sum[j][v] += unit[j][r] * x;
             }
+            row += g->row_stride;
         }
     }
-    UNROLL for (size_t j = 0; j < GRAD_UNITS; j++) ret_sum[j] =
-        sum4(sum[j][0], sum[j][1], sum[j][2], sum[j][3]);
+    UNROLL for (size_t j = 0; j < units; j++)
+    {
+        if (j >= n_units) break;
+        UNROLL for (size_t v = 0; v < vecs; v++)
+        {
+            size_t c = c0 + v * LANES;
+            float *to = g->grad_w + (j0 + j) * g->d + c;
+            if (g->d - c >= LANES) {
+                if (g->add) sum[j][v] += *(const loose_vec *)to;
+                *(loose_vec *)to = sum[j][v];
+                continue;
+            }
+            for (size_t i = 0; i < g->d - c; i++)
+                to[i] = g->add ? to[i] + sum[j][v][i] : sum[j][v][i];
+        }
+    }
 }
 
-static void gradient(const float *delta, const float *x, size_t n_tiles, size_t stride, size_t d,
-                     size_t first, size_t last, bool add, float *grad_w, float *grad_b)
+static void gradient(const struct seg_gradient *g)
 {
-    for (size_t c0 = 0; c0 < d; c0 += GRAD_COLS) {
-        const float *col[GRAD_COLS];
-        size_t n_cols = d - c0 < GRAD_COLS ? d - c0 : GRAD_COLS;
-        for (size_t c = 0; c < GRAD_COLS; c++)
-            col[c] = x + (c0 + (c < n_cols ? c : n_cols - 1)) * ROWS;
-        for (size_t j0 = first; j0 < last; j0 += GRAD_UNITS) {
-            const float *unit[GRAD_UNITS];
-            vec4 sum[GRAD_UNITS];
-            size_t n_units = last - j0 < GRAD_UNITS ? last - j0 : GRAD_UNITS;
-            for (size_t j = 0; j < GRAD_UNITS; j++)
-                unit[j] = delta + (j0 + (j < n_units ? j : n_units - 1)) * ROWS;
-            gradient_block(unit, col, n_tiles, stride, sum);
-            for (size_t j = 0; j < n_units; j++)
-                store4(grad_w + (j0 + j) * d + c0, sum[j], n_cols, add);
-        }
+    for (size_t c0 = 0; c0 < g->d; c0 += GRAD_VECS * LANES) {
+        size_t n_vecs = (g->d - c0 + LANES - 1) / LANES;
+        if (n_vecs == 1)
+            for (size_t j = 0; j < g->m; j += 8)
+                gradient_block(g, j, c0, 8, 1);
+        else if (n_vecs == 2 || GRAD_VECS == 2)
+            for (size_t j = 0; j < g->m; j += GRAD_VECS * 2)
+                gradient_block(g, j, c0, GRAD_VECS * 2, 2);
+#if GRAD_VECS == 4
+        else if (n_vecs == 3)
+            for (size_t j = 0; j < g->m; j += 4)
+                gradient_block(g, j, c0, 4, 3);
+        else
+            for (size_t j = 0; j < g->m; j += 4)
+                gradient_block(g, j, c0, 4, 4);
+#endif
     }
-    for (size_t j = first; j < last; j++) {
+    for (size_t j = 0; j < g->m; j++) {
         vec sum = { 0 };
-        const vec zero = { 0 };
-        for (size_t t = 0; t < n_tiles; t++)
+        for (size_t t = 0; t < g->n_tiles; t++)
             for (size_t v = 0; v < VECS; v++)
-                sum += *(const vec *)(delta + j * ROWS + t * stride + v * LANES);
-        vec4 total = sum4(sum, zero, zero, zero);
-        store4(grad_b + j, total, 1, add);
+                sum += *(const vec *)(g->delta + j * ROWS + t * g->stride + v * LANES);
+        g->grad_b[j] = (g->add ? g->grad_b[j] : 0.0f) + sum_lanes(sum);
     }
+}
+
+static void add(const float *restrict from, size_t n, float *restrict to)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] += from[i];
 }
 
 /* Natural logarithm of positive normal floats, to 1 ulp: mantissa to [sqrt(1/2), sqrt(2)), then the
@@ -361,12 +373,14 @@ extern const struct seg_layer_kernels PASTE(seg_layer_kernels_, SEG_ISA);
 const struct seg_layer_kernels PASTE(seg_layer_kernels_, SEG_ISA) = {
     .isa = TEXT(SEG_ISA),
     .gather = gather,
+    .to_rows = to_rows,
     .slope = slope,
     .gelu_inner = gelu_inner,
     .gelu_outer = gelu_outer,
     .drop = drop,
     .backward = backward,
     .gradient = gradient,
+    .add = add,
     .cross_entropy = cross_entropy,
     .squared_error = squared_error,
     .adam = adam,

@@ -25,11 +25,27 @@ struct seg_update {
     float unbias;   /* Adam: 1 / sqrt(second moment's bias correction) */
 };
 
+/* The gradient of one layer over n_tiles tiles, which stand `stride` floats apart:
+ * grad_w (m, d) = sum over rows of delta x^T and grad_b (m) = that of delta, on top of what stands
+ * there if add. Tile after tile, row after row. */
+struct seg_gradient {
+    const float *delta; /* (m, 64) of the first tile */
+    const float *rows;  /* (64, row_stride) of the first tile: the layer's input, row by row */
+    size_t row_stride;  /* SEG_ROW_STRIDE(d); the padding is finite and has no effect */
+    size_t n_tiles, stride, m, d;
+    bool add;
+    float *grad_w, *grad_b;
+};
+/* An odd number of cache lines, so that rows do not compete for the same sets of the cache. */
+#define SEG_ROW_STRIDE(d) ((((d) + 15) / 16 | 1) * 16)
+
 struct seg_layer_kernels {
     const char *isa;
 
     /* Rows src (64, n_rows of them real) of a columnar tile each, to out (d, 64); other lanes 0. */
     void (*gather)(const float *const *src, unsigned n_rows, size_t d, float *out);
+    /* A tile x (d, 64) to rows out (64, stride), stride a multiple of 4; the padding is left. */
+    void (*to_rows)(const float *x, size_t d, size_t stride, float *out);
     /* act (n) is what the activation made; slope (n) receives its derivative there. relu, sigmoid,
      * tanh, linear. */
     void (*slope)(enum seg_activation activation, const float *act, size_t n, float *slope);
@@ -43,11 +59,9 @@ struct seg_layer_kernels {
                  float *slope);
     /* slope (d, 64) *= w^T delta: the error carried from a layer's outputs to its inputs. */
     void (*backward)(const float *delta, size_t m, const float *w, size_t d, float *slope);
-    /* Gradient of the parameters of units first..last-1 over n_tiles tiles, `stride` floats apart:
-     * grad_w (m, d) and grad_b (m) at those units = sum over rows of delta x^T and of delta, on top
-     * of what stands there if `add`. */
-    void (*gradient)(const float *delta, const float *x, size_t n_tiles, size_t stride, size_t d,
-                     size_t first, size_t last, bool add, float *grad_w, float *grad_b);
+    void (*gradient)(const struct seg_gradient *g);
+    /* to (n) += from (n): the next part of a gradient. */
+    void (*add)(const float *from, size_t n, float *to);
     /* Softmax cross-entropy. logits (m, 64) and their softmax in delta (m, 64); class y (64) with
      * weight (64), 0 for a lane without a row. delta becomes weight * (p - onehot(y)) * scale.
      * Returns the sum of weight * -log p(y). */
