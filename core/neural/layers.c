@@ -187,9 +187,21 @@ static void backward(const float *delta, size_t m, const float *w, size_t d, flo
     }
 }
 
-/* grad_w of n_units units by n_vecs vectors of inputs, from column c0 on: rows stream past the
- * block of sums. Always inlined, with `units` and `vecs` constant: both loops over the block
- * unroll. */
+/* The first n lanes (all, if n is more) to `to`, on top of what is there if add. */
+static inline void store(float *to, vec v, size_t n, bool add)
+{
+    if (n >= LANES) {
+        if (add) v += *(const loose_vec *)to;
+        *(loose_vec *)to = v;
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        to[i] = add ? to[i] + v[i] : v[i];
+}
+
+/* grad_w of `units` units by `vecs` vectors of inputs, from unit j0 and column c0 on: rows stream
+ * past the block of sums. Always inlined, with `units` and `vecs` constant: both loops over the
+ * block unroll. */
 static inline __attribute__((always_inline)) void gradient_block(const struct seg_gradient *g,
                                                                  size_t j0, size_t c0, size_t units,
                                                                  size_t vecs)
@@ -212,18 +224,10 @@ static inline __attribute__((always_inline)) void gradient_block(const struct se
     }
     UNROLL for (size_t j = 0; j < units; j++)
     {
-        if (j >= n_units) break;
         UNROLL for (size_t v = 0; v < vecs; v++)
         {
             size_t c = c0 + v * LANES;
-            float *to = g->grad_w + (j0 + j) * g->d + c;
-            if (g->d - c >= LANES) {
-                if (g->add) sum[j][v] += *(const loose_vec *)to;
-                *(loose_vec *)to = sum[j][v];
-                continue;
-            }
-            for (size_t i = 0; i < g->d - c; i++)
-                to[i] = g->add ? to[i] + sum[j][v][i] : sum[j][v][i];
+            if (j < n_units) store(g->grad_w + (j0 + j) * g->d + c, sum[j][v], g->d - c, g->add);
         }
     }
 }
