@@ -30,7 +30,8 @@ export async function get(path) {
     reply = await fetch(path, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
     body = await reply.json();
   } catch (error) {
-    throw new Problem(reply && !reply.ok ? reply.status : 0, 'no_answer', String(error));
+    // A proxy in between may answer for a server that is gone, and not in JSON.
+    throw new Problem(reply && !reply.ok ? reply.status : 0, 'no_answer', reply ? `The answer ${reply.status} is not JSON` : String(error));
   }
   if (!reply.ok) throw new Problem(reply.status, body.code, body.detail || body.title);
   return body;

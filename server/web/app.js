@@ -93,7 +93,7 @@ function metricTiles(task, metrics) {
     ['Silhouette', number(metrics.silhouette), `−1 to 1, higher is better; ${metrics.silhouette_method}`],
     ['Davies–Bouldin', number(metrics.davies_bouldin), 'lower is better'],
     ['Calinski–Harabasz', number(metrics.calinski_harabasz), 'higher is better'],
-    ['Inertia', number(metrics.inertia), metrics.converged ? `settled after ${metrics.iterations} passes` : `not settled after ${metrics.iterations} passes`],
+    ['Inertia', number(metrics.inertia), `${metrics.converged ? 'settled' : 'not settled'} after ${metrics.iterations} passes`],
   ];
   if (metrics.head) tiles.push(['Network agrees', percent(metrics.head.accuracy), 'with the segments, on the test part']);
   return tiles;
@@ -162,8 +162,13 @@ async function getIfLabelled(path) {
   }
 }
 
+// Names may repeat, since people choose them; then the number tells them apart.
 function segmentGroups(segments, projection) {
-  if (segments) return segments.items.map((s) => ({ id: s.segment, name: s.name ?? `segment ${s.segment}`, size: s.size, share: s.share }));
+  if (segments) {
+    const isShared = (name) => segments.items.filter((s) => s.name === name).length > 1;
+    const nameOf = (s) => (isShared(s.name) ? `${s.name} (${s.segment})` : s.name);
+    return segments.items.map((s) => ({ id: s.segment, name: nameOf(s), size: s.size, share: s.share }));
+  }
   const ids = [...new Set(projection.points.map((p) => p.segment))].sort((a, b) => a - b);
   return ids.map((id) => ({ id, name: `segment ${id}` }));
 }
@@ -268,9 +273,11 @@ function failed(error) {
 // ---- the loop ----
 
 let timer = null;
+let turns = 0; // of tick; only the last one begun sets the timer, so that there is one loop
 
 // Loads everything at first and when a job has ended, else the jobs alone.
 async function tick(everything) {
+  const turn = ++turns;
   clearTimeout(timer);
   let wait = POLL_IDLE_MS, again = everything;
   try {
@@ -287,7 +294,7 @@ async function tick(everything) {
     state.failures += 1;
     wait = Math.min(RETRY_MS_MAX, 1000 * 2 ** (state.failures - 1));
   }
-  timer = setTimeout(() => tick(again), wait);
+  if (turn === turns) timer = setTimeout(() => tick(again), wait);
 }
 
 byId('login').addEventListener('submit', (event) => {

@@ -35,7 +35,7 @@ export function mark(index) {
 export function bar(index, share) {
   return svg('svg', { class: `share ${colour(index)}`, 'aria-hidden': 'true' },
     svg('rect', { class: 'rail', width: '100%', height: '100%', rx: 4 }),
-    svg('rect', { width: `${(100 * Math.min(1, Math.max(0, share))).toFixed(2)}%`, height: '100%', rx: 4 }));
+    svg('rect', { width: `${(100 * clamp(share, 0, 1)).toFixed(2)}%`, height: '100%', rx: 4 }));
 }
 
 // Round values inside [low, high], about n of them.
@@ -48,15 +48,18 @@ function ticks(low, high, n) {
   return values;
 }
 
+// The range of an axis. A few far-off points must not press all others into a corner: what lies
+// beyond half the width of the middle 98 % is drawn at the edge.
 function extent(points, axis) {
-  let low = Infinity, high = -Infinity;
-  for (const p of points) {
-    low = Math.min(low, p[axis]);
-    high = Math.max(high, p[axis]);
-  }
+  const values = points.map((p) => p[axis]).sort((a, b) => a - b);
+  const at = (share) => values[Math.round(share * (values.length - 1))];
+  const reach = (at(0.99) - at(0.01)) / 2;
+  const low = Math.max(at(0), at(0.01) - reach), high = Math.min(at(1), at(0.99) + reach);
   const margin = high > low ? (high - low) * 0.04 : 1;
   return [low - margin, high + margin];
 }
+
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
 // ["PC 1: 46.8 % of the variance", "; more browsing_minutes, less age"]
 function axisTitle(projection, axis) {
@@ -91,8 +94,9 @@ const REACH = 24; // units of the drawing within which the pointer finds a point
 export function scatter(projection, points, groups, say) {
   const { width, height, left, right, top, bottom } = SIZE;
   const [xLow, xHigh] = extent(points, 'x'), [yLow, yHigh] = extent(points, 'y');
-  const px = (x) => left + ((x - xLow) / (xHigh - xLow)) * (width - left - right);
-  const py = (y) => height - bottom - ((y - yLow) / (yHigh - yLow)) * (height - top - bottom);
+  const px = (x) => left + ((clamp(x, xLow, xHigh) - xLow) / (xHigh - xLow)) * (width - left - right);
+  const py = (y) => height - bottom - ((clamp(y, yLow, yHigh) - yLow) / (yHigh - yLow)) * (height - top - bottom);
+  const n_beyond = points.filter((p) => p.x < xLow || p.x > xHigh || p.y < yLow || p.y > yHigh).length;
   const centres = summarise(points, groups);
   const spans = ([share, loadings]) => [share, svg('tspan', { class: 'loadings' }, loadings)];
   const titles = [axisTitle(projection, 0), axisTitle(projection, 1)];
@@ -191,5 +195,6 @@ export function scatter(projection, points, groups, say) {
     el('div', { class: 'scroll' }, el('table', {},
       el('thead', {}, el('tr', {}, ...['Group', 'Points', 'Centre, PC 1', 'Centre, PC 2'].map((text) => el('th', { scope: 'col' }, text)))),
       el('tbody', {}, ...rows))));
-  return [legend, plot, twin];
+  const beyond = n_beyond ? [el('p', { class: 'quiet' }, `${n_beyond} far-off points are drawn at the edge.`)] : [];
+  return [legend, plot, ...beyond, twin];
 }

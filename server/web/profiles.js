@@ -49,8 +49,9 @@ function categoryRows(name, features, n_columns) {
       return cell(f ? percent(share) : figure(NaN), null, tint(share - everyone.get(value), SHARES));
     })));
   const rest = values.length - rows.length;
+  const note = rest > 0 ? `; ${integer(rest)} rarer values are not shown` : '';
   return [el('tr', { class: 'group' }, rowHead(name),
-    el('td', { colspan: n_columns, class: 'quiet' }, rest > 0 ? `share of each value; ${integer(rest)} rarer values are not shown` : 'share of each value')),
+    el('td', { colspan: n_columns, class: 'quiet' }, `share of each value${note}`)),
   ...rows];
 }
 

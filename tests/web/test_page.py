@@ -1,13 +1,18 @@
 """The dashboard as a browser shows it: headless Chromium loads the page from the real server."""
 import contextlib
+import functools
 import html
+import http.server as http_server
 import os
+import pathlib
 import re
 import shutil
 import subprocess
+import threading
 
 import pytest
 
+WEB = pathlib.Path(__file__).resolve().parents[2] / "server" / "web"
 CHROMIUM = shutil.which("chromium")
 CANARY = "<img src=x onerror=document.title='owned'>"
 SEGMENTATION = {"algorithm": {"type": "kmeans", "k": 3}, "promote": "always"}
@@ -113,6 +118,27 @@ def test_markup_in_names_is_shown_as_text_and_never_run(browse, http, run_job):
     assert "<img src=x" not in dom and 'src="x"' not in dom and "<title>owned" not in dom
     profiles = visible(dom, "profiles-body")
     assert CANARY in profiles and f"{CANARY}0" in profiles
+
+
+class PageAlone(http_server.SimpleHTTPRequestHandler):
+    """Serves the page's files, and hangs up on whatever asks the service."""
+
+    def do_GET(self):
+        if self.path.startswith("/v1/"):
+            self.close_connection = True
+        else:
+            super().do_GET()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_service_that_is_gone_is_said(browse):
+    with http_server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(PageAlone, directory=WEB)) as alone:
+        threading.Thread(target=alone.serve_forever, daemon=True).start()
+        dom, console = browse(f"http://127.0.0.1:{alone.server_port}/")
+        alone.shutdown()
+    assert "does not answer" in visible(dom, "banner") and visible(dom, "model-view") is None and console == []
 
 
 def test_a_reader_without_a_token_is_asked_for_one(browse, http, server):
