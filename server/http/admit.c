@@ -29,7 +29,7 @@ static bool has_control(const char *s)
 
 /* What the framing headers say, with how often each stands there. */
 struct framing {
-    const char *length, *coding, *host;
+    const char *length, *coding;
     unsigned n_length, n_coding, n_host, n_authorization, n_type, n_encoding;
 };
 
@@ -40,7 +40,7 @@ static void count_header(struct framing *f, const struct http_header *h)
     else if (strcasecmp(h->name, "Transfer-Encoding") == 0)
         f->n_coding++, f->coding = h->value;
     else if (strcasecmp(h->name, "Host") == 0)
-        f->n_host++, f->host = h->value;
+        f->n_host++;
     else if (strcasecmp(h->name, "Authorization") == 0)
         f->n_authorization++;
     else if (strcasecmp(h->name, "Content-Type") == 0)
@@ -54,13 +54,13 @@ static const char *framing_check(struct exchange *x, const char *version, struct
 {
     bool is_1_0 = strcmp(version, "HTTP/1.0") == 0;
     if (!is_1_0 && strcmp(version, "HTTP/1.1") != 0) return "only HTTP/1.1 and HTTP/1.0 are spoken";
-    if (x->n_headers > EXCHANGE_HEADERS_MAX) return "too many headers: the limit is 100";
+    if (x->has_more_headers) return "too many headers: the limit is 100";
     for (size_t i = 0; i < x->n_headers; i++) {
         if (!is_token(x->headers[i].name)) return "a header name is not a token";
         if (has_control(x->headers[i].value)) return "a header value has a control character";
         count_header(f, &x->headers[i]);
     }
-    if (f->n_host > 1) return "more than one Host";
+    if (f->n_host > 1 || (f->n_host == 0 && !is_1_0)) return "there must be one Host";
     if (f->n_length > 1) return "more than one Content-Length";
     if (f->n_coding > 0 && f->n_length > 0)
         return "Content-Length and Transfer-Encoding stand together";

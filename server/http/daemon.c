@@ -218,11 +218,14 @@ static enum MHD_Result collect_header(void *cls, enum MHD_ValueKind kind, const 
 {
     struct exchange *x = cls;
     (void)kind;
-    if (x->n_headers++ >= EXCHANGE_HEADERS_MAX) return MHD_NO; /* one over: refused by admit */
+    if (x->n_headers == EXCHANGE_HEADERS_MAX) {
+        x->has_more_headers = true; /* refused by admit */
+        return MHD_NO;
+    }
     /* A NUL inside would end the string early: give admit something that it refuses. */
     bool whole =
         name != NULL && strlen(name) == name_len && (value == NULL || strlen(value) == value_len);
-    x->headers[x->n_headers - 1] =
+    x->headers[x->n_headers++] =
         (struct http_header){ whole ? name : "", value != NULL ? value : "" };
     return MHD_YES;
 }
@@ -463,7 +466,6 @@ static struct MHD_Daemon *start_mhd(struct http_daemon *d, unsigned n_connection
         { MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)c->http.idle_timeout_s, NULL },
         { MHD_OPTION_CONNECTION_MEMORY_LIMIT, (intptr_t)CONNECTION_POOL_BYTES, NULL },
         { MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (intptr_t)POOL_INCREMENT_BYTES, NULL },
-        { MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL },
         { MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, d },
         { MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, d },
         { MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_uri, d },

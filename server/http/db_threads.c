@@ -1,7 +1,9 @@
-/* A queue under one lock and a few threads behind it. The lock is never held across a handler. */
+/* A queue under one lock, a few threads behind it, and a clerk that refuses what waited too long.
+ * The lock is never held across a handler. */
 #include "http/db_threads.h"
 
 #include <pthread.h>
+#include <time.h>
 #include "base/alloc.h"
 #include "log.h"
 
@@ -11,8 +13,9 @@
 struct db_threads {
     struct app *app;
     void (*done)(struct exchange *x);
-    pthread_mutex_t lock; /* guards the queue and stopping */
-    pthread_cond_t wake;
+    pthread_mutex_t lock;      /* guards the queue and stopping */
+    pthread_cond_t wake;       /* something is queued, or stopping */
+    pthread_cond_t clerk_wake; /* stopping */
     struct exchange *head, **tail;
     unsigned n_queued, queue_max;
     bool stopping;
@@ -33,25 +36,38 @@ void exchange_run(struct exchange *x)
         x->go = GO_COMPUTE; /* to be compressed there */
 }
 
+static void refuse(struct exchange *x, enum http_error code, const char *why)
+{
+    if (why != NULL)
+        reply_error(&x->rq, code, "%s", why);
+    else
+        reply_error(&x->rq, code, NULL);
+    reply_finish(x);
+}
+
 static void run_with_connection(struct db_threads *t, struct exchange *x)
 {
     struct db_pool *pool = t->app->db;
-    struct db *db = NULL;
-    if (monotonic_ns() - x->queued_ns > QUEUE_WAIT_NS) {
-        reply_error(&x->rq, ERR_BUSY, "the request waited too long for the database");
-        reply_finish(x);
-        return;
-    }
-    if (pool != NULL) db = db_pool_get(pool, CONNECTION_WAIT_MS);
+    struct db *db = pool != NULL ? db_pool_get(pool, CONNECTION_WAIT_MS) : NULL;
     if (db == NULL) {
-        reply_error(&x->rq, ERR_DB_UNAVAILABLE, NULL);
-        reply_finish(x);
+        refuse(x, ERR_DB_UNAVAILABLE, NULL);
         return;
     }
     x->rq.db = db;
     exchange_run(x);
     x->rq.db = NULL;
     db_pool_put(pool, db);
+}
+
+/* Caller holds the lock and knows that there is one. */
+static struct exchange *take_first(struct db_threads *t)
+{
+    struct exchange *x = t->head;
+    t->head = x->next;
+    if (t->head == NULL) t->tail = &t->head;
+    t->n_queued--;
+    x->go = GO_NOWHERE; /* it is here */
+    return x;
 }
 
 static void *thread_main(void *arg)
@@ -61,40 +77,64 @@ static void *thread_main(void *arg)
         pthread_mutex_lock(&t->lock);
         while (t->head == NULL && !t->stopping)
             pthread_cond_wait(&t->wake, &t->lock);
-        struct exchange *x = t->head;
+        struct exchange *x = t->head != NULL ? take_first(t) : NULL;
         bool stopping = t->stopping;
-        if (x != NULL) {
-            t->head = x->next;
-            if (t->head == NULL) t->tail = &t->head;
-            t->n_queued--;
-        }
         pthread_mutex_unlock(&t->lock);
         if (x == NULL) return NULL;
         log_set_request_id(x->rq.request_id);
-        if (stopping) {
-            reply_error(&x->rq, ERR_DRAINING, NULL);
-            reply_finish(x);
-        } else {
+        if (stopping)
+            refuse(x, ERR_DRAINING, NULL);
+        else
             run_with_connection(t, x);
-        }
         log_set_request_id("");
         t->done(x);
     }
 }
 
+/* The clerk: when every thread hangs in a statement, someone has to tell those in the queue. */
+static void *clerk_main(void *arg)
+{
+    struct db_threads *t = arg;
+    pthread_mutex_lock(&t->lock);
+    while (!t->stopping) {
+        int64_t due_ns = monotonic_ns() + QUEUE_WAIT_NS;
+        if (t->head != NULL) due_ns = t->head->queued_ns + QUEUE_WAIT_NS;
+        if (t->head == NULL || due_ns > monotonic_ns()) {
+            struct timespec until = { .tv_sec = due_ns / 1000000000,
+                                      .tv_nsec = due_ns % 1000000000 };
+            pthread_cond_timedwait(&t->clerk_wake, &t->lock, &until);
+            continue;
+        }
+        struct exchange *x = take_first(t);
+        pthread_mutex_unlock(&t->lock);
+        refuse(x, ERR_BUSY, "the request waited too long for the database");
+        t->done(x);
+        pthread_mutex_lock(&t->lock);
+    }
+    pthread_mutex_unlock(&t->lock);
+    return NULL;
+}
+
 struct db_threads *db_threads_start(struct app *app, unsigned n_threads, unsigned queue_max,
                                     void (*done)(struct exchange *x))
 {
-    struct db_threads *t = seg_calloc(1, sizeof(*t) + n_threads * sizeof(t->threads[0]));
+    /* The clerk is the last thread. */
+    struct db_threads *t = seg_calloc(1, sizeof(*t) + (n_threads + 1) * sizeof(t->threads[0]));
     if (t == NULL) return NULL;
     t->app = app;
     t->done = done;
     t->queue_max = queue_max;
     t->tail = &t->head;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->wake, NULL);
-    for (unsigned i = 0; i < n_threads; i++) {
-        if (pthread_create(&t->threads[i], NULL, thread_main, t) != 0) {
+    pthread_cond_init(&t->clerk_wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    for (unsigned i = 0; i <= n_threads; i++) {
+        void *(*body)(void *) = i < n_threads ? thread_main : clerk_main;
+        if (pthread_create(&t->threads[i], NULL, body, t) != 0) {
             db_threads_free(t);
             return NULL;
         }
@@ -124,6 +164,7 @@ void db_threads_stop(struct db_threads *t)
     pthread_mutex_lock(&t->lock);
     t->stopping = true;
     pthread_cond_broadcast(&t->wake);
+    pthread_cond_signal(&t->clerk_wake);
     pthread_mutex_unlock(&t->lock);
     for (; t->n_threads > 0; t->n_threads--)
         pthread_join(t->threads[t->n_threads - 1], NULL);
@@ -134,6 +175,7 @@ void db_threads_free(struct db_threads *t)
     if (t == NULL) return;
     db_threads_stop(t);
     pthread_cond_destroy(&t->wake);
+    pthread_cond_destroy(&t->clerk_wake);
     pthread_mutex_destroy(&t->lock);
     seg_free(t);
 }

@@ -1,10 +1,10 @@
 /* db_threads.h - the threads that run handlers which use the database.
  *
- * Properties: a fixed number, as many as connections; a bounded queue; a request that waited longer
- * than 5 s is answered `busy` instead of being run, so that a database that hangs does not build up
- * work nobody waits for any more. Operation: push hands an exchange over; `done` is called with it
- * on the thread when its reply is ready or it asked to move on. Safety: push from any thread; start
- * and stop are the owner's. */
+ * Properties: a fixed number, as many as connections; a bounded queue; a request that waited 5 s in
+ * it is answered `busy` then and there, so that a database that hangs neither builds up work that
+ * nobody waits for nor keeps anyone waiting for longer. Operation: push hands an exchange over;
+ * `done` is called with it on the thread when its reply is ready or it asked to move on. Safety:
+ * push from any thread; start and stop are the owner's. */
 #ifndef SERVER_HTTP_DB_THREADS_H
 #define SERVER_HTTP_DB_THREADS_H
 

@@ -55,6 +55,7 @@ struct exchange {
     struct uri uri;
     struct http_header headers[EXCHANGE_HEADERS_MAX]; /* borrowed from the connection */
     size_t n_headers;
+    bool has_more_headers; /* than there is room for */
     struct body_sink sink;
     uint64_t expected;       /* Content-Length, 0 when there is none */
     uint64_t discarded;      /* bytes of a refused body */

@@ -1,0 +1,388 @@
+"""The transport: ids, bodies in every size and encoding, limits, slow clients, threads that block."""
+import concurrent.futures
+import gzip
+import json
+import socket
+import threading
+import time
+import zlib
+
+import pytest
+
+import conftest
+from raw import ask, wire
+
+GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
+SHORT = """[http]
+connections_max = 20
+idle_timeout_s = 3
+header_timeout_s = 1
+body_timeout_s = 2
+io_threads = 1
+[limits]
+body_bytes_max = 2000000
+stream_bytes_max = 4000000
+[database]
+connections = 1
+statement_timeout_s = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def strict(database, tmp_path_factory):
+    """A server with small limits."""
+    options = "".join(f"{line}\n" for line in SHORT.splitlines())
+    s = conftest.Server(database, tmp_path_factory.mktemp("strict"), options=options)
+    s.start()
+    yield s
+    s.stop()
+    s.check_log()
+
+
+@pytest.fixture(scope="module")
+def scored(http, train, blobs):
+    train("scored", {"feature_set": "blobs", "task": "segmentation", "algorithm": {"type": "kmeans", "k": 3}, "promote": "always"})
+    return "/v1/models/scored/predict"
+
+
+# ---- ids ----
+
+@pytest.mark.parametrize("sent, kept", [
+    ("abc-DEF_1.2", True), ("x" * 64, True), ("x" * 65, False), ("a b", False), ("a\tb", False), ("é", False), ("<script>", False), ("", False)])
+def test_a_request_id_is_kept_when_it_is_harmless(http, sent, kept):
+    got = http.get("/livez", headers={"X-Request-Id": sent.encode()}).headers["X-Request-Id"]
+    assert (got == sent) == kept and 1 <= len(got) <= 64
+
+
+def test_request_ids_are_made_distinct(http):
+    assert len({http.get("/livez").headers["X-Request-Id"] for _ in range(200)}) == 200
+
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize("sent, kept", [
+    (TRACE, True), (TRACE.upper(), False), (TRACE + "-x", False), (TRACE[:-1], False), ("01" + TRACE[2:], False),
+    ("00-" + "0" * 32 + TRACE[35:], False), (TRACE[:36] + "0" * 16 + "-01", False), ("x" * 10000, False)])
+def test_a_traceparent_is_echoed_when_it_is_well_formed(http, sent, kept):
+    assert http.get("/livez", headers={"traceparent": sent}).headers.get("traceparent") == (sent if kept else None)
+
+
+def test_ids_are_logged_and_nothing_else_of_the_client(http, server, scored):
+    http.get("/v1/models/canary-model?limit=1", headers={"X-Request-Id": "canary-id", "traceparent": TRACE, "User-Agent": "canary-agent"})
+    http.post(scored, json={"rows": [{"user_id": "canary-user", "features": {"channel": "canary-value"}}]})
+    time.sleep(0.2)
+    lines = [json.loads(line) for line in server.log_path.read_text().splitlines()]
+    ours = [line for line in lines if line.get("request_id") == "canary-id" and line["msg"] == "request"]
+    assert len(ours) == 1 and ours[0]["traceparent"] == TRACE and ours[0]["route"] == "/v1/models/{model}" and ours[0]["status"] == 400
+    text = server.log_path.read_text()
+    for canary in ("canary-agent", "canary-user", "canary-value", "canary-model"):
+        assert canary not in text
+
+
+# ---- connections ----
+
+def test_unix_sockets_are_served_and_removed(database, tmp_path):
+    s = conftest.Server(database, tmp_path)
+    path = tmp_path / "segmentd.sock"
+    s.config_path.write_text(s.config_path.read_text().replace("listen = 127.0.0.1:0", f"listen = unix:{path}"))
+    process = conftest.subprocess.Popen([conftest.BINARY, "--config", str(s.config_path)], stderr=conftest.subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            if path.exists():
+                break
+            time.sleep(0.05)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(10)
+            client.connect(str(path))
+            client.sendall(GET + b"Connection: close\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+    finally:
+        process.terminate()
+        assert process.wait(timeout=15) == 0
+    assert not path.exists()
+
+
+def test_an_address_in_use_is_a_failed_start_and_not_a_hang(database, server, tmp_path):
+    s = conftest.Server(database, tmp_path)
+    s.config_path.write_text(s.config_path.read_text().replace("127.0.0.1:0", f"127.0.0.1:{server.port}"))
+    done = conftest.subprocess.run([conftest.BINARY, "--config", str(s.config_path)], capture_output=True, text=True, timeout=30)
+    assert done.returncode != 0 and "Address already in use" in done.stderr
+
+
+def test_surplus_connections_are_told_to_come_later_and_others_are_served(strict):
+    held = [socket.create_connection(("127.0.0.1", strict.port), timeout=5) for _ in range(20)]
+    try:
+        for s in held:
+            s.sendall(GET + b"\r\n")
+            assert s.recv(100).startswith(b"HTTP/1.1 200")
+        status, headers, body = ask(strict, GET + b"\r\n", timeout=5)
+        assert status == 503 and "retry-after" in headers and headers["connection"].lower() == "close" and b'"busy"' in body
+    finally:
+        for s in held:
+            s.close()
+    time.sleep(0.5)
+    assert ask(strict, GET + b"\r\n")[0] == 200
+
+
+def drip(server, first, byte, seconds):
+    """Seconds until the server cut a client that sends a byte each 0.2 s; None when it never did."""
+    start = time.monotonic()
+    with wire(server) as w:
+        w.socket.setblocking(True)
+        w.socket.sendall(first)
+        w.socket.settimeout(0.2)
+        while time.monotonic() - start < seconds:
+            try:
+                if w.socket.recv(1000) == b"":
+                    return time.monotonic() - start
+            except TimeoutError:
+                pass
+            except ConnectionResetError:
+                return time.monotonic() - start
+            try:
+                w.socket.sendall(byte)
+            except OSError:
+                return time.monotonic() - start
+    return None
+
+
+@pytest.mark.parametrize("first, byte, limit_s", [
+    (b"", b"G", 1), (b"GET /livez HTTP/1.1\r\n", b"x", 1), (GET, b"x", 1),
+    (b"POST /v1/models/m/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", b"x", 2),
+    (b"POST /v1/models/m/predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", 2)],
+    ids=["request line", "header name", "header", "body", "chunks"])
+def test_a_client_that_drips_is_cut_at_the_deadline(strict, first, byte, limit_s):
+    took = drip(strict, first, byte, 8)
+    assert took is not None and took < limit_s + 1.5
+
+
+def test_a_second_request_that_drips_is_cut_too(strict):
+    assert drip(strict, GET + b"\r\n" + GET, b"x", 8) is not None
+
+
+def test_others_are_served_while_many_drip(strict):
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        slow = [pool.submit(drip, strict, GET, b"x", 5) for _ in range(10)]
+        time.sleep(0.3)
+        start = time.monotonic()
+        assert ask(strict, GET + b"\r\n")[0] == 200
+        assert time.monotonic() - start < 0.5
+        assert all(s.result() is not None for s in slow)
+
+
+# ---- bodies ----
+
+def predict(server, path, head, body=b""):
+    return ask(server, b"POST %s HTTP/1.1\r\nHost: x\r\n%s\r\n" % (path.encode(), head) + body, timeout=30)
+
+
+@pytest.mark.parametrize("over, status", [(-1, 404), (0, 404), (1, 413)])
+def test_the_body_limit_is_exact(strict, over, status):
+    body = b" " * (2000000 + over)
+    assert predict(strict, "/v1/models/absent/predict", b"Content-Length: %d\r\n" % len(body), body)[0] == status
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(body[i:i + 65536]), body[i:i + 65536]) for i in range(0, len(body), 65536)) + b"0\r\n\r\n"
+    assert predict(strict, "/v1/models/absent/predict", b"Transfer-Encoding: chunked\r\n", chunks)[0] == status
+
+
+def test_a_body_that_is_announced_too_long_is_refused_before_it_is_sent(strict):
+    with wire(strict) as w:
+        w.send(b"POST /v1/models/m/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 2000001\r\nExpect: 100-continue\r\n\r\n")
+        status, headers, _ = w.reply()
+        assert status == 413 and headers["connection"].lower() == "close" and w.rest() == b""
+
+
+def test_an_expected_continue_comes_when_the_head_is_good(server):
+    with wire(server) as w:
+        w.send(b"POST /v1/models/absent/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        assert w.reply()[0] == 100
+        w.send(b"{}")
+        assert w.reply()[0] == 404
+
+
+def test_an_endless_body_is_cut_with_an_answer(strict):
+    chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+    with wire(strict) as w:
+        w.send(b"POST /v1/models/m/predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        try:
+            for _ in range(2000):
+                w.socket.sendall(chunk)
+            raise AssertionError("125 MiB were taken")
+        except OSError:
+            pass
+        reply = w.reply()
+        assert reply is None or reply[0] == 413
+
+
+ROWS = {"rows": [{"user_id": "u1", "features": {"x": 1, "y": 2, "channel": "app"}}]}
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "GZIP", "identity"])
+def test_bodies_may_be_gzip(http, scored, coding):
+    plain = json.dumps(ROWS).encode()
+    body = plain if coding == "identity" else gzip.compress(plain)
+    reply = http.post(scored, data=body, headers={"Content-Type": "application/json", "Content-Encoding": coding})
+    assert reply.status_code == 200 and reply.text == http.post(scored, json=ROWS).text
+
+
+def test_gzip_members_follow_one_another(http, scored):
+    plain = json.dumps(ROWS).encode()
+    body = gzip.compress(plain[:10]) + gzip.compress(plain[10:])
+    assert http.post(scored, data=body, headers={"Content-Encoding": "gzip", "Content-Type": "application/json"}).status_code == 200
+
+
+def broken_gzip():
+    whole = gzip.compress(json.dumps(ROWS).encode())
+    yield "cut short", whole[:-9]
+    yield "cut in the checksum", whole[:-1]
+    yield "wrong checksum", whole[:-8] + b"\0\0\0\0" + whole[-4:]
+    yield "wrong length", whole[:-4] + b"\0\0\0\0"
+    yield "not gzip", b'{"rows": []}'
+    yield "zlib", zlib.compress(json.dumps(ROWS).encode())
+    yield "bytes after", whole + b"x"
+    yield "twice", gzip.compress(whole)
+    yield "empty member", b"\x1f\x8b"
+
+
+@pytest.mark.parametrize("body", [b for _, b in broken_gzip()], ids=[n for n, _ in broken_gzip()])
+def test_broken_gzip_is_refused(http, scored, body):
+    reply = http.post(scored, data=body, headers={"Content-Type": "application/json", "Content-Encoding": "gzip"})
+    assert reply.status_code == 400 and reply.json()["code"] in ("bad_body", "not_json")
+
+
+@pytest.mark.parametrize("coding", ["br", "deflate", "zstd", "gzip, gzip", "compress"])
+def test_other_codings_are_not_supported(http, scored, coding):
+    reply = http.post(scored, data=b"x", headers={"Content-Encoding": coding})
+    assert reply.status_code == 415 and reply.headers["Accept-Encoding"] == "gzip"
+
+
+def test_a_gzip_bomb_is_stopped_at_the_limit(strict):
+    bomb = gzip.compress(b" " * 64_000_000)
+    assert len(bomb) < 100_000
+    head = b"Content-Encoding: gzip\r\nContent-Length: %d\r\n" % len(bomb)
+    before = resident_kb(strict)
+    assert predict(strict, "/v1/models/m/predict", head, bomb)[0] == 413
+    assert resident_kb(strict) - before < 20_000 or conftest.os.environ.get("ASAN_OPTIONS")
+
+
+def resident_kb(server):
+    text = open(f"/proc/{server.process.pid}/status").read()
+    return int(text.split("VmRSS:")[1].split()[0])
+
+
+@pytest.mark.parametrize("n", [1, 100, 3000, 60000])
+@pytest.mark.races
+def test_replies_are_the_same_on_every_path_through_the_threads(http, scored, blobs, n):
+    """Inline, on the pool, spooled; plain and gzip."""
+    users = list(blobs.items())
+    rows = [users[i % len(users)] for i in range(n)]
+    body = json.dumps({"rows": [{"user_id": u, "features": f} for u, f in rows]})
+    one = {p["user_id"]: p for p in http.post(scored, json={"rows": [{"user_id": u, "features": f} for u, f in users]}).json()["predictions"]}
+    for headers in ({"Accept-Encoding": "identity"}, {"Accept-Encoding": "gzip"}):
+        reply = http.post(scored, data=body, headers={"Content-Type": "application/json", **headers})
+        assert reply.status_code == 200
+        assert reply.json()["predictions"] == [one[u] for u, _ in rows]
+
+
+@pytest.mark.parametrize("n", [1, 5000, 40000])
+@pytest.mark.races
+def test_streams_answer_every_line_in_order(http, scored, blobs, n):
+    users = list(blobs.items())
+    lines = "".join(json.dumps({"user_id": f"{i}", "features": users[i % len(users)][1]}) + "\n" for i in range(n))
+    reply = http.post(scored, data=lines, headers={"Content-Type": "application/x-ndjson"}, stream=True)
+    got = [json.loads(line) for line in reply.iter_lines(chunk_size=65536)]
+    assert reply.headers["X-Model"] == "scored" and reply.headers["X-Model-Version"] == "1"
+    assert [p["user_id"] for p in got] == [f"{i}" for i in range(n)] and {p["status"] for p in got} == {"ok"}
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_stream_does_no_harm(server, http, scored):
+    line = b'{"features": {"x": 1, "y": 2, "channel": "app"}}\n'
+    body = line * 60000
+    for _ in range(3):
+        with wire(server) as w:
+            w.send(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: %d\r\n\r\n" % (scored.encode(), len(body)) + body)
+            assert w.socket.recv(1000).startswith(b"HTTP/1.1 200")
+    assert http.post(scored, json=ROWS).status_code == 200
+
+
+def test_a_reader_that_stops_reading_is_cut(strict, scored):
+    """The stream waits for the client, in constant memory, until the deadline of the reply."""
+    def cut():
+        with conftest.Http(strict) as session:
+            return int(session.get("/metrics").text.split("segmentd_http_connections_cut_total ")[1].split()[0])
+
+    before = cut()
+    body = b'{"features": {"x": 1, "y": 2, "channel": "app"}}\n' * 80000
+    with wire(strict, timeout=20) as w:
+        w.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        w.send(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: %d\r\n\r\n" % (scored.encode(), len(body)) + body)
+        deadline = time.monotonic() + 10
+        while cut() == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+
+def test_short_replies_are_not_compressed_and_long_ones_only_when_asked(server, scored, blobs):
+    def get(n, accept):
+        body = json.dumps({"rows": [{"features": {"x": 1, "y": 2, "channel": "app"}}] * n}).encode()
+        head = b"Content-Type: application/json\r\nAccept-Encoding: %s\r\nContent-Length: %d\r\n" % (accept, len(body))
+        return predict(server, scored, head, body)[1].get("content-encoding")
+
+    assert get(1, b"gzip") is None and get(50, b"gzip") == "gzip" and get(50, b"identity") is None and get(3000, b"gzip") == "gzip"
+
+
+# ---- the database ----
+
+@pytest.mark.races
+def test_a_hanging_database_slows_no_prediction_and_piles_nothing_up(strict, scored, database):
+    with conftest.Http(strict) as http, database.paused():
+        began = time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            asked = [pool.submit(http_get, strict, "/v1/models") for _ in range(16)]
+            time.sleep(0.5)
+            worst = 0
+            for _ in range(50):
+                start = time.monotonic()
+                assert http.post(scored, json=ROWS, timeout=5).status_code == 200
+                worst = max(worst, time.monotonic() - start)
+            assert worst < 1
+            assert {a.result() for a in asked} == {503}
+            assert time.monotonic() - began < 12  # 5 s in the queue, or the statement's 2 s and 2 s of grace
+    deadline = time.monotonic() + 20
+    while http_get(strict, "/v1/models") != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def http_get(server, path):
+    with conftest.Http(server) as session:
+        return session.get(path, timeout=120).status_code
+
+
+@pytest.mark.races
+def test_many_clients_mix_every_kind_of_route(server, http, scored):
+    faults = []
+
+    def client(k):
+        with conftest.Http(server) as session:
+            for i in range(30):
+                kind = (i + k) % 5
+                if kind == 0:
+                    ok = session.post(scored, json=ROWS).status_code == 200
+                elif kind == 1:
+                    ok = session.get("/v1/models").status_code == 200
+                elif kind == 2:
+                    ok = session.get("/nowhere").status_code == 404
+                elif kind == 3:
+                    ok = session.post(scored, json={"rows": ROWS["rows"] * 2000}).status_code == 200
+                else:
+                    ok = session.get("/openapi.json").status_code == 200
+                if not ok:
+                    faults.append((k, i, kind))
+
+    threads = [threading.Thread(target=client, args=(k,)) for k in range(12)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert faults == []
