@@ -64,10 +64,7 @@ enum seg_status seg_classifier_fit(struct seg_pool *pool, const struct seg_tiles
 /* An autoencoder whose encoder has the layer sizes encoder[0..n_encoder-1] (the last is the code)
  * and whose decoder mirrors them. Hidden layers have p->activation, code and output are linear.
  * p->hidden and class_weight are not used. ret_net has 2 * n_encoder layers: the code is the output
- * of layers 0..n_encoder-1. At the end the code is standardised: each of its columns has mean 0 and
- * variance 1 over x (but for one that is constant), and the decoder undoes it, so that the network
- * as a whole is unchanged and clusters of codes do not hang on the scale a unit happens to have.
- * The loss is the mean over rows and columns. Statuses as above. */
+ * of layers 0..n_encoder-1. The loss is the mean over rows and columns. Statuses as above. */
 enum seg_status seg_autoencoder_fit(struct seg_pool *pool, const struct seg_tiles *x,
                                     const struct seg_tiles *x_val, const uint32_t *encoder,
                                     uint32_t n_encoder, const struct seg_train_params *p,

@@ -105,7 +105,7 @@ static void the_decoder_mirrors_the_encoder(void **state)
     seg_tiles_release(&x);
 }
 
-static void codes_are_standardised_and_the_network_is_still_the_one_that_was_trained(void **state)
+static void the_best_epoch_is_what_inference_reproduces(void **state)
 {
     (void)state;
     const uint32_t encoder[] = { 10, 4 };
@@ -113,30 +113,12 @@ static void codes_are_standardised_and_the_network_is_still_the_one_that_was_tra
     struct seg_train_params p = PARAMS;
     struct seg_network net = { 0 };
     struct seg_curve curve = { 0 };
-    double mean[4] = { 0 }, square[4] = { 0 };
     p.patience = 100;
     plane(N, &x);
     assert_int_equal(seg_autoencoder_fit(NULL, &x, &x, encoder, 2, &p, NULL, &net, &curve, NULL),
                      SEG_OK);
-    float *scratch = seg_alloc_aligned(seg_network_scratch(&net), sizeof *scratch);
-    float *code = seg_alloc_aligned(4 * SEG_TILE_ROWS, sizeof *code);
-    for (size_t t = 0; t < seg_tiles_count(&x); t++) {
-        seg_network_forward(&net, 0, 2, seg_tiles_at(&x, t), code, scratch);
-        for (size_t j = 0; j < 4; j++)
-            for (size_t r = 0; r < seg_tiles_rows(&x, t); r++) {
-                mean[j] += (double)code[j * SEG_TILE_ROWS + r] / N;
-                square[j] += pow((double)code[j * SEG_TILE_ROWS + r], 2.0) / N;
-            }
-    }
-    for (size_t j = 0; j < 4; j++) {
-        assert_true(fabs(mean[j]) < 1e-4);
-        assert_true(fabs(square[j] - 1.0) < 1e-3);
-    }
-    /* the loss of the best epoch was taken before the code was rescaled */
     double expected = curve.validation_loss[curve.best_epoch];
-    assert_true(fabs(reconstruction_error(&net, &x) - expected) < 1e-3 * expected);
-    seg_free(scratch);
-    seg_free(code);
+    assert_true(fabs(reconstruction_error(&net, &x) - expected) < 1e-4 * expected);
     seg_network_release(&net);
     seg_curve_release(&curve);
     seg_tiles_release(&x);
@@ -241,7 +223,7 @@ static void every_failed_allocation_is_reported_and_leaks_nothing(void **state)
     }
     seg_alloc_fail_at(0);
     assert_int_equal(st, SEG_OK);
-    assert_true(n > 20);
+    assert_true(n > 15);
     seg_network_release(&net);
     seg_curve_release(&curve);
     seg_tiles_release(&x);
@@ -252,7 +234,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_linear_units_carry_data_of_two_dimensions),
         cmocka_unit_test(the_decoder_mirrors_the_encoder),
-        cmocka_unit_test(codes_are_standardised_and_the_network_is_still_the_one_that_was_trained),
+        cmocka_unit_test(the_best_epoch_is_what_inference_reproduces),
         cmocka_unit_test(constant_columns_give_finite_codes),
         cmocka_unit_test(fit_gives_the_same_bits_at_any_worker_count),
         cmocka_unit_test(encoders_of_no_or_too_many_layers_are_refused),
