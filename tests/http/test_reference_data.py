@@ -1,0 +1,86 @@
+"""Real data and figures to reach. The sets are not shipped: SEGMENTD_DATA, or the folder beside the project, holds them."""
+import csv
+import gzip
+import io
+import os
+import pathlib
+
+import numpy
+import pytest
+
+DATA = pathlib.Path(os.environ.get("SEGMENTD_DATA", pathlib.Path(__file__).resolve().parents[3] / "shared" / "data"))
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no reference data in {DATA}")
+WHOLESALE = ["Fresh", "Milk", "Grocery", "Frozen", "Detergents_Paper", "Delicassen"]
+
+
+def adjusted_rand(a, b):
+    """Hubert and Arabie 1985, from the contingency table."""
+    table = numpy.zeros((max(a) + 1, max(b) + 1))
+    numpy.add.at(table, (a, b), 1)
+    pairs = lambda n: (n * (n - 1) / 2).sum()
+    index, rows, columns = pairs(table), pairs(table.sum(1)), pairs(table.sum(0))
+    expected = rows * columns / pairs(numpy.array([len(a)]))
+    return (index - expected) / ((rows + columns) / 2 - expected)
+
+
+def load_csv(http, name, body, **params):
+    reply = http.post(f"/v1/feature-sets/{name}/rows", data=body, params=params, headers={"Content-Type": "text/csv"})
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+def segments(http, model, columns, rows):
+    reply = http.post(f"/v1/models/{model}/predict", json={"columns": columns, "data": rows})
+    return [p["segment"] for p in reply.json()["predictions"]]
+
+
+@pytest.mark.parametrize("k, inertia", [(2, 1844.06), (3, 1553.39)])
+def test_wholesale_reaches_the_reference_inertia(http, train, k, inertia):
+    load_csv(http, "wholesale", (DATA / "wholesale_customers.csv").read_bytes())
+    version = train(f"wholesale{k}", {"feature_set": "wholesale", "features": WHOLESALE, "preprocess": {"default": {"transform": "log1p"}},
+                                      "algorithm": {"type": "kmeans", "k": k, "n_init": 10}, "label": True})
+    assert version["metrics"]["inertia"] == pytest.approx(inertia, rel=1e-3)
+
+
+def test_all_wholesale_users_get_the_segment_that_is_stored(server, http, train, database, sql):
+    body = (DATA / "wholesale_customers.csv").read_text()
+    load_csv(http, "customers", body)
+    train("customers", {"feature_set": "customers", "features": WHOLESALE, "preprocess": {"default": {"transform": "log1p"}},
+                        "algorithm": {"type": "kmeans", "k": 3}, "label": True})
+    stored = dict(sql("SELECT l.user_id, l.result FROM segmentd.labels l JOIN segmentd.label_current c USING (run_id)"
+                      " JOIN segmentd.models m ON m.id = c.model_id WHERE m.name = 'customers'"))
+    rows = [[float(r[c]) for c in WHOLESALE] for r in csv.DictReader(io.StringIO(body))]
+    expected = [stored[str(i + 1)] for i in range(len(rows))]
+    assert len(rows) == 440 and segments(http, "customers", WHOLESALE, rows) == expected
+    server.stop()
+    server.start()
+    assert segments(http, "customers", WHOLESALE, rows) == expected
+    with database.paused():
+        assert segments(http, "customers", WHOLESALE, rows) == expected
+
+
+@pytest.mark.parametrize("name, k, ari", [("s1", 15, 0.98), ("a2", 35, 0.96), ("unbalance", 8, 0.99)])
+def test_known_clusters_are_found(http, train, name, k, ari):
+    x = numpy.loadtxt(gzip.open(DATA / "clustering" / f"{name}.data.gz"))
+    truth = numpy.loadtxt(gzip.open(DATA / "clustering" / f"{name}.labels0.gz")).astype(int)
+    load_csv(http, name, "x,y\n" + "".join(f"{a:.17g},{b:.17g}\n" for a, b in x))
+    train(name, {"feature_set": name, "preprocess": {"default": {"scale": "none"}}, "algorithm": {"type": "kmeans", "k": k}})
+    assert adjusted_rand(truth, segments(http, name, ["x", "y"], x.tolist())) >= ari
+
+
+def test_codes_of_digits_cluster_better_than_their_pixels(http, train):
+    body = gzip.open(DATA / "clustering" / "digits.csv.gz").read().decode()
+    rows = list(csv.DictReader(io.StringIO(body)))
+    *pixels, target = rows[0]
+    load_csv(http, "digits", body)
+    train("digits", {"feature_set": "digits", "features": pixels, "algorithm": {"type": "autoencoder_kmeans", "k": 10}})
+    found = segments(http, "digits", pixels, [[float(r[p]) for p in pixels] for r in rows])
+    assert adjusted_rand([int(float(r[target])) for r in rows], found) > 0.665
+
+
+def test_purchase_intent_is_predicted_as_well_as_the_reference(http, train):
+    load_csv(http, "shoppers", (DATA / "online_shoppers_intention.csv").read_bytes())
+    found = [train("intent", {"feature_set": "shoppers", "task": "classification", "target": "Revenue", "seed": seed,
+                              "algorithm": {"type": "mlp", "hidden": [64, 32]}})["metrics"] for seed in range(5)]
+    assert numpy.mean([m["roc_auc"] for m in found]) >= 0.91
+    assert numpy.mean([m["accuracy"] for m in found]) >= 0.89
