@@ -6,7 +6,7 @@
 FROM debian:bookworm-slim AS build
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
         gcc libc6-dev meson ninja-build pkg-config python3 \
-        libcjson-dev libcmocka-dev libinih-dev libmicrohttpd-dev libopenblas-pthread-dev libpq-dev libssl-dev zlib1g-dev \
+        libcjson-dev libinih-dev libmicrohttpd-dev libopenblas-pthread-dev libpq-dev libssl-dev zlib1g-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .

@@ -92,7 +92,7 @@ def main():
     stages = [
         ("gcc", lambda: build(tally, "build-gcc", ["--buildtype=release", "-Dwerror=true"])),
         ("unit", lambda: unit(tally, "build-gcc")),
-        ("service", lambda: service(tally, "build-gcc", "tests/db", "tests/http", marks="not slow")),
+        ("service", lambda: service(tally, "build-gcc", "tests/db", "tests/http", "tests/web", marks="not slow")),
         ("check", lambda: tally.add(1, 0) if run([PYTHON, "tests/check.py", "build-gcc/server/segmentd"]).returncode == 0 else tally.add(0, 1)),
         ("clang", lambda: tally.add(1, 0) if build(tally, "build-clang", ["--buildtype=release", "-Dwerror=true"], {"CC": "clang-14"}) else None),
         ("asan", lambda: build(tally, "build-asan", ["--buildtype=debugoptimized", "-Db_sanitize=address,undefined", "-Db_lundef=false"])

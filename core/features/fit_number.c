@@ -266,7 +266,7 @@ static enum seg_status fit_lambda(const struct seg_progress *progress, const str
 
 static enum seg_status fit_knots(struct column *c, struct seg_number *s)
 {
-    double knots[SEG_KNOTS_MAX];
+    double knots[SEG_KNOTS_MAX] = { 0 };
     size_t n = c->n < SEG_KNOTS_MAX ? c->n : SEG_KNOTS_MAX;
     if (n < 2) n = 2;
     seg_order_sort(c->values, c->n);

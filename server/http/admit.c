@@ -104,7 +104,7 @@ static bool traceparent_is_valid(const char *s)
 static bool accepts_gzip(const char *list)
 {
     bool any = false;
-    for (const char *p = list; p != NULL && *p != '\0';) {
+    for (const char *p = list; *p != '\0';) {
         p += strspn(p, " \t,");
         size_t n = strcspn(p, ",; \t");
         const char *end = p + strcspn(p, ",");

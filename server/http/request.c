@@ -235,7 +235,7 @@ bool name_is_valid(const char *s)
 {
     if (s[0] < 'a' || s[0] > 'z') return false;
     size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_-");
-    return s[n] == '\0' && n <= 63;
+    return n <= 63 && s[n] == '\0';
 }
 
 bool user_id_is_valid(const char *s, size_t len)
