@@ -278,7 +278,8 @@ enum admission admit(struct exchange *x, const char *method, const char *version
     x->has_body = x->expected > 0 || f.coding != NULL;
     const char *trace = request_header(&x->rq, "traceparent");
     if (trace != NULL && traceparent_is_valid(trace)) x->traceparent = trace;
-    x->accepts_gzip = accepts_gzip(request_header(&x->rq, "Accept-Encoding"));
+    const char *encodings = request_header(&x->rq, "Accept-Encoding");
+    x->accepts_gzip = encodings != NULL && accepts_gzip(encodings);
     if (!admit_route(x, method) || !admit_auth(x) || !admit_query(x)) return ADMIT_REFUSE;
     if (atomic_load(&x->rq.app->draining) && x->rq.route->runs == RUNS_ON_DB)
         return refuse(x, ERR_DRAINING, NULL);
