@@ -3,7 +3,6 @@
 #include "http/admit.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -200,7 +199,9 @@ static bool admit_query(struct exchange *x)
         if (len > 60) len = 60;
         while (len > 0 && !utf8_valid(name, len))
             len--;
-        snprintf(pointer, sizeof(pointer), "?%.*s", (int)len, name);
+        pointer[0] = '?';
+        memcpy(pointer + 1, name, len);
+        pointer[len + 1] = '\0';
         if (!word_in(x->rq.route->query, name))
             faults_add(&f, pointer, "unknown_parameter", "the route knows no such parameter");
         else if (again)

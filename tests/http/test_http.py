@@ -309,7 +309,7 @@ def test_a_reader_that_stops_reading_is_cut(strict, scored):
     """The stream waits for the client, in constant memory, until the deadline of the reply."""
     def cut():
         with conftest.Http(strict) as session:
-            return int(session.get("/metrics").text.split("segmentd_http_connections_cut_total ")[1].split()[0])
+            return int(session.get("/metrics").text.split("\nsegmentd_http_connections_cut_total ")[1].split()[0])
 
     before = cut()
     body = b'{"features": {"x": 1, "y": 2, "channel": "app"}}\n' * 80000

@@ -1,0 +1,190 @@
+/* What body.h and gzip.h promise: a body comes out as it went in, whatever its size and the pieces
+ * it came in, and no piece makes more of it than the limit. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+#include "base/alloc.h"
+#include "http/body.h"
+
+#define N_BYTES ((size_t)3 << 20)
+
+static char *sample(size_t len)
+{
+    char *bytes = seg_alloc(len + 1, 1);
+    assert_non_null(bytes);
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = (char)("the quick brown fox "[i % 20] + (char)(i / 5000 % 7));
+    return bytes;
+}
+
+/* Sends bytes in pieces and reads them back. */
+static enum http_error through(const char *bytes, size_t len, size_t piece, uint64_t max, bool gzip,
+                               struct http_body *ret)
+{
+    struct body_sink s;
+    body_sink_init(&s, max, "/var/tmp");
+    enum http_error e = gzip ? body_sink_gunzip(&s) : BODY_TAKEN;
+    for (size_t at = 0; at < len && e == BODY_TAKEN; at += piece)
+        e = body_sink_write(&s, bytes + at, len - at < piece ? len - at : piece, gzip ? 0 : len);
+    if (e == BODY_TAKEN) e = body_sink_end(&s, ret);
+    body_sink_release(&s);
+    return e;
+}
+
+static void same(const struct http_body *b, const char *bytes, size_t len)
+{
+    char out[7777];
+    assert_int_equal(b->len, len);
+    for (uint64_t at = 0;;) {
+        long n = body_read(b, at, out, sizeof(out));
+        assert_true(n >= 0);
+        if (n == 0) {
+            assert_int_equal(at, len);
+            return;
+        }
+        assert_memory_equal(out, bytes + at, (size_t)n);
+        at += (uint64_t)n;
+    }
+}
+
+static void body_sink_gives_back_what_it_took_at_every_size(void **state)
+{
+    (void)state;
+    static const size_t SIZES[] = {
+        0, 1, 1023, 1024, 1025, BODY_MEMORY_MAX - 1, BODY_MEMORY_MAX, BODY_MEMORY_MAX + 1, N_BYTES
+    };
+    char *bytes = sample(N_BYTES);
+    for (size_t i = 0; i < sizeof(SIZES) / sizeof(SIZES[0]); i++) {
+        struct http_body b;
+        assert_int_equal(through(bytes, SIZES[i], 40000, N_BYTES, false, &b), BODY_TAKEN);
+        assert_true((b.data == NULL) == (SIZES[i] > BODY_MEMORY_MAX));
+        same(&b, bytes, SIZES[i]);
+        body_release(&b);
+    }
+    seg_free(bytes);
+}
+
+static void body_sink_refuses_the_first_byte_over_the_limit(void **state)
+{
+    (void)state;
+    char *bytes = sample(5000);
+    struct http_body b;
+    assert_int_equal(through(bytes, 5000, 7, 5000, false, &b), BODY_TAKEN);
+    body_release(&b);
+    assert_int_equal(through(bytes, 5000, 7, 4999, false, &b), ERR_TOO_LARGE);
+    assert_int_equal(through(bytes, 5000, 5000, 4999, false, &b), ERR_TOO_LARGE);
+    seg_free(bytes);
+}
+
+static void body_sink_inflates_pieces_of_any_length(void **state)
+{
+    (void)state;
+    static const size_t PIECES[] = { 1, 2, 17, 4096, N_BYTES };
+    char *bytes = sample(N_BYTES);
+    size_t len = 0;
+    char *small = gzip_compress(bytes, N_BYTES, &len);
+    assert_non_null(small);
+    for (size_t i = 0; i < sizeof(PIECES) / sizeof(PIECES[0]); i++) {
+        struct http_body b;
+        assert_int_equal(through(small, len, PIECES[i], N_BYTES, true, &b), BODY_TAKEN);
+        same(&b, bytes, N_BYTES);
+        body_release(&b);
+        assert_int_equal(through(small, len, PIECES[i], N_BYTES - 1, true, &b), ERR_TOO_LARGE);
+    }
+    seg_free(small);
+    seg_free(bytes);
+}
+
+static void body_sink_refuses_gzip_that_is_damaged_anywhere(void **state)
+{
+    (void)state;
+    char *bytes = sample(3000);
+    size_t len = 0;
+    char *small = gzip_compress(bytes, 3000, &len);
+    assert_non_null(small);
+    struct http_body b;
+    for (size_t cut = 0; cut < len; cut++)
+        assert_int_equal(through(small, cut, 64, 10000, true, &b), ERR_BAD_BODY);
+    for (size_t i = 0; i < len; i++) {
+        if (i >= 4 && i < 10) continue; /* time, flags of the compressor and system mean nothing */
+        small[i] = (char)~small[i];
+        enum http_error e = through(small, len, 64, 10000, true, &b);
+        if (e == BODY_TAKEN) { /* a damaged byte that inflates to the very same bytes is none */
+            same(&b, bytes, 3000);
+            body_release(&b);
+        } else {
+            assert_true(e == ERR_BAD_BODY || e == ERR_TOO_LARGE);
+        }
+        small[i] = (char)~small[i];
+    }
+    seg_free(small);
+    seg_free(bytes);
+}
+
+static void body_sink_says_so_when_the_spool_folder_is_not_there(void **state)
+{
+    (void)state;
+    char *bytes = sample(N_BYTES);
+    struct body_sink s;
+    body_sink_init(&s, N_BYTES, "/nonexistent");
+    assert_int_equal(body_sink_write(&s, bytes, BODY_MEMORY_MAX, N_BYTES), BODY_TAKEN);
+    assert_int_equal(body_sink_write(&s, bytes, 1, N_BYTES), ERR_NO_SPACE);
+    body_sink_release(&s);
+    seg_free(bytes);
+}
+
+static void body_sink_survives_every_failed_allocation(void **state)
+{
+    (void)state;
+    char *bytes = sample(200000);
+    size_t len = 0;
+    char *small = gzip_compress(bytes, 200000, &len);
+    assert_non_null(small);
+    enum http_error e = ERR_NO_MEMORY;
+    for (uint64_t nth = 1; e != BODY_TAKEN; nth++) {
+        struct http_body b;
+        seg_alloc_fail_at(nth);
+        e = through(small, len, 1000, 200000, true, &b);
+        seg_alloc_fail_at(0);
+        if (e != BODY_TAKEN)
+            assert_int_equal(e, ERR_NO_MEMORY);
+        else
+            body_release(&b);
+        assert_true(nth < 100);
+    }
+    seg_free(small);
+    seg_free(bytes);
+}
+
+static void gzip_compress_leaves_alone_what_would_not_shrink(void **state)
+{
+    (void)state;
+    char noise[2000];
+    uint32_t r = 7;
+    for (size_t i = 0; i < sizeof(noise); i++) {
+        r = r * 1664525u + 1013904223u;
+        noise[i] = (char)(r >> 24);
+    }
+    size_t len = 0;
+    assert_null(gzip_compress(noise, sizeof(noise), &len));
+    assert_null(gzip_compress("", 0, &len));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(body_sink_gives_back_what_it_took_at_every_size),
+        cmocka_unit_test(body_sink_refuses_the_first_byte_over_the_limit),
+        cmocka_unit_test(body_sink_inflates_pieces_of_any_length),
+        cmocka_unit_test(body_sink_refuses_gzip_that_is_damaged_anywhere),
+        cmocka_unit_test(body_sink_says_so_when_the_spool_folder_is_not_there),
+        cmocka_unit_test(body_sink_survives_every_failed_allocation),
+        cmocka_unit_test(gzip_compress_leaves_alone_what_would_not_shrink),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
