@@ -6,6 +6,7 @@
 #include <string.h>
 #include "base/alloc.h"
 #include "base/rng.h"
+#include "compute/gemm.h"
 #include "explain/projection.h"
 
 #define JACOBI_COLS_MAX    256u
@@ -31,7 +32,8 @@ struct moments {
     size_t n_tiles_block;
     double *sum;        /* (n_blocks, d) */
     const double *mean; /* (d) */
-    double *cov;        /* (n_blocks, d, d) upper triangle of sum (x - mean)(x - mean)^T */
+    double *cov;        /* (n_blocks, d, d) sum (x - mean)(x - mean)^T */
+    float *gram;        /* (n_blocks, d, d) the same of one tile */
 };
 
 static void sum_block(void *ctx, size_t block)
@@ -53,28 +55,26 @@ static void sum_block(void *ctx, size_t block)
     }
 }
 
+/* A tile's part is one product of 64 terms in float32; the sum over tiles is float64. */
 static void covariance_block(void *ctx, size_t block)
 {
     const struct moments *m = ctx;
     const size_t d = m->x->n_cols, n_tiles = seg_tiles_count(m->x);
     const size_t first = block * m->n_tiles_block;
     double *cov = m->cov + block * d * d;
-    double off[JACOBI_COLS_MAX][SEG_TILE_ROWS]; /* a tile less the mean */
+    float *gram = m->gram + block * d * d;                          /* (d, d) */
+    _Alignas(SEG_ALIGN) float off[JACOBI_COLS_MAX * SEG_TILE_ROWS]; /* (d, 64) less the mean */
     for (size_t t = first; t < first + m->n_tiles_block && t < n_tiles; t++) {
         const float *tile = seg_tiles_at(m->x, t);
         const unsigned n = seg_tiles_rows(m->x, t);
         for (size_t c = 0; c < d; c++)
             for (size_t r = 0; r < SEG_TILE_ROWS; r++)
-                off[c][r] = r < n ? (double)tile[c * SEG_TILE_ROWS + r] - m->mean[c] : 0;
-        for (size_t a = 0; a < d; a++)
-            for (size_t b = a; b < d; b++) {
-                double part[8] = { 0 };
-                for (size_t r = 0; r < SEG_TILE_ROWS; r += 8)
-                    for (size_t i = 0; i < 8; i++)
-                        part[i] += off[a][r + i] * off[b][r + i];
-                cov[a * d + b] += ((part[0] + part[4]) + (part[1] + part[5])) +
-                                  ((part[2] + part[6]) + (part[3] + part[7]));
-            }
+                off[c * SEG_TILE_ROWS + r] =
+                    r < n ? (float)((double)tile[c * SEG_TILE_ROWS + r] - m->mean[c]) : 0;
+        seg_gemm(false, true, d, d, SEG_TILE_ROWS, 1, off, SEG_TILE_ROWS, off, SEG_TILE_ROWS, 0,
+                 gram, d);
+        for (size_t i = 0; i < d * d; i++)
+            cov[i] += (double)gram[i];
     }
 }
 
@@ -89,7 +89,8 @@ static enum seg_status take_moments(struct seg_pool *pool, const struct seg_tile
     enum seg_status st = SEG_ENOMEM;
     m.sum = seg_calloc(n_blocks * d, sizeof *m.sum);
     m.cov = seg_calloc(n_blocks * d * d, sizeof *m.cov);
-    if (m.sum == NULL || m.cov == NULL) goto out;
+    m.gram = seg_alloc(n_blocks * d * d, sizeof *m.gram);
+    if (m.sum == NULL || m.cov == NULL || m.gram == NULL) goto out;
     seg_pool_for(pool, SEG_PRIORITY_TRAINING, n_blocks, sum_block, &m);
     for (size_t c = 0; c < d; c++) {
         mean[c] = 0;
@@ -109,6 +110,7 @@ static enum seg_status take_moments(struct seg_pool *pool, const struct seg_tile
 out:
     seg_free(m.sum);
     seg_free(m.cov);
+    seg_free(m.gram);
     return st;
 }
 

@@ -1,5 +1,6 @@
 /* test_model.c - what model/model.h promises: scores that depend on their row alone, and a stored
  * form that gives the same bits back or is refused. */
+#include "compute/gemm.h"
 #include "blobs.h"
 
 #include <float.h>
@@ -632,5 +633,6 @@ int main(void)
         cmocka_unit_test(damaged_bytes_are_refused_or_score_finitely),
         cmocka_unit_test(the_table_of_algorithms_knows_its_names),
     };
+    if (seg_gemm_init(NULL) != SEG_OK) return 1; /* one BLAS thread, as in the service */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 /* test_pipeline.c - what model/pipeline.h promises: from a raw table to a model and its figures. */
+#include "compute/gemm.h"
 #include "blobs.h"
 
 /* What a run said while it worked, and when to stop it. */
@@ -531,5 +532,6 @@ int main(void)
         cmocka_unit_test(every_failed_allocation_is_survived),
         cmocka_unit_test(figures_of_very_many_probabilities_are_of_spaced_rows_and_say_so),
     };
+    if (seg_gemm_init(NULL) != SEG_OK) return 1; /* one BLAS thread, as in the service */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

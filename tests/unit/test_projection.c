@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <math.h>
 #include <string.h>
+#include "compute/gemm.h"
 #include "cluster_data.h"
 #include "explain/projection.h"
 
@@ -228,5 +229,6 @@ int main(void)
         cmocka_unit_test(projection_gives_the_same_bits_at_any_worker_count),
         cmocka_unit_test(projection_survives_every_failed_allocation),
     };
+    if (seg_gemm_init(NULL) != SEG_OK) return 1; /* one BLAS thread, as in the service */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
