@@ -66,39 +66,29 @@ static inline const char *read_digits(const char *p, const char *end, uint64_t *
     return p;
 }
 
-/* The text's digits without leading zeros, cut where they cease to matter, with an exponent: for
- * strtof, in bounded space. */
+/* The digits that decide, for strtof: bounded in time and space, whatever the length. */
 static float decide(const struct decimal *d)
 {
     char text[DECIDING_DIGITS + 32];
-    size_t n = 0, n_seen = 0;
-    bool more = false;
-    for (const char *p = d->digits; p < d->end; p++) {
+    size_t n = 0, n_zeros = 0;
+    bool more = false; /* something behind them is not zero */
+    for (const char *p = d->digits; p < d->end && !more; p++) {
         if (*p == '.') continue;
-        n_seen++;
-        if (n == 0 && *p == '0') continue;
-        if (n < DECIDING_DIGITS)
+        if (n == 0 && *p == '0')
+            n_zeros++;
+        else if (n < DECIDING_DIGITS)
             text[n++] = *p;
         else
-            more = more || *p != '0';
-        if (n == DECIDING_DIGITS && more) break;
+            more = *p != '0';
     }
     if (n == 0) return 0;
-    int64_t exponent = d->exponent;
-    if (n == DECIDING_DIGITS) {
-        size_t n_skipped = 0; /* leading zeros and what was cut are in n_digits, not in text */
-        for (const char *p = d->digits; *p == '0' || *p == '.'; p++)
-            n_skipped += *p == '0';
-        exponent += (int64_t)(d->n_digits - n_skipped - n);
-        if (more) {
-            text[n++] = '1';
-            exponent--;
-        }
+    int64_t exponent = d->exponent + (int64_t)(d->n_digits - n_zeros - n);
+    if (more) {
+        text[n++] = '1';
+        exponent--;
     }
-    (void)n_seen;
-    if (exponent > 1000) exponent = 1000;
-    if (exponent < -1000) exponent = -1000;
-    snprintf(text + n, sizeof(text) - n, "e%d", (int)exponent);
+    int clipped = exponent > 1000 ? 1000 : exponent < -1000 ? -1000 : (int)exponent;
+    snprintf(text + n, sizeof(text) - n, "e%d", clipped);
     return strtof(text, NULL);
 }
 
