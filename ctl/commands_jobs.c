@@ -87,16 +87,11 @@ static bool follow(const struct arguments *a, const char *id, struct answer *ret
 
 static void print_job_line(const struct json *job)
 {
-    char buffer[MEMBER_TEXT_SIZE];
-    printf("job ");
-    text_write(stdout, member_text(job, "id", buffer));
-    printf(": ");
-    text_write(stdout, member_text(job, "state", buffer));
-    printf(", model ");
-    text_write(stdout, member_text(job, "model", buffer));
-    const char *version = member_text(job, "version", buffer);
-    if (*version != '\0') printf(" version %s", version);
-    putchar('\n');
+    char buffers[4][MEMBER_TEXT_SIZE];
+    const char *version = member_text(job, "version", buffers[3]);
+    say("job %s: %s, model %s%s%s", member_text(job, "id", buffers[0]),
+        member_text(job, "state", buffers[1]), member_text(job, "model", buffers[2]),
+        *version != '\0' ? " version " : "", version);
 }
 
 int job_report(const struct arguments *a, const struct answer *job)
@@ -132,10 +127,7 @@ static int show_job(const struct arguments *a)
         if (a->json) answer_print(&job);
         for (size_t i = 0; !a->json && i < sizeof(keys) / sizeof(keys[0]); i++) {
             const char *value = member_text(job.doc, keys[i], buffer);
-            if (*value == '\0') continue;
-            printf("%-12s ", keys[i]);
-            text_write(stdout, value);
-            putchar('\n');
+            if (*value != '\0') say("%-12s %s", keys[i], value);
         }
         const struct json *error = member(job.doc, "error");
         if (!a->json && error != NULL && json_kind(error) == JSON_OBJECT)

@@ -101,11 +101,11 @@ int command_segments(const struct arguments *a)
         answer_print(&answer);
         goto out;
     }
-    text_write(stdout, member_text(answer.doc, "model", buffers[0]));
-    printf(" version %s, %s users, labelled ", member_text(answer.doc, "version", buffers[1]),
-           member_text(answer.doc, "n_users", buffers[2]));
-    text_write(stdout, member_text(answer.doc, "labelled_at", buffers[3]));
-    printf("\n\n");
+    say("%s version %s, %s users, labelled %s", member_text(answer.doc, "model", buffers[0]),
+        member_text(answer.doc, "version", buffers[1]),
+        member_text(answer.doc, "n_users", buffers[2]),
+        member_text(answer.doc, "labelled_at", buffers[3]));
+    putchar('\n');
     table_init(&t, columns, COUNT(columns));
     const struct json *items = member(answer.doc, "items");
     const struct json *item = array_size(items) > 0 ? json_first(items) : NULL;
@@ -176,7 +176,7 @@ int command_promote(const struct arguments *a)
         if (a->json)
             answer_print(&answer);
         else
-            printf("%s: version %lu serves\n", a->words[0], version);
+            say("%s: version %lu serves", a->words[0], version);
     }
     answer_release(&answer);
     return status;
@@ -214,8 +214,9 @@ static int show_feature_set(const struct arguments *a)
         answer_print(&answer);
         goto out;
     }
-    text_write(stdout, member_text(answer.doc, "name", buffers[0]));
-    printf(": %s rows\n\n", member_text(answer.doc, "rows", buffers[1]));
+    say("%s: %s rows", member_text(answer.doc, "name", buffers[0]),
+        member_text(answer.doc, "rows", buffers[1]));
+    putchar('\n');
     table_init(&t, columns, COUNT(columns));
     const struct json *list = member(answer.doc, "columns");
     const struct json *column = array_size(list) > 0 ? json_first(list) : NULL;

@@ -91,10 +91,10 @@ static int print_import(const struct answer *answer)
     char buffers[4][MEMBER_TEXT_SIZE];
     const struct json *doc = answer->doc, *columns = json_get(doc, "columns");
     const struct json *errors = json_get(doc, "errors");
-    text_write(stdout, member_text(doc, "feature_set", buffers[0]));
-    printf(": %s inserted, %s updated, %s skipped, %zu columns\n",
-           member_text(doc, "inserted", buffers[1]), member_text(doc, "updated", buffers[2]),
-           member_text(doc, "skipped", buffers[3]), columns != NULL ? json_size(columns) : 0);
+    say("%s: %s inserted, %s updated, %s skipped, %zu columns",
+        member_text(doc, "feature_set", buffers[0]), member_text(doc, "inserted", buffers[1]),
+        member_text(doc, "updated", buffers[2]), member_text(doc, "skipped", buffers[3]),
+        columns != NULL && json_kind(columns) == JSON_ARRAY ? json_size(columns) : 0);
     if (errors == NULL || json_kind(errors) != JSON_ARRAY) return EXIT_DONE;
     for (const struct json *e = json_first(errors); e != NULL; e = json_next(e))
         complain("skipped %s: %s", member_text(e, "pointer", buffers[0]),

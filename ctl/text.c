@@ -139,14 +139,28 @@ void text_filter_write(struct text_filter *f, FILE *out, const char *bytes, size
     }
 }
 
-void complain(const char *fmt, ...)
+__attribute__((format(printf, 2, 0))) static void write_line(FILE *out, const char *fmt,
+                                                             va_list args)
 {
-    char message[2048];
+    char line[2048];
+    vsnprintf(line, sizeof(line), fmt, args);
+    text_write(out, line);
+    fputc('\n', out);
+}
+
+void say(const char *fmt, ...)
+{
     va_list args;
     va_start(args, fmt);
-    vsnprintf(message, sizeof(message), fmt, args);
+    write_line(stdout, fmt, args);
     va_end(args);
+}
+
+void complain(const char *fmt, ...)
+{
+    va_list args;
     fputs("segmentctl: ", stderr);
-    text_write(stderr, message);
-    fputc('\n', stderr);
+    va_start(args, fmt);
+    write_line(stderr, fmt, args);
+    va_end(args);
 }

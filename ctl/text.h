@@ -30,7 +30,9 @@ struct text_filter {
 };
 void text_filter_write(struct text_filter *f, FILE *out, const char *bytes, size_t len);
 
-/* "segmentctl: …" and a line end, on stderr. */
+/* A line of text on stdout, shown; cut at 2 KiB. */
+__attribute__((format(printf, 1, 2))) void say(const char *fmt, ...);
+/* The same on stderr, after "segmentctl: ". */
 __attribute__((format(printf, 1, 2))) void complain(const char *fmt, ...);
 
 #endif

@@ -326,6 +326,16 @@ def test_words_are_escaped_in_the_address(answering):
     assert [path.split("?")[0] for _, path, _ in asked] == ["/v1/models/a%2F..%2Fb%3Fc%3Dd%23e/versions", "/v1/jobs/.."]
 
 
+def test_a_string_in_a_number_s_place_is_cleaned_too(answering):
+    evil = "\x1b[31m"
+    document = {key: evil for key in ("model", "name", "version", "n_users", "rows", "labelled_at", "id", "state", "phase", "inserted", "updated", "skipped")}
+    url, _ = answering((200, json.dumps({**document, "items": [document], "columns": [document], "errors": [{"pointer": evil, "detail": evil}]})))
+    for words in (["segments", "m"], ["models"], ["models", "m"], ["feature-sets", "f"], ["feature-sets"], ["jobs"], ["jobs", "j"], ["label", "m"],
+                  ["cancel", "j"], ["import", "f", "-", "--type", "csv"]):
+        done = run(url, *words, stdin=b"")
+        assert done.returncode == 0 and "\ufffd[31m" in done.stdout and "\x1b" not in done.stdout + done.stderr, words
+
+
 @pytest.mark.parametrize("body", ["", "<html>", "[]", '{"items": 1}', '{"items": [1, null, {"name": {}}]}', '{"items": [{"name": "\\ud800"}]}'])
 def test_any_answer_is_survived(answering, body):
     url, _ = answering((200, body))
