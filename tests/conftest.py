@@ -63,8 +63,8 @@ class Database:
     def paused(self):
         """PostgreSQL stopped dead: every process of the cluster gets SIGSTOP."""
         master = int(pathlib.Path(os.environ["SEGMENTD_TEST_PGDATA"], "postmaster.pid").read_text().split()[0])
-        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(master)], capture_output=True, text=True).stdout.split()
-        pids = [master, *map(int, children)]
+        stats = [p.read_text() for p in pathlib.Path("/proc").glob("[0-9]*/stat")]
+        pids = [master, *(int(s.split()[0]) for s in stats if int(s.rpartition(")")[2].split()[1]) == master)]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         try:
