@@ -68,6 +68,13 @@ static bool is_final(const struct predict_stream *s)
     return s->offset == s->rq->body.len;
 }
 
+static bool is_blank(const char *line, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (line[i] != ' ' && line[i] != '\t' && line[i] != '\r') return false;
+    return true;
+}
+
 static enum rows_status decode_ndjson(struct predict_stream *s)
 {
     while (s->used < s->len && s->rows.n_rows < BATCH_ROWS) {
@@ -75,8 +82,8 @@ static enum rows_status decode_ndjson(struct predict_stream *s)
         const char *end = memchr(line, '\n', s->len - s->used);
         if (end == NULL && !is_final(s)) break;
         size_t len = end != NULL ? (size_t)(end - line) : s->len - s->used;
-        size_t content = len > 0 && line[len - 1] == '\r' ? len - 1 : len;
-        if (strspn(line, " \t\r") < content) {
+        if (!is_blank(line, len)) {
+            size_t content = line[len - 1] == '\r' ? len - 1 : len;
             enum rows_status st = rows_ndjson_line(&s->rows, line, content, s->n_lines + 1);
             if (st != ROWS_OK) return st;
         }
