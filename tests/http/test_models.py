@@ -1,7 +1,10 @@
 """Training, versions, aliases: what is validated, stored and kept."""
 import hashlib
+import time
 
 import pytest
+
+from conftest import Http, Server
 
 KMEANS = {"feature_set": "blobs", "algorithm": {"type": "kmeans", "k": 3}}
 
@@ -111,3 +114,24 @@ def test_classification_reports_every_metric_on_the_test_part(train, sql, http):
     assert metrics["accuracy"] > 0.95 and metrics["roc_auc"] > 0.98
     assert [c["class"] for c in metrics["classes"]] == ["no", "yes"] and sum(map(sum, metrics["confusion_matrix"])) == 400
     assert {"precision", "recall", "f1", "pr_auc", "log_loss"} <= set(metrics)
+
+
+@pytest.mark.parametrize("algorithm", [
+    {"type": "kmeans", "k": 3, "head": {"type": "mlp", "hidden": [10], "epochs": 20}}, {"type": "autoencoder_kmeans", "k": 3, "epochs": 5}])
+def test_the_number_of_workers_does_not_change_a_byte(server, database, blobs, train, tmp_path, algorithm):
+    spec = {**KMEANS, "algorithm": algorithm}
+    expected = train("workers", spec)["artifact_sha256"]
+    server.stop()  # it would take the jobs of the queue that they share
+    for workers in (1, 2, 4):
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        other = Server(database, folder, f"runners = 1\nworkers = {workers}\n")
+        other.start()
+        with Http(other) as session:
+            job = session.post("/v1/models/workers/train", json=spec).json()
+            while job["state"] not in ("succeeded", "failed"):
+                time.sleep(0.05)
+                job = session.get(f"/v1/jobs/{job['id']}").json()
+            assert session.get(f"/v1/models/workers/versions/{job['version']}").json()["artifact_sha256"] == expected
+        other.stop()
+    server.start()
