@@ -24,8 +24,8 @@ void rows_clear(struct rows *r)
     r->cells.n_rows = 0;
     r->n_faults = r->n_faults_total = 0;
     seg_arena_release(&r->arena);
-    for (uint32_t i = 0; r->seen != NULL && i < r->schema->n_features; i++)
-        r->seen[i] = 0;
+    for (uint32_t i = 0; r->keys != NULL && i < r->schema->n_features; i++)
+        r->keys[i].seen = 0;
 }
 
 void rows_release(struct rows *r)
@@ -38,24 +38,39 @@ void rows_release(struct rows *r)
     seg_free(r->invalid);
     seg_free(r->faults);
     seg_free(r->key_order);
-    seg_free(r->seen);
+    seg_free(r->keys);
     *r = (struct rows){ .schema = r->schema };
+}
+
+/* Length of a name that stands in JSON as it is, else 0. */
+static uint32_t plain_len(const char *name)
+{
+    const char *p = name;
+    while (*p != '\0' && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20)
+        p++;
+    return *p == '\0' ? (uint32_t)(p - name) : 0;
 }
 
 bool rows_prepare(struct rows *r)
 {
-    uint32_t n = r->schema->n_features;
-    if (r->seen != NULL) return true;
-    uint32_t *seen = seg_calloc(n, sizeof(*seen));
-    uint16_t *order = seg_calloc(n, sizeof(*order));
-    if (seen == NULL || order == NULL) {
-        seg_free(seen);
+    const struct seg_schema *s = r->schema;
+    if (r->keys != NULL) return true;
+    struct rows_key *keys = seg_calloc(s->n_features, sizeof(*keys));
+    uint16_t *order = seg_calloc(s->n_features, sizeof(*order));
+    if (keys == NULL || order == NULL) {
+        seg_free(keys);
         seg_free(order);
         return false;
     }
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < s->n_features; i++) {
+        const struct seg_feature *f = &s->features[i];
+        keys[i] = (struct rows_key){ .name = f->name,
+                                     .plain_len = plain_len(f->name),
+                                     .cell = f->cell,
+                                     .is_numeric = f->type == SEG_NUMERIC };
         order[i] = (uint16_t)i;
-    r->seen = seen;
+    }
+    r->keys = keys;
     r->key_order = order;
     return true;
 }
@@ -124,6 +139,7 @@ bool rows_add(struct rows *r)
     r->user_id[r->n_rows] = NULL;
     r->user_id_len[r->n_rows] = 0;
     r->invalid[r->n_rows] = 0;
+    r->last = (union seg_cell *)seg_tiles_cell(&r->cells, r->n_rows, 0);
     r->n_rows++;
     r->cells.n_rows = r->n_rows;
     return true;
@@ -144,6 +160,17 @@ void rows_fault(struct rows *r, int feature, const char *code, const char *name,
     }
     r->faults[r->n_faults++] =
         (struct row_fault){ r->n_rows - 1, feature, code, name, detail, line, column };
+}
+
+void rows_merge_faults(struct rows *r, size_t n_before)
+{
+    for (size_t i = n_before, at = 0; i < r->n_faults && n_before > 0; i++) {
+        struct row_fault f = r->faults[i];
+        while (at < i && r->faults[at].row <= f.row)
+            at++;
+        memmove(&r->faults[at + 1], &r->faults[at], (i - at) * sizeof(f));
+        r->faults[at] = f;
+    }
 }
 
 static bool name_is(const struct seg_schema *s, uint32_t feature, const char *key, size_t len)

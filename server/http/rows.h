@@ -12,6 +12,7 @@
 #ifndef SERVER_HTTP_ROWS_H
 #define SERVER_HTTP_ROWS_H
 
+#include <stdbool.h>
 #include "base/arena.h"
 #include "compute/tiles.h"
 #include "features/schema.h"
@@ -27,6 +28,15 @@ struct row_fault {
     size_t line, column; /* text bodies; 0 in JSON */
 };
 
+/* What the decoders ask of a feature for every value. rows.c's own. */
+struct rows_key {
+    const char *name;
+    uint32_t plain_len; /* of the name; 0 when it would be escaped in JSON */
+    uint32_t cell;
+    uint32_t seen; /* row + 1 that last had the feature */
+    bool is_numeric;
+};
+
 struct rows {
     const struct seg_schema *schema; /* of the model; borrowed */
     uint32_t n_rows;
@@ -40,8 +50,9 @@ struct rows {
     /* rows.c's own: */
     uint32_t rows_cap;
     size_t faults_cap, tiles_cap; /* tiles_cap: tiles that the last chunk has room for */
+    union seg_cell *last;         /* first cell of the last row */
     uint16_t *key_order;          /* (n_features) feature that each key of the last row named */
-    uint32_t *seen;               /* (n_features) row + 1 that last had the feature */
+    struct rows_key *keys;        /* (n_features) */
     struct seg_dictionary names;  /* of the features, made when there are many */
 };
 #define ROW_FAULTS_MAX 1000u

@@ -6,13 +6,15 @@
 #include <string.h>
 #include "http/rows.h"
 
-/* Makes key_order and seen. False: no memory. */
+/* Makes key_order and keys. False: no memory. */
 bool rows_prepare(struct rows *r);
 /* Adds a row with every cell missing. False: no memory. */
 bool rows_add(struct rows *r);
 /* Notes a fault of the last row and marks it invalid. name and detail must outlive the batch. */
 void rows_fault(struct rows *r, int feature, const char *code, const char *name, const char *detail,
                 size_t line, size_t column);
+/* Puts the faults from n_before on, which are by row, among those before them. */
+void rows_merge_faults(struct rows *r, size_t n_before);
 /* Index of the feature called key; -1: there is none. position: how many keys the row had before;
  * rows mostly repeat the last row's order. */
 int rows_feature(struct rows *r, uint32_t position, const char *key, size_t len);
@@ -27,13 +29,13 @@ void rows_timestamp(struct rows *r, int feature, const char *text, size_t len, s
 /* Cell of the last row. */
 static inline union seg_cell *rows_cell(struct rows *r, uint32_t cell)
 {
-    return (union seg_cell *)seg_tiles_cell(&r->cells, r->n_rows - 1, cell);
+    return r->last + (size_t)cell * SEG_TILE_ROWS;
 }
 /* True when this is the feature's first value in the last row. */
 static inline bool rows_first(struct rows *r, int feature)
 {
-    bool first = r->seen[feature] != r->n_rows;
-    r->seen[feature] = r->n_rows;
+    bool first = r->keys[feature].seen != r->n_rows;
+    r->keys[feature].seen = r->n_rows;
     return first;
 }
 static inline void rows_number(struct rows *r, int feature, float x, size_t line, size_t column)

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ASCII_BLOCK 64 /* bytes checked at once */
+
 struct scan {
     const unsigned char *start, *at, *end;
     struct json_fault *fault;
@@ -73,10 +75,24 @@ static size_t utf8_char(const unsigned char *p, const unsigned char *end)
     return n;
 }
 
+/* True when the block is ASCII without NUL: no c and no c - 1 has its high bit. Compilers make
+ * vectors of it. */
+static bool is_ascii_block(const unsigned char *p)
+{
+    unsigned char high = 0;
+    for (size_t i = 0; i < ASCII_BLOCK; i++)
+        high |= p[i] | (unsigned char)(p[i] - 1);
+    return high < 0x80;
+}
+
 bool utf8_valid(const char *s, size_t len)
 {
     const unsigned char *p = (const unsigned char *)s, *end = p + len;
     while (p < end) {
+        if (end - p >= ASCII_BLOCK && is_ascii_block(p)) {
+            p += ASCII_BLOCK;
+            continue;
+        }
         size_t n = utf8_char(p, end);
         if (n == 0 || *p == '\0') return false;
         p += n;
