@@ -22,13 +22,14 @@
 struct shared { /* a served_model with its count; what callers see comes first */
     struct served_model served;
     atomic_uint n_refs;
+    char sha256[DIGEST_HEX_SIZE];
 };
 
 struct entry {
     struct shared *s;
     bool champion;
-    char names_hash[33];
-    uint64_t used; /* clock of look-ups, for dropping the version unused for longest */
+    char names_hash[33]; /* of the bytes and the segments' names */
+    uint64_t used;       /* clock of look-ups, for dropping the version unused for longest */
 };
 
 struct model_cache {
@@ -78,15 +79,11 @@ static struct entry *find(struct model_cache *c, const char *name, uint32_t vers
     return NULL;
 }
 
-struct served_model *model_cache_get(struct model_cache *c, const char *name, uint32_t version,
-                                     bool *ret_known)
+struct served_model *model_cache_get(struct model_cache *c, const char *name, uint32_t version)
 {
     struct served_model *served = NULL;
     pthread_mutex_lock(&c->lock);
     struct entry *e = find(c, name, version);
-    *ret_known = e != NULL;
-    for (size_t i = 0; !*ret_known && i < c->n_entries; i++)
-        *ret_known = strcmp(c->entries[i].s->served.name, name) == 0;
     if (e != NULL) {
         e->used = ++c->clock;
         served = shared_ref(e->s);
@@ -138,6 +135,7 @@ static enum db_status load(struct db *db, const char *name, uint32_t version, st
     if (st == DB_ONE) {
         digest_sha256_hex(bytes, len, actual);
         bool whole = strcmp(expected, actual) == 0;
+        memcpy(s->sha256, actual, sizeof(s->sha256));
         if (!whole || seg_model_load(bytes, len, &s->served.model, &err) != SEG_OK) {
             log_event(LOG_ERROR, "model refused", "model", "%s", name, "version", "%u", version,
                       "reason", "%s",
@@ -181,9 +179,8 @@ static bool make_room(struct model_cache *c)
 enum db_status model_cache_load(struct model_cache *c, struct db *db, const char *name,
                                 uint32_t version, struct served_model **ret)
 {
-    bool known;
     struct shared *s = NULL;
-    *ret = model_cache_get(c, name, version, &known);
+    *ret = model_cache_get(c, name, version);
     if (*ret != NULL) return DB_ONE;
     enum db_status st = load(db, name, version, &s);
     if (st != DB_ONE) return st;
@@ -247,6 +244,35 @@ static void drop_others(struct model_cache *c, const struct db_champion *champio
     pthread_mutex_unlock(&c->lock);
 }
 
+/* Drops versions by number that were deleted: their number may be another model's by now. */
+static void drop_deleted(struct model_cache *c, struct db *db, struct seg_arena *arena)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&c->lock);
+    struct shared **extras = seg_arena_alloc(arena, (c->n_entries + 1) * sizeof(*extras));
+    for (size_t i = 0; extras != NULL && i < c->n_entries; i++) {
+        if (c->entries[i].champion) continue;
+        extras[n++] = c->entries[i].s;
+        shared_ref(c->entries[i].s);
+    }
+    pthread_mutex_unlock(&c->lock);
+    for (size_t k = 0; k < n; k++) {
+        int64_t id;
+        const struct served_model *v = &extras[k]->served;
+        bool gone =
+            db_models_version_id(db, v->name, v->version, extras[k]->sha256, &id) == DB_NONE;
+        pthread_mutex_lock(&c->lock);
+        for (size_t i = 0; gone && i < c->n_entries; i++) {
+            if (c->entries[i].s != extras[k] || c->entries[i].champion) continue;
+            served_model_unref(&c->entries[i].s->served);
+            c->entries[i] = c->entries[--c->n_entries];
+            break;
+        }
+        pthread_mutex_unlock(&c->lock);
+        served_model_unref(&extras[k]->served);
+    }
+}
+
 enum db_status model_cache_refresh(struct model_cache *c, struct db *db)
 {
     struct seg_arena arena;
@@ -273,6 +299,7 @@ enum db_status model_cache_refresh(struct model_cache *c, struct db *db)
     }
     if (st == DB_ONE || st == DB_NONE) {
         drop_others(c, champions, n);
+        drop_deleted(c, db, &arena);
         pthread_mutex_lock(&c->lock);
         c->ready = true;
         pthread_mutex_unlock(&c->lock);

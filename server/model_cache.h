@@ -24,15 +24,13 @@ struct served_model { /* immutable, reference-counted */
 struct model_cache *model_cache_new(struct app *app);
 /* Stops its thread, drops all references. NULL is fine. */
 void model_cache_free(struct model_cache *c);
-/* The champion (version 0) or that version, with a reference; NULL when it is not in memory.
- * *ret_known: a model of that name exists as far as the cache knows. */
-struct served_model *model_cache_get(struct model_cache *c, const char *name, uint32_t version,
-                                     bool *ret_known);
+/* The champion (version 0) or that version, with a reference; NULL when it is not in memory. */
+struct served_model *model_cache_get(struct model_cache *c, const char *name, uint32_t version);
 void served_model_unref(struct served_model *s);
 /* Loads a version by db and keeps it. DB_NONE: no such version. */
 enum db_status model_cache_load(struct model_cache *c, struct db *db, const char *name,
                                 uint32_t version, struct served_model **ret);
-/* Brings champions up to date. */
+/* Brings champions up to date and drops what was deleted. */
 enum db_status model_cache_refresh(struct model_cache *c, struct db *db);
 /* True once the first refresh succeeded. */
 bool model_cache_ready(struct model_cache *c);

@@ -18,6 +18,7 @@ enum {
     MODEL_PROJECTION,
     MODEL_ARTIFACT,
     MODEL_CHAMPIONS,
+    MODEL_VERSION_ID,
     MODEL_ALIAS_LOCK,
     MODEL_ALIAS_PUT,
     MODEL_IN_USE,
@@ -84,11 +85,19 @@ static const struct db_stmt STMTS[MODEL_N_STMTS] = {
                          "SELECT v.artifact, v.artifact_sha256" VERSION_WHERE },
     [MODEL_CHAMPIONS] = { "models_champions", 0,
                           "SELECT m.name, a.version"
-                          ", (SELECT md5(COALESCE(string_agg(s.segment || ':' || s.name, ',' ORDER "
+                          ", (SELECT md5(v.artifact_sha256 || COALESCE(string_agg(s.segment || ':' "
+                          "|| s.name, ',' ORDER "
                           "BY s.segment), '')) FROM segments s"
                           "   WHERE s.model_id = m.id)"
                           " FROM models m JOIN model_aliases a ON a.model_id = m.id AND a.alias = "
-                          "'champion' ORDER BY m.name" },
+                          "'champion'"
+                          " JOIN model_versions v ON v.model_id = m.id AND v.version = a.version"
+                          " ORDER BY m.name" },
+    [MODEL_VERSION_ID] = { "models_version_id",
+                           3, /* $1 model, $2 version, $3 its SHA-256, NULL: whatever it is */
+                           "SELECT m.id FROM models m JOIN model_versions v ON v.model_id = m.id"
+                           " WHERE m.name = $1 AND v.version = $2::int"
+                           " AND v.artifact_sha256 = COALESCE($3, v.artifact_sha256)" },
     [MODEL_ALIAS_LOCK] = { "models_alias_lock", 2, /* $1 model, $2 alias */
                            "SELECT COALESCE((SELECT a.version FROM model_aliases a WHERE "
                            "a.model_id = m.id AND a.alias = $2), 0)"
@@ -206,6 +215,17 @@ enum db_status db_models_artifact(struct db *db, const char *name, unsigned vers
         snprintf(ret_sha256, 65, "%s", db_result_text(r, 0, 1));
         if (*ret_bytes == NULL) st = DB_FATAL;
     }
+    db_result_free(r);
+    return st;
+}
+
+enum db_status db_models_version_id(struct db *db, const char *name, unsigned version,
+                                    const char *sha256, int64_t *ret_model_id)
+{
+    struct db_result *r = NULL;
+    enum db_status st = db_exec(db, &STMTS[MODEL_VERSION_ID],
+                                (const char *[]){ name, number(version).text, sha256 }, &r);
+    if (st == DB_ONE) *ret_model_id = db_result_int(r, 0, 0);
     db_result_free(r);
     return st;
 }

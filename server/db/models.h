@@ -33,8 +33,11 @@ enum db_status db_models_artifact(struct db *db, const char *name, unsigned vers
 struct db_champion {
     const char *name;
     unsigned version;
-    const char *names_hash; /* changes when a segment was renamed */
+    const char *names_hash; /* changes with the bytes and when a segment was renamed */
 };
+/* The id of the model that has this version, of these bytes (sha256 NULL: of any). */
+enum db_status db_models_version_id(struct db *db, const char *name, unsigned version,
+                                    const char *sha256, int64_t *ret_model_id);
 enum db_status db_models_champions(struct db *db, struct seg_arena *arena, struct db_champion **ret,
                                    size_t *ret_n);
 

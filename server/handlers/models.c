@@ -222,7 +222,9 @@ enum http_status models_version_delete(struct http_request *rq)
     if (st == DB_CONFLICT)
         return reply_error(rq, ERR_VERSION_IN_USE, "an alias points to version %u of model %s",
                            version, rq->path_args[0]);
-    return st == DB_ONE ? reply_empty(rq, HTTP_204) : reply_db_error(rq, st);
+    if (st != DB_ONE) return reply_db_error(rq, st);
+    model_cache_refresh(rq->app->models, rq->db);
+    return reply_empty(rq, HTTP_204);
 }
 
 enum http_status models_artifact_get(struct http_request *rq)

@@ -40,14 +40,13 @@ static enum http_status find_model(struct http_request *rq, struct served_model 
     struct model_cache *cache = rq->app->models;
     const char *name = rq->path_args[0];
     uint32_t version = 0;
-    bool known = false;
     if (!parse_version(rq, &version)) return HTTP_ERROR;
     if (!name_is_valid(name)) return reply_error(rq, ERR_MODEL_NOT_FOUND, NULL);
     if (cache == NULL) return reply_error(rq, ERR_NOT_READY, NULL);
-    *ret = model_cache_get(cache, name, version, &known);
+    *ret = model_cache_get(cache, name, version);
     if (*ret != NULL) return HTTP_200;
     if (version == 0) {
-        if (known || !model_cache_ready(cache)) return reply_error(rq, ERR_NOT_READY, NULL);
+        if (!model_cache_ready(cache)) return reply_error(rq, ERR_NOT_READY, NULL);
         return reply_error(rq, ERR_MODEL_NOT_FOUND, "no model %s has a champion", name);
     }
     if (rq->db == NULL) return request_move_to_db(rq);

@@ -52,9 +52,11 @@ enum job_outcome label_job_run(struct job_run *run)
         outcome = job_fail(run, "version_not_found", "version %u of model %s is gone",
                            job_version(run->job), run->job->model);
     if (st != DB_ONE) goto out;
-    const char *task =
-        seg_model_task(s->model) == SEG_SEGMENTATION ? "segmentation" : "classification";
-    st = db_models_ensure(run->db, run->job->model, task, &model_id);
+    /* The version in memory may have been deleted a moment ago. */
+    st = db_models_version_id(run->db, run->job->model, s->version, NULL, &model_id);
+    if (st == DB_NONE)
+        outcome = job_fail(run, "version_not_found", "version %u of model %s is gone", s->version,
+                           run->job->model);
     if (st == DB_ONE) st = db_begin(write);
     if (st != DB_ONE) goto out;
     outcome = label_run_write(run, run->db, write, &fs, s->model, 0.0, &l);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "json/json.h"
 #include "json/json_out.h"
 #include "log.h"
 
@@ -62,6 +63,9 @@ enum job_outcome job_fail(struct job_run *run, const char *code, const char *fmt
     va_start(args, fmt);
     vsnprintf(run->error_detail, sizeof(run->error_detail), fmt, args);
     va_end(args);
+    size_t len = strlen(run->error_detail);
+    while (len > 0 && !utf8_valid(run->error_detail, len)) /* cut inside a character */
+        run->error_detail[--len] = '\0';
     return JOB_FAILED;
 }
 

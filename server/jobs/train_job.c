@@ -38,6 +38,7 @@ struct training {
     uint8_t *artifact;
     size_t artifact_len;
     char artifact_sha256[65];
+    bool model_gone;          /* deleted while it was trained */
     struct json_out warnings; /* an array, open until publishing */
 };
 
@@ -317,6 +318,7 @@ static enum db_status publish(struct training *t, struct db *write, const struct
     json_out_end_array(&t->warnings);
     char *warnings = json_out_take(&t->warnings, &len);
     enum db_status st = warnings == NULL ? DB_FATAL : add_version(t, write, l, warnings, &version);
+    t->model_gone = st == DB_NONE;
     if (st == DB_ONE) st = should_promote(t, write, &promote);
     if (st == DB_ONE && t->spec.promote != PROMOTE_NEVER)
         st = db_models_promote(write, t->model_id, version, promote);
@@ -356,9 +358,11 @@ static enum job_outcome store(struct training *t)
     } else {
         db_rollback(write);
         /* No row: the job is cancelled or another runner's by now. */
-        outcome = st == DB_NONE || st == DB_CONFLICT
-                      ? JOB_STOPPED
-                      : job_db_failed(run, st, "publishing the model");
+        outcome =
+            t->model_gone                        ? job_fail(run, "model_not_found",
+                                                            "model %s was deleted while it was trained", run->job->model)
+            : st == DB_NONE || st == DB_CONFLICT ? JOB_STOPPED
+                                                 : job_db_failed(run, st, "publishing the model");
     }
 out:
     label_run_release(&l);
