@@ -415,9 +415,13 @@ static const char *summary_expression(struct db *db, const struct feature_column
                                       struct seg_arena *arena)
 {
     char col[160];
+    const char *col_text = col;
     if (!db_ident(db, c->column, col, sizeof(col))) return NULL;
     switch (c->type) {
     case SEG_NUMERIC:
+        if (strcmp(c->sql_type, "boolean") == 0) /* read as 0 and 1 */
+            col_text = seg_arena_printf(arena, "%s::int", col);
+        if (col_text == NULL) return NULL;
         return seg_arena_printf(arena,
                                 "json_build_object('missing', count(*) - count(%1$s), 'min', "
                                 "min(%1$s), 'mean', avg(%1$s::float8), 'max', max(%1$s),"
@@ -425,7 +429,7 @@ static const char *summary_expression(struct db *db, const struct feature_column
                                 "unnest(ARRAY['p10', 'p25', 'median', 'p75', 'p90'],"
                                 " percentile_cont(ARRAY[0.1, 0.25, 0.5, 0.75, 0.9]) WITHIN GROUP "
                                 "(ORDER BY %1$s::float8)) AS q(k, v)))",
-                                col);
+                                col_text);
     case SEG_BOOLEAN:
         return seg_arena_printf(arena,
                                 "json_build_object('missing', count(*) - count(%1$s), 'min', "

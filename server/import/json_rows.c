@@ -1,6 +1,8 @@
 /* Rows as JSON objects: one a line (NDJSON), or the elements of an array. A row is flat,
  * {"user_id": "u1", "age": 31}, or has its features apart,
  * {"user_id": "u1", "features": {"age": 31}}. Columns are the keys in order of first sight. */
+#include <float.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -80,7 +82,7 @@ static bool read_value(struct json_rows *j, const struct json *v, struct field *
     size_t n = json_size(v), i = 0;
     float *values = seg_arena_alloc(&j->values, n * sizeof(*values));
     for (const struct json *e = json_first(v); e != NULL && values != NULL; e = json_next(e)) {
-        if (json_kind(e) != JSON_NUMBER) return false;
+        if (json_kind(e) != JSON_NUMBER || !(fabs(json_number(e)) <= FLT_MAX)) return false;
         values[i++] = (float)json_number(e);
     }
     *ret = (struct field){ .kind = FIELD_ARRAY, .array = values, .n = (uint32_t)n };

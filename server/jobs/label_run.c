@@ -248,6 +248,11 @@ enum job_outcome label_run_write(struct job_run *run, struct db *read, struct db
     job_progress(run, 0.92, "storing", "indexing labels");
     st = label_writer_end(s.writer, &l.run_id, &l.n_users);
     s.writer = NULL;
+    if (st == DB_CONFLICT) {
+        outcome =
+            job_fail(run, "duplicate_id", "two rows of feature set %s have the same id", fs->name);
+        goto out;
+    }
     if (st != DB_ONE) {
         outcome = job_db_failed(run, st, "writing labels");
         goto out;

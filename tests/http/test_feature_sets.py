@@ -121,6 +121,25 @@ def test_faults_are_reported_together(http):
     assert {e["pointer"] for e in reply.json()["errors"]} >= {"/relation", "/id_column", "/extra"}
 
 
+def test_a_boolean_of_a_relation_can_be_read_as_a_number(http, sql):
+    sql("CREATE TABLE public.flags AS SELECT i::text AS id, i % 2 = 0 AS flag FROM generate_series(1, 4) i")
+    reply = http.put("/v1/feature-sets/flags", json={"relation": "flags", "id_column": "id", "columns": [{"name": "flag", "type": "numeric"}]})
+    assert reply.status_code == 201, reply.text
+    assert reply.json()["columns"][0]["mean"] == 0.5
+
+
+def test_ids_that_occur_twice_in_a_relation_fail_labelling_by_name(http, sql, run_job):
+    sql("CREATE TABLE public.twice AS SELECT (i % 50)::text AS id, i % 7 AS x FROM generate_series(1, 100) i")
+    http.put("/v1/feature-sets/twice", json={"relation": "twice", "id_column": "id"})
+    job = run_job("/v1/models/twice/train", {"feature_set": "twice", "task": "segmentation", "algorithm": {"type": "kmeans", "k": 2}, "label": True})
+    assert job["state"] == "failed" and job["error"]["code"] == "duplicate_id", job
+
+
+def test_a_vector_beyond_the_range_of_float_is_refused(http):
+    reply = http.post("/v1/feature-sets/far/rows?id_column=id", data='{"id": "a", "v": [1e300, 2]}\n', headers={"Content-Type": "application/x-ndjson"})
+    assert reply.status_code == 422, reply.text
+
+
 def test_a_set_in_use_is_not_deleted_and_a_users_relation_is_never_touched(http, sql, train):
     sql("CREATE TABLE keepme AS SELECT i AS id, random() AS x FROM generate_series(1, 50) i")
     http.put("/v1/feature-sets/keepme", json={"relation": "public.keepme", "id_column": "id"})
