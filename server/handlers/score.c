@@ -235,18 +235,18 @@ struct tile {
     uint64_t any_missing, any_unseen;
 };
 
-static uint64_t nan_lanes(const float *column)
+static uint64_t nan_lanes(const float *column, unsigned n)
 {
     uint64_t lanes = 0;
-    for (unsigned r = 0; r < SEG_TILE_ROWS; r++)
+    for (unsigned r = 0; r < n; r++)
         lanes |= (uint64_t)(column[r] != column[r]) << r;
     return lanes;
 }
 
-static uint64_t code_lanes(const float *column, uint32_t code)
+static uint64_t code_lanes(const float *column, unsigned n, uint32_t code)
 {
     uint64_t lanes = 0;
-    for (unsigned r = 0; r < SEG_TILE_ROWS; r++) {
+    for (unsigned r = 0; r < n; r++) {
         uint32_t cell;
         memcpy(&cell, column + r, sizeof(cell));
         lanes |= (uint64_t)(cell == code) << r;
@@ -254,7 +254,7 @@ static uint64_t code_lanes(const float *column, uint32_t code)
     return lanes;
 }
 
-static void find_missing(const struct score *s, struct tile *t)
+static void find_missing(const struct score *s, struct tile *t, unsigned n)
 {
     t->any_missing = t->any_unseen = 0;
     for (uint32_t f = 0; f < s->schema->n_features; f++) {
@@ -262,10 +262,10 @@ static void find_missing(const struct score *s, struct tile *t)
         const float *column = t->cells + (size_t)feature->cell * SEG_TILE_ROWS;
         t->unseen[f] = 0;
         if (feature->type == SEG_CATEGORICAL) {
-            t->missing[f] = code_lanes(column, SEG_CODE_MISSING);
-            t->unseen[f] = code_lanes(column, SEG_CODE_UNSEEN);
+            t->missing[f] = code_lanes(column, n, SEG_CODE_MISSING);
+            t->unseen[f] = code_lanes(column, n, SEG_CODE_UNSEEN);
         } else { /* a missing vector is NaN in every cell: its first one tells */
-            t->missing[f] = nan_lanes(column);
+            t->missing[f] = nan_lanes(column, n);
         }
         t->any_missing |= t->missing[f];
         t->any_unseen |= t->unseen[f];
@@ -480,7 +480,7 @@ void score_write_block(const struct score *s, const struct rows *r, uint32_t fir
         unsigned n = r->n_rows - at < SEG_TILE_ROWS ? r->n_rows - at : SEG_TILE_ROWS;
         t.cells = seg_tiles_at(&r->cells, at / SEG_TILE_ROWS);
         seg_model_score_tile(s->model, t.cells, n, scratch, &t.scores);
-        find_missing(s, &t);
+        find_missing(s, &t, n);
         for (unsigned i = 0; i < n; i++)
             write_row(s, r, &t, at + i, out, tally);
     }
