@@ -410,6 +410,9 @@ char *db_feature_sets_relation(struct db *db, const struct feature_set *fs, stru
     return seg_arena_printf(arena, "%s.%s", schema, name);
 }
 
+/* A finite number within float32. */
+#define IN_RANGE "%1$s BETWEEN -3.4028234e38 AND 3.4028234e38"
+
 /* One statement for all columns of one kind of summary: jsonb built in the database. */
 static const char *summary_expression(struct db *db, const struct feature_column *c,
                                       struct seg_arena *arena)
@@ -422,14 +425,18 @@ static const char *summary_expression(struct db *db, const struct feature_column
         if (strcmp(c->sql_type, "boolean") == 0) /* read as 0 and 1 */
             col_text = seg_arena_printf(arena, "%s::int", col);
         if (col_text == NULL) return NULL;
-        return seg_arena_printf(arena,
-                                "json_build_object('missing', count(*) - count(%1$s), 'min', "
-                                "min(%1$s), 'mean', avg(%1$s::float8), 'max', max(%1$s),"
-                                " 'quantiles', (SELECT json_object_agg(k, v) FROM "
-                                "unnest(ARRAY['p10', 'p25', 'median', 'p75', 'p90'],"
-                                " percentile_cont(ARRAY[0.1, 0.25, 0.5, 0.75, 0.9]) WITHIN GROUP "
-                                "(ORDER BY %1$s::float8)) AS q(k, v)))",
-                                col_text);
+        /* What training takes as missing, not finite or beyond float32, is missing here as well. */
+        return seg_arena_printf(
+            arena,
+            "json_build_object('missing', count(*) - count(*) FILTER (WHERE " IN_RANGE
+            "), 'min', min(%1$s) FILTER (WHERE " IN_RANGE
+            "), 'mean', avg(%1$s::float8) FILTER (WHERE " IN_RANGE
+            "), 'max', max(%1$s) FILTER (WHERE " IN_RANGE
+            "), 'quantiles', (SELECT json_object_agg(k, v) FROM unnest(ARRAY['p10', 'p25', "
+            "'median', 'p75', 'p90'],"
+            " percentile_cont(ARRAY[0.1, 0.25, 0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY "
+            "%1$s::float8) FILTER (WHERE " IN_RANGE ")) AS q(k, v)))",
+            col_text);
     case SEG_BOOLEAN:
         return seg_arena_printf(arena,
                                 "json_build_object('missing', count(*) - count(%1$s), 'min', "

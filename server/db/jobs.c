@@ -39,6 +39,11 @@ enum {
 #define JOB_N_FIELDS 17
 #define JOB_OURS     " WHERE id = $1::uuid AND attempt = $2::int AND state IN ('running', 'cancelling')"
 
+#define EXHAUSTED                                                                                  \
+    "jsonb_build_object('type', 'about:blank', 'status', 500, 'code', 'attempts_exhausted'"        \
+    ", 'title', 'the job was lost too often', 'detail', 'it was given up after ' || attempt || ' " \
+    "attempts')"
+
 static const struct db_stmt STMTS[JOB_N_STMTS] = {
     [JOB_CREATE] = { "jobs_create", 7, /* $1 kind, $2 model, $3 feature set, $4 spec, $5 key, $6
                                           request, $7 attempts */
@@ -84,10 +89,7 @@ static const struct db_stmt STMTS[JOB_N_STMTS] = {
                        " SET state = CASE state WHEN 'cancelling' THEN 'cancelled' ELSE 'failed' "
                        "END"
                        "   , error = CASE state WHEN 'cancelling' THEN NULL ELSE "
-                       "jsonb_build_object('type', 'about:blank', 'status', 500"
-                       "     , 'code', 'attempts_exhausted', 'title', 'the job was lost too often'"
-                       "     , 'detail', 'the server stopped ' || attempt || ' times while it "
-                       "ran') END"
+                       "" EXHAUSTED " END"
                        "   , lease_until = NULL, finished_at = now()"
                        " WHERE state IN ('running', 'cancelling') AND lease_until < now()"
                        " AND (state = 'cancelling' OR attempt >= attempt_limit)" },
@@ -124,10 +126,15 @@ static const struct db_stmt STMTS[JOB_N_STMTS] = {
                      "   , lease_until = NULL"
                      "   , finished_at = now()" JOB_OURS
                      " AND ($3 <> 'succeeded' OR state = 'running') RETURNING id" },
-    [JOB_RELEASE] = { "jobs_release", 2, /* $1 id, $2 attempt */
+    [JOB_RELEASE] = { "jobs_release",
+                      2, /* $1 id, $2 attempt; the last attempt is not handed back */
                       "WITH back AS (UPDATE jobs"
-                      " SET state = CASE state WHEN 'cancelling' THEN 'cancelled' ELSE 'queued' END"
-                      "   , finished_at = CASE state WHEN 'cancelling' THEN now() END"
+                      " SET state = CASE WHEN state = 'cancelling' THEN 'cancelled'"
+                      "   WHEN attempt >= attempt_limit THEN 'failed' ELSE 'queued' END"
+                      "   , error = CASE WHEN state = 'running' AND attempt >= attempt_limit "
+                      "THEN " EXHAUSTED " END"
+                      "   , finished_at = CASE WHEN state = 'cancelling' OR attempt >= "
+                      "attempt_limit THEN now() END"
                       "   , phase = 'queued', message = 'handed back', progress = 0, lease_until = "
                       "NULL" JOB_OURS " RETURNING id)"
                       " SELECT id, pg_notify(current_schema() || '_jobs', '')::text FROM back" },

@@ -147,7 +147,6 @@ enum db_status label_writer_end(struct label_writer *w, int64_t *ret_run_id, uin
     static const char *const after[] = {
         "CREATE UNIQUE INDEX labels_%1$lld_user ON labels_%1$lld (user_id)",
         "CREATE INDEX labels_%1$lld_result ON labels_%1$lld (result, distance, user_id)",
-        "ALTER TABLE labels ATTACH PARTITION labels_%1$lld FOR VALUES IN (%1$lld)",
     };
     for (size_t i = 0; i < sizeof(after) / sizeof(after[0]) && (st == DB_ONE || st == DB_NONE);
          i++) {
@@ -181,10 +180,16 @@ enum db_status db_labels_publish(struct db *db, int64_t run_id, int64_t model_id
                                  const char *job_id, uint64_t n_users)
 {
     const struct number_text run = number(run_id), model = number(model_id);
-    enum db_status st = db_exec(db, &STMTS[RUN_ADD],
-                                (const char *[]){ run.text, model.text, number(version).text,
-                                                  job_id, number((int64_t)n_users).text },
-                                NULL);
+    char sql[128];
+    /* Late, since it locks the parent until the commit. */
+    snprintf(sql, sizeof(sql),
+             "ALTER TABLE labels ATTACH PARTITION labels_%1$s FOR VALUES IN (%1$s)", run.text);
+    enum db_status st = db_exec_sql(db, sql, NULL, 0, NULL);
+    if (st != DB_ONE && st != DB_NONE) return st;
+    st = db_exec(db, &STMTS[RUN_ADD],
+                 (const char *[]){ run.text, model.text, number(version).text, job_id,
+                                   number((int64_t)n_users).text },
+                 NULL);
     return st == DB_ONE
                ? db_exec(db, &STMTS[RUN_CURRENT], (const char *[]){ model.text, run.text }, NULL)
                : st;
@@ -219,7 +224,10 @@ enum db_status db_labels_drop(struct db *db, const char *run_ids)
 
 static enum db_status prune_in_tx(struct db *db, void *ctx)
 {
-    return db_labels_drop(db, ctx);
+    /* Dropping waits for every reader of labels while new readers wait behind it: rather another
+     * time. */
+    enum db_status st = db_exec_sql(db, "SET LOCAL lock_timeout = '500ms'", NULL, 0, NULL);
+    return st == DB_ONE || st == DB_NONE ? db_labels_drop(db, ctx) : st;
 }
 
 enum db_status db_labels_prune(struct db *db, int64_t model_id, unsigned keep)

@@ -28,8 +28,8 @@ enum db_status label_writer_end(struct label_writer *w, int64_t *ret_run_id, uin
 /* Gives up: the transaction must be rolled back. NULL is fine. */
 void label_writer_abort(struct label_writer *w);
 
-/* Inside the same transaction: the run becomes the model's current one. DB_CONFLICT: the job has
- * published before. */
+/* Inside the same transaction, near its end: the run becomes the model's current one. DB_CONFLICT:
+ * the job has published before. */
 enum db_status db_labels_publish(struct db *db, int64_t run_id, int64_t model_id, unsigned version,
                                  const char *job_id, uint64_t n_users);
 /* One segment's profile of the run, in the same transaction. */

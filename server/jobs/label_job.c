@@ -24,11 +24,21 @@ static unsigned job_version(const struct db_job *job)
 static enum db_status publish(struct job_run *run, struct db *write, const struct label_run *l,
                               const struct served_model *s, int64_t model_id)
 {
-    enum db_status st =
-        label_run_publish(write, l, s->model, model_id, s->version, run->job->id, NULL);
+    char sentence[160];
+    struct json_out o;
+    size_t len;
+    json_out_init(&o);
+    json_out_array(&o);
+    if (label_run_warning(l, sentence, sizeof(sentence))) json_out_string(&o, sentence);
+    json_out_end_array(&o);
+    char *warnings = json_out_take(&o, &len);
+    enum db_status st = warnings == NULL ? DB_FATAL
+                                         : label_run_publish(write, l, s->model, model_id,
+                                                             s->version, run->job->id, NULL);
     if (st == DB_ONE)
         st = db_jobs_finish(write, run->job->id, run->job->attempt, "succeeded", (int)s->version,
-                            NULL, NULL);
+                            warnings, NULL);
+    seg_free(warnings);
     return st == DB_ONE ? db_commit(write) : st;
 }
 

@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "db/labels.h"
 #include "db/segments.h"
+#include "http/request.h"
 
 #define BLOCK_ROWS  16384u
 #define BLOCK_TILES (BLOCK_ROWS / SEG_TILE_ROWS)
@@ -32,7 +33,7 @@ struct stream {
     struct exemplar *exemplars;
     struct user_ids ids; /* of the block */
     struct label_writer *writer;
-    uint64_t n_insufficient;
+    uint64_t n_insufficient, n_bad_ids;
 };
 
 static double now_ms(void)
@@ -144,6 +145,11 @@ static enum db_status score_block(struct stream *s, size_t first)
                            .confidence = ok ? scores->confidence[lane] : NAN,
                            .distance = ok && segmentation ? scores->distance[lane] : NAN };
         l.user_id = user_ids_at(&s->ids, row - first, &l.user_id_len);
+        if (!user_id_is_valid(l.user_id, l.user_id_len)) { /* no route could name this user */
+            s->segment[row] = UINT16_MAX;
+            s->n_bad_ids++;
+            continue;
+        }
         s->segment[row] = ok ? (uint16_t)result : UINT16_MAX;
         if (!ok) s->n_insufficient++;
         if (ok && segmentation) keep_exemplar(s->exemplars + (size_t)result * EXEMPLARS_MAX, &l);
@@ -258,6 +264,7 @@ enum job_outcome label_run_write(struct job_run *run, struct db *read, struct db
         goto out;
     }
     l.n_insufficient = s.n_insufficient;
+    l.n_bad_ids = s.n_bad_ids;
     l.score_ms = now_ms() - start;
     start = now_ms();
     if (seg_model_task(m) == SEG_SEGMENTATION && l.n_users > l.n_insufficient) {
@@ -334,6 +341,15 @@ enum db_status label_run_publish(struct db *write, const struct label_run *l,
         st = publish_segment(write, l, m, model_id, i, centroids, silhouettes);
     seg_free(centroids);
     return st;
+}
+
+bool label_run_warning(const struct label_run *l, char *out, size_t size)
+{
+    snprintf(out, size,
+             "%llu rows are not labelled: their id is not 1 to 256 bytes of UTF-8 without control "
+             "characters",
+             (unsigned long long)l->n_bad_ids);
+    return l->n_bad_ids > 0;
 }
 
 void label_run_release(struct label_run *l)

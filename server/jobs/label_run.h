@@ -17,6 +17,8 @@ struct label_run {
     int64_t run_id;
     uint64_t n_users;
     uint64_t n_insufficient;
+    uint64_t
+        n_bad_ids; /* rows left out: their id is empty, over 256 bytes or has control characters */
     bool has_profile; /* segmentation with at least one labelled user */
     struct seg_profile profile;
     struct seg_schema schema; /* of the feature set's columns, with every category that was read */
@@ -33,6 +35,8 @@ enum job_outcome label_run_write(struct job_run *run, struct db *read, struct db
 enum db_status label_run_publish(struct db *write, const struct label_run *l,
                                  const struct seg_model *m, int64_t model_id, unsigned version,
                                  const char *job_id, const double *silhouettes);
+/* The sentence for n_bad_ids into out (at least 120 bytes); false when there were none. */
+bool label_run_warning(const struct label_run *l, char *out, size_t size);
 void label_run_release(struct label_run *l);
 
 #endif

@@ -17,6 +17,7 @@
 
 #define HEARTBEAT_MS 300
 #define POLL_MS      2000
+#define AGAIN_MS     1000
 #define WAIT_MS      250 /* how late a stop is noticed */
 
 struct job_monitor {
@@ -167,6 +168,13 @@ static char *error_json(const struct job_run *run)
     return json_out_take(&o, &len);
 }
 
+/* About a second, less when the runner is to stop. The job is still ours meanwhile. */
+static void pause_before_next(const struct runner *r)
+{
+    for (unsigned waited = 0; waited < AGAIN_MS && !atomic_load(&r->owner->stop); waited += WAIT_MS)
+        nanosleep(&(struct timespec){ 0, WAIT_MS * 1000000L }, NULL);
+}
+
 /* Writes how the job ended. What succeeded has been ended by its own commit. */
 static const char *end_job(struct runner *r, struct job_run *run, enum job_outcome outcome,
                            bool cancel_asked, bool lost)
@@ -194,6 +202,7 @@ static const char *end_job(struct runner *r, struct job_run *run, enum job_outco
         seg_free(error);
         return st == DB_ONE ? "failed" : "lost";
     }
+    if (outcome == JOB_AGAIN) pause_before_next(r); /* what went wrong may last */
     db_jobs_release(run->db, j->id, j->attempt);
     return "handed back";
 }

@@ -315,6 +315,9 @@ static enum db_status publish(struct training *t, struct db *write, const struct
     unsigned version = 0;
     bool promote = false;
     size_t len;
+    char sentence[160];
+    if (t->spec.label && label_run_warning(l, sentence, sizeof(sentence)))
+        json_out_string(&t->warnings, sentence);
     json_out_end_array(&t->warnings);
     char *warnings = json_out_take(&t->warnings, &len);
     enum db_status st = warnings == NULL ? DB_FATAL : add_version(t, write, l, warnings, &version);

@@ -170,3 +170,12 @@ def test_lists_are_paged_by_key(http):
         if cursor is None:
             break
     assert names == sorted(names) and len(names) == len(set(names)) and {f"page{i}" for i in range(5)} <= set(names)
+
+
+def test_a_summary_survives_numbers_that_no_mean_could_hold(http, sql):
+    sql("CREATE TABLE extremes AS SELECT i AS id, CASE i WHEN 1 THEN 1.7e308 WHEN 2 THEN 1.7e308 WHEN 3 THEN 'NaN' WHEN 4 THEN '-Infinity' ELSE i END AS x"
+        " FROM generate_series(1, 9) i")
+    reply = http.put("/v1/feature-sets/extremes", json={"relation": "public.extremes", "id_column": "id"})
+    assert reply.status_code == 201, reply.text
+    column = reply.json()["columns"][0]
+    assert (column["missing"], column["min"], column["mean"], column["max"]) == (4, 5, 7, 9)

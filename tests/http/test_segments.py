@@ -89,3 +89,15 @@ def test_what_is_not_there_is_told_apart(http, train, blobs):
     assert http.get("/v1/models/unlabelled/segments").json()["code"] == "not_labelled"
     assert http.get("/v1/models/none/segments").json()["code"] == "model_not_found"
     assert http.get("/v1/models/profiled/segments/99").json()["code"] == "segment_not_found"
+
+
+def test_ids_that_no_route_could_name_are_left_out_and_counted(http, sql, run_job):
+    sql("CREATE TABLE oddids AS SELECT CASE i WHEN 1 THEN repeat('x', 300) WHEN 2 THEN '' WHEN 3 THEN E'a\\x01b' ELSE 'u' || i END AS id, i % 2 AS x"
+        " FROM generate_series(1, 40) i")
+    http.put("/v1/feature-sets/oddids", json={"relation": "public.oddids", "id_column": "id"})
+    job = run_job("/v1/models/oddids/train", {"feature_set": "oddids", "algorithm": {"type": "kmeans", "k": 2}, "label": True})
+    assert job["state"] == "succeeded" and any(w.startswith("3 rows are not labelled") for w in job["warnings"]), job
+    segments = http.get("/v1/models/oddids/segments").json()
+    assert segments["n_users"] == 37 == sum(s["size"] for s in segments["items"])
+    again = run_job("/v1/models/oddids/label", None)
+    assert any(w.startswith("3 rows are not labelled") for w in again["warnings"])
