@@ -30,7 +30,7 @@ def test_a_model_without_a_champion_is_not_found_although_a_version_is_in_memory
 
 
 def test_a_model_deleted_while_it_is_trained_does_not_come_back(http, blobs, wait_job):
-    spec = {**KMEANS, "algorithm": {"type": "autoencoder_kmeans", "k": 3, "epochs": 200, "patience": 200}}
+    spec = {**KMEANS, "algorithm": {"type": "autoencoder_kmeans", "k": 3, "epochs": 1500}}
     job = http.post("/v1/models/deleted/train", json=spec).json()
     while http.get(f"/v1/jobs/{job['id']}").json()["phase"] in ("queued", "starting"):
         pass
