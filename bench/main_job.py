@@ -103,10 +103,11 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         ours = Ours(folder)
         runs = {"segmentd": [], "pandas + scikit-learn": [], "tuned with COPY": []}
-        for _ in range(ROUNDS):
-            runs["segmentd"].append(ours.round())
-            runs["pandas + scikit-learn"].append(peer(PANDAS))
-            runs["tuned with COPY"].append(peer(TUNED))
+        turns = {"segmentd": ours.round, "pandas + scikit-learn": lambda: peer(PANDAS), "tuned with COPY": lambda: peer(TUNED)}
+        for i in range(ROUNDS):
+            for name, turn in turns.items():
+                runs[name].append(turn())
+                print(f"  round {i + 1}: {name}: {runs[name][-1][0]:.2f} s", flush=True)
         ours.process.terminate()
         ours.process.wait()
     mine = statistics.median(s for s, _ in runs["segmentd"])
