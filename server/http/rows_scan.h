@@ -49,8 +49,8 @@ static inline bool scan_is(const char *text, size_t len, const char *wanted)
 /* p behind blanks. */
 static inline const char *skip_blanks(const char *p, const char *end)
 {
-    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
-        p++;
+    for (; p < end && (unsigned char)*p <= ' '; p++) /* mostly there are none */
+        if (*p != ' ' && *p != '\n' && *p != '\r' && *p != '\t') break;
     return p;
 }
 

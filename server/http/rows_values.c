@@ -1,6 +1,7 @@
 /* Rows of JSON: names and values in one pass with the grammar. What the model cannot use in a row
  * is that row's fault and goes on. The hot path, numbers in the order of the row before, keeps its
  * place in a local p. */
+#include "http/number.h"
 #include "http/rows_scan.h"
 
 static bool wrong_type(struct scan *s, int feature)
@@ -126,7 +127,7 @@ static inline const char *value_at(struct scan *s, const char *p, int feature)
     p = skip_blanks(p, s->end);
     if (key->is_numeric) {
         float x;
-        size_t used = number_parse(p, (size_t)(s->end - p), &x);
+        size_t used = number_read(p, (size_t)(s->end - p), &x);
         if (used > 0 && x - x == 0) {
             rows_cell(s->r, key->cell)->number = x;
             return p + used;

@@ -665,6 +665,7 @@ static void named_and_columnar_rows_and_ndjson_give_the_same_cells(void **state)
     rows_init(&lines, &schema);
     char *named_text = seg_alloc(5000 * 220, 1), *columnar_text = seg_alloc(5000 * 220, 1);
     char *line_text = seg_alloc(5000 * 220, 1);
+    assert_true(named_text != NULL && columnar_text != NULL && line_text != NULL);
     for (size_t i = 0; i < N_OF(sizes); i++) {
         char *n = named_text, *c = columnar_text, *l = line_text;
         rows_clear(&columnar);
