@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "db/number_text.h"
 
 enum { RUN_NEXT_ID, RUN_ADD, RUN_CURRENT, RUN_PROFILE, RUN_OLD, RUN_DELETE, RUN_N_STMTS };
 
@@ -164,16 +165,6 @@ void label_writer_abort(struct label_writer *w)
     if (w == NULL) return;
     db_copy_in_abort(w->db);
     seg_free(w);
-}
-
-struct number_text {
-    char text[24];
-};
-static struct number_text number(int64_t n)
-{
-    struct number_text t;
-    snprintf(t.text, sizeof(t.text), "%lld", (long long)n);
-    return t;
 }
 
 enum db_status db_labels_publish(struct db *db, int64_t run_id, int64_t model_id, unsigned version,

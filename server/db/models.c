@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "db/number_text.h"
 #include "db/labels.h"
 
 enum {
@@ -149,16 +150,6 @@ static const struct db_stmt STMTS[MODEL_N_STMTS] = {
     [MODEL_NOTIFY] = { "models_notify", 0, "SELECT pg_notify(current_schema() || '_models', '')" },
 };
 const struct db_stmts DB_MODELS_STMTS = { STMTS, MODEL_N_STMTS };
-
-struct number_text {
-    char text[24];
-};
-static struct number_text number(int64_t n)
-{
-    struct number_text t;
-    snprintf(t.text, sizeof(t.text), "%lld", (long long)n);
-    return t;
-}
 
 enum db_status db_models_ensure(struct db *db, const char *name, const char *task, int64_t *ret_id)
 {
