@@ -92,7 +92,7 @@ static bool user_ids_add(struct user_ids *ids, const char *id, size_t len)
         ids->bytes = bytes;
         ids->bytes_cap = cap;
     }
-    memcpy(ids->bytes + ids->n_bytes, id, len);
+    if (len > 0) memcpy(ids->bytes + ids->n_bytes, id, len); /* an empty id may come first */
     ids->n_bytes += len;
     ids->ends[ids->n++] = ids->n_bytes;
     return true;
