@@ -17,7 +17,7 @@ def parse(data):
 
 
 class Wire:
-    def __init__(self, server, timeout=10):
+    def __init__(self, server, timeout=30):
         self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=timeout)
         self.buffer = b""
 
@@ -52,7 +52,7 @@ class Wire:
 
 
 @contextlib.contextmanager
-def wire(server, timeout=10):
+def wire(server, timeout=30):
     w = Wire(server, timeout)
     try:
         yield w
@@ -60,7 +60,7 @@ def wire(server, timeout=10):
         w.socket.close()
 
 
-def ask(server, data, timeout=10):
+def ask(server, data, timeout=30):
     """(status, headers, body) of the answer to data on a connection of its own, None for none."""
     with wire(server, timeout) as w:
         return w.send(data).reply()
