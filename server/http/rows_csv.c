@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "base/alloc.h"
+#include "http/number.h"
 #include "http/rows_private.h"
 #include "json/json.h"
 
@@ -26,7 +27,12 @@ struct field_text {
 static size_t record_len(const char *p, size_t len, bool final, size_t *ret_used, size_t *ret_lines)
 {
     bool quoted = false, at_start = true;
+    const char *feed = memchr(p, '\n', len);
     *ret_lines = 1;
+    if (feed != NULL && memchr(p, '"', (size_t)(feed - p)) == NULL) { /* mostly */
+        *ret_used = (size_t)(feed - p) + 1;
+        return feed > p && feed[-1] == '\r' ? *ret_used - 2 : *ret_used - 1;
+    }
     for (size_t i = 0; i < len; i++) {
         char c = p[i];
         if (quoted) {
@@ -50,8 +56,10 @@ static size_t record_len(const char *p, size_t len, bool final, size_t *ret_used
     return len > 0 && p[len - 1] == '\r' ? len - 1 : len;
 }
 
+static const char OUT_OF_MEMORY[] = "out of memory";
+
 /* The next field of p..end; *p moves behind it and its comma, *ret_last when there was none. NULL,
- * or what is wrong. */
+ * or what is wrong: OUT_OF_MEMORY itself when that is it. */
 static const char *next_field(struct rows *r, const char **p, const char *end,
                               struct field_text *ret, bool *ret_last)
 {
@@ -70,7 +78,7 @@ static const char *next_field(struct rows *r, const char **p, const char *end,
         if (*p < end && **p != ',') return "a quoted field is followed by more text";
         if (doubled) {
             char *out = seg_arena_alloc(&r->arena, ret->len);
-            if (out == NULL) return "out of memory";
+            if (out == NULL) return OUT_OF_MEMORY;
             size_t n = 0;
             for (const char *s = start; s < q; s++) {
                 out[n++] = *s;
@@ -96,6 +104,12 @@ static enum rows_status refuse(struct rows_error *e, size_t line, const char *co
     return ROWS_REFUSED;
 }
 
+static enum rows_status no_memory(struct rows_error *e, size_t line)
+{
+    refuse(e, line, "no_memory", OUT_OF_MEMORY, "");
+    return ROWS_NO_MEMORY;
+}
+
 enum rows_status rows_csv_header(struct rows *r, const char *bytes, size_t len, int final,
                                  struct rows_csv **ret_csv, size_t *ret_used, struct rows_error *e)
 {
@@ -117,8 +131,7 @@ enum rows_status rows_csv_header(struct rows *r, const char *bytes, size_t len, 
     struct rows_csv *csv = seg_calloc(1, sizeof(*csv) + n_columns * sizeof(csv->columns[0]));
     if (csv == NULL || !rows_prepare(r)) {
         seg_free(csv);
-        refuse(e, 1, "no_memory", "out of memory", "");
-        return ROWS_NO_MEMORY;
+        return no_memory(e, 1);
     }
     const char *end = p + record, *fault = NULL;
     char name[SEG_NAME_BYTES_MAX + 1] = "";
@@ -140,6 +153,7 @@ enum rows_status rows_csv_header(struct rows *r, const char *bytes, size_t len, 
     }
     if (fault != NULL) {
         seg_free(csv);
+        if (fault == OUT_OF_MEMORY) return no_memory(e, 1);
         return refuse(e, 1, "bad_header", fault, name);
     }
     csv->line = 1 + lines;
@@ -153,17 +167,23 @@ static bool is_word(const struct field_text *f, const char *word)
     return strlen(word) == f->len && strncasecmp(f->text, word, f->len) == 0;
 }
 
+/* NA, N/A, NaN and null, in any case and without quotes, and empty fields. */
+static bool is_missing(const struct field_text *f)
+{
+    if (f->len == 0) return true;
+    if (f->quoted || f->len > 4 || (*f->text | 0x20) != 'n') return false;
+    return is_word(f, "na") || is_word(f, "nan") || is_word(f, "n/a") || is_word(f, "null");
+}
+
 static void read_value(struct rows *r, int feature, const struct field_text *f, size_t line,
                        size_t column)
 {
     const struct seg_feature *own = &r->schema->features[feature];
     float x;
-    if (f->len == 0 || (!f->quoted && (is_word(f, "na") || is_word(f, "nan") || is_word(f, "n/a") ||
-                                       is_word(f, "null"))))
-        return;
+    if (is_missing(f)) return;
     switch (own->type) {
     case SEG_NUMERIC:
-        if (number_parse(f->text, f->len, &x) == f->len)
+        if (number_read(f->text, f->len, &x) == f->len)
             rows_number(r, feature, x, line, column);
         else
             rows_fault(r, feature, "wrong_type", NULL, "must be a number", line, column);
@@ -197,6 +217,7 @@ static bool read_record(struct rows_csv *csv, struct rows *r, const char *p, siz
         struct field_text f;
         size_t column = (size_t)(p - start) + 1;
         const char *fault = next_field(r, &p, end, &f, &last);
+        if (fault == OUT_OF_MEMORY) return false;
         if (fault != NULL) {
             rows_fault(r, -1, "bad_record", NULL, fault, csv->line, column);
             return true;
@@ -223,10 +244,7 @@ enum rows_status rows_csv_decode(struct rows_csv *csv, struct rows *r, const cha
         size_t used, lines;
         size_t record = record_len(bytes + at, len - at, final, &used, &lines);
         if (used == 0) break;
-        if (record > 0 && !read_record(csv, r, bytes + at, record)) {
-            refuse(e, csv->line, "no_memory", "out of memory", "");
-            return ROWS_NO_MEMORY;
-        }
+        if (record > 0 && !read_record(csv, r, bytes + at, record)) return no_memory(e, csv->line);
         csv->line += lines;
         at += used;
         *ret_used = at;
