@@ -36,9 +36,11 @@ static bool read_time(const char **s, const char *end, int64_t *ret_micros)
 {
     int hour, minute, second = 0, fraction = 0, scale = 100000, digit;
     if (!digits(s, end, 2, &hour) || !one(s, end, ':') || !digits(s, end, 2, &minute)) return false;
-    if (one(s, end, ':') && !digits(s, end, 2, &second)) return false;
-    if (hour > 23 || minute > 59 || second > 59) return false;
-    if (one(s, end, '.')) {
+    bool has_second = one(s, end, ':');
+    if (has_second && !digits(s, end, 2, &second)) return false;
+    bool leap_second = second == 60 && minute == 59; /* counts as the next one */
+    if (hour > 23 || minute > 59 || (second > 59 && !leap_second)) return false;
+    if (has_second && one(s, end, '.')) {
         if (!digits(s, end, 1, &digit)) return false;
         fraction = digit * scale;
         for (int i = 1; i < 9 && digits(s, end, 1, &digit); i++)
