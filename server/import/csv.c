@@ -68,8 +68,10 @@ static bool add_field(struct csv *c, struct field f)
     return true;
 }
 
+static const char OUT_OF_MEMORY[] = "out of memory";
+
 /* Splits a record into fields, unquoting in place. NULL when it is good, else what is wrong, at
- * *ret_column. */
+ * *ret_column: OUT_OF_MEMORY itself when that is it. */
 static const char *split(struct csv *c, char *p, size_t len, size_t *ret_column)
 {
     char *end = p + len, *start = p;
@@ -98,7 +100,7 @@ static const char *split(struct csv *c, char *p, size_t len, size_t *ret_column)
             if (field_is_missing_text(f.text, f.len)) f.kind = FIELD_MISSING;
         }
         if (!utf8_valid(f.text, f.len)) return "the text is not valid UTF-8";
-        if (!add_field(c, f)) return "out of memory";
+        if (!add_field(c, f)) return OUT_OF_MEMORY;
         if (p == end) return NULL;
         p++;
     }
@@ -164,6 +166,7 @@ static enum source_status read_header(struct csv *c)
                                              "the columns must come first")
                                     : status;
     const char *fault = split(c, w->data + w->start, len, &column);
+    if (fault == OUT_OF_MEMORY) return SOURCE_NO_MEMORY;
     if (fault != NULL) return refuse(c, "bad_header", fault);
     if (c->n_fields > SEG_FEATURES_MAX)
         return refuse(c, "too_many_columns", "more than 1024 columns");
@@ -207,6 +210,7 @@ static enum source_status csv_next(struct source *s, struct record *ret)
     const char *fault = split(c, c->window.data + c->window.start, len, &column);
     c->window.start += used;
     c->line += lines;
+    if (fault == OUT_OF_MEMORY) return SOURCE_NO_MEMORY;
     if (fault != NULL) {
         *ret = (struct record){
             .line = ret->line, .bad = true, .code = "bad_record", .column = column, .detail = fault

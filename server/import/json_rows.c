@@ -35,86 +35,111 @@ static enum source_status bad_row(struct json_rows *j, struct record *ret, const
     return SOURCE_RECORD;
 }
 
-/* Index of a column, added when new; -1: too many, or no memory. */
+enum { NO_COLUMN = -1, NO_MEMORY = -2 };
+
+/* Index of a column, added when new; NO_COLUMN: too many, or not a name. */
 static int column_index(struct json_rows *j, const char *key)
 {
     for (uint32_t i = 0; i < j->source.n_columns; i++)
         if (strcmp(j->names[i], key) == 0) return (int)i;
     if (j->source.n_columns == SEG_FEATURES_MAX || key[0] == '\0' ||
         strlen(key) > SEG_NAME_BYTES_MAX)
-        return -1;
+        return NO_COLUMN;
     if (j->source.n_columns == j->cap) {
         size_t cap = j->cap ? 2 * j->cap : 64;
         const char **names = seg_realloc(j->names, cap, sizeof(*names));
-        if (names != NULL) j->names = names;
+        if (names != NULL) j->source.columns = j->names = names;
         struct field *fields = names ? seg_realloc(j->fields, cap, sizeof(*fields)) : NULL;
-        if (fields == NULL) return -1;
+        if (fields == NULL) return NO_MEMORY;
         j->fields = fields;
         j->cap = cap;
     }
     const char *name = seg_arena_strndup(&j->arena, key, strlen(key));
-    if (name == NULL) return -1;
+    if (name == NULL) return NO_MEMORY;
     j->names[j->source.n_columns] = name;
     j->fields[j->source.n_columns] = (struct field){ .kind = FIELD_MISSING };
-    j->source.columns = j->names;
     return (int)j->source.n_columns++;
 }
 
-static bool read_value(struct json_rows *j, const struct json *v, struct field *ret)
+/* An array of finite numbers, no longer than a vector may be. */
+static enum source_status read_array(struct json_rows *j, const struct json *v, struct field *ret)
 {
-    *ret = (struct field){ .kind = FIELD_MISSING };
+    size_t n = json_size(v), i = 0;
+    if (n == 0 || n > SEG_VECTOR_WIDTH_MAX) return SOURCE_REFUSED;
+    float *values = seg_arena_alloc(&j->values, n * sizeof(*values));
+    if (values == NULL) return SOURCE_NO_MEMORY;
+    for (const struct json *e = json_first(v); e != NULL; e = json_next(e)) {
+        if (json_kind(e) != JSON_NUMBER || !(fabs(json_number(e)) <= FLT_MAX))
+            return SOURCE_REFUSED;
+        values[i++] = (float)json_number(e);
+    }
+    *ret = (struct field){ .kind = FIELD_ARRAY, .array = values, .n = (uint32_t)n };
+    return SOURCE_RECORD;
+}
+
+/* SOURCE_RECORD and *ret, or SOURCE_REFUSED when v cannot be a feature's value. */
+static enum source_status read_value(struct json_rows *j, const struct json *v, struct field *ret)
+{
     switch (json_kind(v)) {
-    case JSON_NULL: return true;
+    case JSON_NULL: *ret = (struct field){ .kind = FIELD_MISSING }; return SOURCE_RECORD;
     case JSON_BOOL:
         *ret = (struct field){ .kind = FIELD_BOOL, .number = json_bool(v) };
-        return true;
+        return SOURCE_RECORD;
     case JSON_NUMBER:
         *ret = (struct field){ .kind = FIELD_NUMBER, .number = json_number(v) };
-        return true;
+        return SOURCE_RECORD;
     case JSON_STRING:
         *ret = (struct field){ .kind = FIELD_TEXT,
                                .text = json_string(v),
                                .len = strlen(json_string(v)) };
-        return true;
-    case JSON_ARRAY: break;
-    case JSON_OBJECT: return false;
+        return SOURCE_RECORD;
+    case JSON_ARRAY: return read_array(j, v, ret);
+    case JSON_OBJECT: break;
     }
-    size_t n = json_size(v), i = 0;
-    float *values = seg_arena_alloc(&j->values, n * sizeof(*values));
-    for (const struct json *e = json_first(v); e != NULL && values != NULL; e = json_next(e)) {
-        if (json_kind(e) != JSON_NUMBER || !(fabs(json_number(e)) <= FLT_MAX)) return false;
-        values[i++] = (float)json_number(e);
+    return SOURCE_REFUSED;
+}
+
+/* The members of object into the fields; all but the member `apart`. SOURCE_END: all were good. */
+static enum source_status read_members(struct json_rows *j, const struct json *object,
+                                       const struct json *apart, struct record *ret)
+{
+    char detail[SEG_NAME_BYTES_MAX + 100];
+    for (const struct json *m = json_first(object); m != NULL; m = json_next(m)) {
+        if (m == apart) continue;
+        int i = column_index(j, json_key(m));
+        if (i == NO_MEMORY) return SOURCE_NO_MEMORY;
+        if (i == NO_COLUMN)
+            return bad_row(
+                j, ret, "too_many_columns", 0,
+                "more than 1024 columns, or a column's name is empty or longer than 255 bytes");
+        if (j->fields[i].kind != FIELD_MISSING) {
+            snprintf(detail, sizeof(detail), "%s stands in the row and in its features",
+                     json_key(m));
+            return bad_row(j, ret, "duplicate_key", 0, detail);
+        }
+        enum source_status status = read_value(j, m, &j->fields[i]);
+        if (status == SOURCE_NO_MEMORY) return status;
+        if (status == SOURCE_RECORD) continue;
+        snprintf(detail, sizeof(detail),
+                 "%s must be a number, a string, true, false, null or an array of numbers",
+                 json_key(m));
+        return bad_row(j, ret, "wrong_type", 0, detail);
     }
-    *ret = (struct field){ .kind = FIELD_ARRAY, .array = values, .n = (uint32_t)n };
-    return values != NULL && n > 0 && n <= SEG_VECTOR_WIDTH_MAX;
+    return SOURCE_END;
 }
 
 static enum source_status read_row(struct json_rows *j, const struct json *row, struct record *ret)
 {
-    char detail[SEG_NAME_BYTES_MAX + 100];
     if (json_kind(row) != JSON_OBJECT)
         return bad_row(j, ret, "wrong_type", 0, "a row must be an object");
     for (uint32_t i = 0; i < j->source.n_columns; i++)
         j->fields[i] = (struct field){ .kind = FIELD_MISSING };
     seg_arena_release(&j->values);
     const struct json *features = json_get(row, "features");
-    bool apart = features != NULL && json_kind(features) == JSON_OBJECT;
-    for (int part = 0; part < 1 + apart; part++) {
-        for (const struct json *m = json_first(part == 0 ? row : features); m != NULL;
-             m = json_next(m)) {
-            if (part == 0 && m == features && apart) continue;
-            int i = column_index(j, json_key(m));
-            if (i < 0)
-                return bad_row(
-                    j, ret, "too_many_columns", 0,
-                    "more than 1024 columns, or a column's name is empty or longer than 255 bytes");
-            if (read_value(j, m, &j->fields[i])) continue;
-            snprintf(detail, sizeof(detail),
-                     "%s must be a number, a string, true, false, null or an array of numbers",
-                     json_key(m));
-            return bad_row(j, ret, "wrong_type", 0, detail);
-        }
-    }
+    if (features != NULL && json_kind(features) != JSON_OBJECT) features = NULL;
+    enum source_status status = read_members(j, row, features, ret);
+    if (status == SOURCE_END && features != NULL) status = read_members(j, features, NULL, ret);
+    if (status != SOURCE_END) return status;
     *ret = (struct record){ .line = j->line, .fields = j->fields };
     return SOURCE_RECORD;
 }
@@ -164,8 +189,9 @@ static enum source_status json_next_row(struct source *s, struct record *ret)
     if (status != SOURCE_RECORD) return status;
     json_free(j->doc);
     j->doc = json_parse(line, len, &fault);
-    return j->doc ? read_row(j, j->doc, ret)
-                  : bad_row(j, ret, fault.code, fault.column, fault.detail);
+    if (j->doc != NULL) return read_row(j, j->doc, ret);
+    if (strcmp(fault.code, "out_of_memory") == 0) return SOURCE_NO_MEMORY;
+    return bad_row(j, ret, fault.code, fault.column, fault.detail);
 }
 
 static bool json_rewind(struct source *s)
