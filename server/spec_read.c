@@ -1,0 +1,361 @@
+/* Reads a training spec; all its faults are found in one go. */
+#include "spec.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "spec_tables.h"
+
+static void read_sizes(struct field_reader *r, const struct json *v, const char *pointer,
+                       uint32_t *sizes, uint32_t *ret_n, uint32_t n_min, uint32_t n_max)
+{
+    int64_t size = 0;
+    if (json_kind(v) != JSON_ARRAY || json_size(v) < n_min || json_size(v) > n_max) {
+        faults_add(r->faults, pointer, "wrong_type", "must be an array of %u to %u layer sizes",
+                   n_min, n_max);
+        return;
+    }
+    uint32_t n = 0;
+    for (const struct json *e = json_first(v); e != NULL; e = json_next(e), n++) {
+        if (json_integer(e, 1, SEG_UNITS_MAX, &size))
+            sizes[n] = (uint32_t)size;
+        else
+            faults_add(r->faults, pointer, "out_of_range",
+                       "each layer must be a whole number of 1 to %u units", SEG_UNITS_MAX);
+    }
+    *ret_n = n;
+}
+
+static void read_mlp(struct field_reader *r, const struct json *v, const char *pointer,
+                     struct seg_train_params *p, bool is_head)
+{
+    struct field_table tables[SPEC_TABLES_MAX];
+    size_t n_tables = spec_mlp_tables(p, tables);
+    fields_read(r, v, pointer, tables, n_tables, (const char *const[]){ "type", "hidden", NULL });
+    const struct json *hidden = json_kind(v) == JSON_OBJECT ? json_get(v, "hidden") : NULL;
+    const struct json *type = json_kind(v) == JSON_OBJECT && is_head ? json_get(v, "type") : NULL;
+    if (hidden != NULL)
+        read_sizes(r, hidden, field_pointer(r, pointer, "hidden"), p->hidden, &p->n_hidden, 0,
+                   SEG_LAYERS_MAX - 1);
+    if (is_head && type == NULL && json_kind(v) == JSON_OBJECT)
+        faults_add(r->faults, field_pointer(r, pointer, "type"), "missing", "must be given: mlp");
+    else if (type != NULL)
+        field_read_name(r, type, field_pointer(r, pointer, "type"),
+                        (const char *const[]){ "mlp", NULL });
+}
+
+static void read_algorithm(struct field_reader *r, const struct json *v, struct seg_spec *s)
+{
+    const char *at = "/algorithm";
+    if (v == NULL) {
+        faults_add(r->faults, at, "missing",
+                   "must be given, for example {\"type\": \"kmeans\", \"k\": 5}");
+        return;
+    }
+    if (!field_is_object(r, v, at)) return;
+    const struct json *type = json_get(v, "type");
+    const char *names[SEG_N_ALGORITHMS + 1] = { 0 };
+    for (unsigned i = 0; i < SEG_N_ALGORITHMS; i++)
+        names[i] = seg_algorithm_info((enum seg_algorithm)i)->name;
+    if (type == NULL) {
+        faults_add(r->faults, "/algorithm/type", "missing", "must be %s",
+                   field_name_list(r, names));
+        return;
+    }
+    int which = field_read_name(r, type, "/algorithm/type", names);
+    if (which < 0) return;
+    s->algorithm = (enum seg_algorithm)which;
+    const struct seg_algorithm_info *info = seg_algorithm_info(s->algorithm);
+    if (info->task != s->task) {
+        faults_add(r->faults, "/algorithm/type", "unknown_value", "%s is for %s, the task is %s",
+                   info->name, TASK_NAMES[info->task], TASK_NAMES[s->task]);
+        return;
+    }
+    if (!info->clusters) {
+        read_mlp(r, v, at, &s->mlp, false);
+        return;
+    }
+    struct field_table tables[SPEC_TABLES_MAX];
+    size_t n_tables = spec_algorithm_tables(s, tables);
+    const char *others[] = { "type", "head", info->encoder ? "encoder" : NULL, NULL };
+    fields_read(r, v, at, tables, n_tables, others);
+    const struct json *head = json_get(v, "head"), *encoder = json_get(v, "encoder");
+    if (json_get(v, "k") == NULL)
+        faults_add(r->faults, "/algorithm/k", "missing",
+                   "must be given: the number of segments, 1 to %u", SEG_K_MAX);
+    if (encoder != NULL && info->encoder)
+        read_sizes(r, encoder, "/algorithm/encoder", s->encoder, &s->n_encoder, 1,
+                   SEG_LAYERS_MAX / 2);
+    s->has_head = head != NULL && json_kind(head) != JSON_NULL;
+    if (s->has_head) read_mlp(r, head, "/algorithm/head", &s->mlp, true);
+    if (s->kmeans.min_share * s->kmeans.k > 1)
+        faults_add(r->faults, "/algorithm/min_segment_share", "out_of_range",
+                   "%u segments cannot each hold a share of %.3g", s->kmeans.k,
+                   s->kmeans.min_share);
+}
+
+/* One group or column of preprocess. */
+static void read_column(struct field_reader *r, const struct json *v, const char *pointer,
+                        struct seg_column_spec *c)
+{
+    const struct field_table tables[] = { field_table(&COLUMN_FIELDS, c) };
+    fields_read(r, v, pointer, tables, 1, (const char *const[]){ "outliers", "constant", NULL });
+    if (json_kind(v) != JSON_OBJECT) return;
+    const struct json *outliers = json_get(v, "outliers"), *constant = json_get(v, "constant");
+    const char *at = field_pointer(r, pointer, "outliers");
+    if (outliers != NULL && json_kind(outliers) == JSON_STRING) {
+        field_read(r, outliers, &OUTLIER_FIELDS.fields[0], at, c);
+    } else if (outliers != NULL) {
+        const struct field_table outlier_tables[] = { field_table(&OUTLIER_FIELDS, c) };
+        /* Another method starts from that method's own threshold. */
+        enum seg_outliers before = c->outliers;
+        const struct json *method =
+            json_kind(outliers) == JSON_OBJECT ? json_get(outliers, "method") : NULL;
+        if (method != NULL)
+            field_read(r, method, &OUTLIER_FIELDS.fields[0], field_pointer(r, at, "method"), c);
+        if (c->outliers != before) c->threshold = c->outliers == SEG_OUTLIERS_ZSCORE ? 3.0 : 1.5;
+        fields_read(r, outliers, at, outlier_tables, 1, NULL);
+    }
+    if (c->lower >= c->upper)
+        faults_add(r->faults, at, "out_of_range", "lower must be below upper");
+    at = field_pointer(r, pointer, "constant");
+    if (constant != NULL && json_kind(constant) == JSON_NUMBER) {
+        c->constant = json_number(constant);
+        if (fabs(c->constant) > 1e30)
+            faults_add(r->faults, at, "out_of_range", "must be within -1e30 and 1e30");
+    } else if (constant != NULL && json_kind(constant) == JSON_STRING &&
+               strlen(json_string(constant)) < sizeof(c->constant_text)) {
+        strcpy(c->constant_text, json_string(constant));
+    } else if (constant != NULL) {
+        faults_add(r->faults, at, "wrong_type",
+                   "must be a number, or a string of at most %zu bytes",
+                   sizeof(c->constant_text) - 1);
+    }
+}
+
+static void read_preprocess(struct field_reader *r, const struct json *v,
+                            const struct feature_set *fs, struct train_spec *s,
+                            struct seg_column_spec groups[2])
+{
+    static const char *const keys[] = { "default", "categorical", "columns", NULL };
+    if (v != NULL) {
+        fields_read(r, v, "/preprocess", NULL, 0, keys);
+        if (json_kind(v) != JSON_OBJECT) return;
+        for (int g = 0; g < 2; g++)
+            if (json_get(v, keys[g]) != NULL)
+                read_column(r, json_get(v, keys[g]), field_pointer(r, "/preprocess", keys[g]),
+                            &groups[g]);
+    }
+    for (uint32_t i = 0; i < s->n_columns; i++)
+        s->core.columns[i] = groups[fs->columns[s->columns[i]].type == SEG_CATEGORICAL];
+    const struct json *columns = v != NULL ? json_get(v, "columns") : NULL;
+    if (columns == NULL || !field_is_object(r, columns, "/preprocess/columns")) return;
+    for (const struct json *m = json_first(columns); m != NULL; m = json_next(m)) {
+        const char *at = field_pointer(r, "/preprocess/columns", json_key(m));
+        uint32_t i = 0;
+        while (i < s->n_columns && strcmp(fs->columns[s->columns[i]].name, json_key(m)) != 0)
+            i++;
+        if (i == s->n_columns)
+            faults_add(r->faults, at, "unknown_feature", "is not one of the features");
+        else
+            read_column(r, m, at, &s->core.columns[i]);
+    }
+}
+
+static int find_column(const struct feature_set *fs, const char *name)
+{
+    for (uint32_t i = 0; i < fs->n_columns; i++)
+        if (strcmp(fs->columns[i].name, name) == 0) return (int)i;
+    return -1;
+}
+
+/* "features": marks the columns wanted; all but the target when it is left out. */
+static void read_features(struct field_reader *r, const struct json *v,
+                          const struct feature_set *fs, struct train_spec *s)
+{
+    bool *wanted = seg_arena_alloc(r->arena, fs->n_columns + 1);
+    s->columns = seg_arena_alloc(r->arena, (fs->n_columns + 1) * sizeof(*s->columns));
+    s->core.columns = seg_arena_alloc(r->arena, (fs->n_columns + 1) * sizeof(*s->core.columns));
+    if (wanted == NULL || s->columns == NULL || s->core.columns == NULL) {
+        faults_add(r->faults, "", "out_of_memory", "out of memory");
+        return;
+    }
+    memset(wanted, v == NULL, fs->n_columns + 1);
+    if (v != NULL && (json_kind(v) != JSON_ARRAY || json_size(v) == 0)) {
+        faults_add(r->faults, "/features", "wrong_type",
+                   "must be an array of feature names that is not empty");
+        v = NULL;
+    }
+    unsigned index = 0;
+    for (const struct json *e = v ? json_first(v) : NULL; e != NULL; e = json_next(e), index++) {
+        char key[16];
+        snprintf(key, sizeof(key), "%u", index);
+        const char *at = field_pointer(r, "/features", key);
+        int i = json_kind(e) == JSON_STRING ? find_column(fs, json_string(e)) : -1;
+        if (json_kind(e) != JSON_STRING)
+            faults_add(r->faults, at, "wrong_type", "must be a feature's name, not %s",
+                       json_kind_name(json_kind(e)));
+        else if (i < 0)
+            faults_add(r->faults, at, "unknown_feature", "feature set %s has no such feature",
+                       fs->name);
+        else if (i == s->target)
+            faults_add(r->faults, at, "unknown_feature", "the target cannot be a feature as well");
+        else if (wanted[i])
+            faults_add(r->faults, at, "duplicate", "is listed twice");
+        else
+            wanted[i] = true;
+    }
+    for (uint32_t i = 0; i < fs->n_columns; i++)
+        if (wanted[i] && (int)i != s->target) s->columns[s->n_columns++] = i;
+    if (s->n_columns == 0)
+        faults_add(r->faults, "/features", "missing", "feature set %s has no feature to learn from",
+                   fs->name);
+    s->core.n_columns = s->n_columns;
+}
+
+/* Whether the body names an algorithm with an encoder; its faults are found elsewhere. */
+static bool wants_encoder(const struct json *body)
+{
+    const struct json *algorithm = json_get(body, "algorithm");
+    const struct json *type = algorithm != NULL && json_kind(algorithm) == JSON_OBJECT
+                                  ? json_get(algorithm, "type")
+                                  : NULL;
+    int which = type != NULL && json_kind(type) == JSON_STRING
+                    ? seg_algorithm_from_name(json_string(type))
+                    : -1;
+    return which >= 0 && seg_algorithm_info((enum seg_algorithm)which)->encoder;
+}
+
+static void defaults(struct train_spec *s, const struct json *body,
+                     struct seg_column_spec groups[2])
+{
+    s->core.kmeans = (struct seg_kmeans_params){
+        .k = 1, .init = SEG_INIT_KMEANS_PP, .n_init = 10, .n_iter_max = 300, .tol = 1e-4
+    };
+    s->core.mlp = (struct seg_train_params){ .hidden = { 64, 32 },
+                                             .n_hidden = 2,
+                                             .activation = SEG_RELU,
+                                             .l2 = 1e-4,
+                                             .optimizer = SEG_ADAM,
+                                             .learning_rate = 1e-3,
+                                             .momentum = 0.9,
+                                             .batch_size = 128,
+                                             .epochs = 200,
+                                             .patience = 10 };
+    /* On the optical digits these give codes on which k-means beats k-means on the pixels at every
+     * seed tried. */
+    s->core.autoencoder = s->core.mlp;
+    s->core.autoencoder.n_hidden = 0;
+    s->core.autoencoder.activation = SEG_TANH;
+    s->core.autoencoder.batch_size = 64;
+    s->core.autoencoder.epochs = 100;
+    s->core.autoencoder.patience = 0;
+    s->core.encoder[0] = 128;
+    s->core.encoder[1] = 64;
+    s->core.encoder[2] = 32;
+    s->core.n_encoder = 3;
+    s->core.min_features_share = 0.5;
+    s->core.seed = 42;
+    s->target = -1;
+    s->promote = PROMOTE_IF_BETTER;
+    groups[0] = (struct seg_column_spec){ .impute = SEG_IMPUTE_MEDIAN,
+                                          .lower = 0.01,
+                                          .upper = 0.99,
+                                          .threshold = 1.5,
+                                          .scale = SEG_SCALE_STANDARD,
+                                          .max_categories = 32,
+                                          .hash_buckets = 32 };
+    /* A reconstruction error on standardised columns is spent on the rare values of near-constant
+     * ones. */
+    if (wants_encoder(body)) groups[0].scale = SEG_SCALE_MIN_MAX;
+    groups[1] = groups[0];
+    groups[1].impute = SEG_IMPUTE_MODE;
+}
+
+const char *train_spec_feature_set(const struct json *body, struct faults *f)
+{
+    const struct json *v = json_kind(body) == JSON_OBJECT ? json_get(body, "feature_set") : NULL;
+    if (v != NULL && json_kind(v) == JSON_STRING) return json_string(v);
+    faults_add(f, "/feature_set", v ? "wrong_type" : "missing",
+               "must be the name of a feature set");
+    return NULL;
+}
+
+static void read_task(struct field_reader *r, const struct json *body, const struct feature_set *fs,
+                      struct train_spec *s)
+{
+    const struct json *task = json_get(body, "task"), *target = json_get(body, "target");
+    int which = task ? field_read_name(r, task, "/task", TASK_NAMES) : SEG_SEGMENTATION;
+    if (which >= 0) s->core.task = (enum seg_task)which;
+    if (target != NULL && json_kind(target) == JSON_NULL) target = NULL;
+    if (s->core.task == SEG_SEGMENTATION && target != NULL) {
+        faults_add(r->faults, "/target", "unknown_key", "segmentation has no target");
+    } else if (s->core.task == SEG_CLASSIFICATION &&
+               (target == NULL || json_kind(target) != JSON_STRING)) {
+        faults_add(r->faults, "/target", target ? "wrong_type" : "missing",
+                   "must be the name of the feature to predict");
+    } else if (target != NULL) {
+        s->target = find_column(fs, json_string(target));
+        if (s->target < 0)
+            faults_add(r->faults, "/target", "unknown_feature",
+                       "feature set %s has no such feature", fs->name);
+        else if (fs->columns[s->target].type == SEG_VECTOR ||
+                 fs->columns[s->target].type == SEG_TIMESTAMP)
+            faults_add(r->faults, "/target", "wrong_type", "a %s cannot be a class",
+                       seg_type_name(fs->columns[s->target].type));
+    }
+}
+
+static void read_split(struct field_reader *r, const struct json *body, struct seg_spec *core)
+{
+    /* Only what is learnt from labels has something to hold back: clusters alone use every user. */
+    bool supervised = core->task == SEG_CLASSIFICATION || core->has_head;
+    core->test = core->validation = supervised ? 0.2 : 0.0;
+    const struct json *split = json_get(body, "split");
+    if (split != NULL) {
+        const struct field_table tables[] = { field_table(&SPLIT_FIELDS, core) };
+        fields_read(r, split, "/split", tables, 1, NULL);
+    }
+    if (core->test + core->validation >= 0.95)
+        faults_add(r->faults, "/split", "out_of_range",
+                   "test and validation leave less than 5 %% for training");
+}
+
+bool train_spec_parse(const struct json *body, const struct feature_set *fs,
+                      struct seg_arena *arena, struct train_spec *ret, struct faults *f)
+{
+    static const char *const others[] = { "feature_set", "task",       "target",
+                                          "features",    "preprocess", "algorithm",
+                                          "split",       "seed",       NULL };
+    struct field_reader r = { arena, f };
+    struct train_spec s = { .feature_set = fs->name };
+    struct seg_column_spec groups[2];
+    size_t n_before = f->n_total;
+    int64_t seed = 0;
+    const struct field_table tables[] = { field_table(&SPEC_FIELDS, &s.core),
+                                          field_table(&OUTCOME_FIELDS, &s) };
+    if (json_kind(body) == JSON_OBJECT) defaults(&s, body, groups);
+    fields_read(&r, body, "", tables, 2, others);
+    if (json_kind(body) != JSON_OBJECT) return false;
+    read_task(&r, body, fs, &s);
+    read_features(&r, json_get(body, "features"), fs, &s);
+    if (s.core.columns != NULL) read_preprocess(&r, json_get(body, "preprocess"), fs, &s, groups);
+    read_algorithm(&r, json_get(body, "algorithm"), &s.core);
+    read_split(&r, body, &s.core);
+    if (json_get(body, "seed") != NULL) {
+        if (json_integer(json_get(body, "seed"), 0, (int64_t)1 << 53, &seed))
+            s.core.seed = (uint64_t)seed;
+        else
+            faults_add(f, "/seed", "out_of_range", "must be a whole number of 0 to 2^53");
+    }
+    s.core.kmeans.seed = s.core.mlp.seed = s.core.autoencoder.seed = s.core.seed;
+    for (uint32_t i = 0; i < s.n_columns && s.core.columns != NULL; i++)
+        if (s.core.columns[i].encode == SEG_ENCODE_TARGET && s.core.task != SEG_CLASSIFICATION &&
+            fs->columns[s.columns[i]].type == SEG_CATEGORICAL)
+            faults_add(f, field_pointer(&r, "/preprocess/columns", fs->columns[s.columns[i]].name),
+                       "unknown_value", "target encoding needs a classification target");
+    if (f->n_total > n_before) return false;
+    *ret = s;
+    return true;
+}

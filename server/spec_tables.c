@@ -1,0 +1,99 @@
+/* A new option is a row here; a new algorithm is a case in spec_algorithm_tables. */
+#include "spec_tables.h"
+
+static const char *const IMPUTE_NAMES[] = { "mean",     "median", "mode", "zero",
+                                            "constant", "error",  NULL };
+static const char *const OUTLIERS_NAMES[] = { "none", "winsorize", "iqr", "zscore", NULL };
+static const char *const TRANSFORM_NAMES[] = { "none", "log1p", "yeo_johnson", "quantile", NULL };
+static const char *const SCALE_NAMES[] = {
+    "none", "standard", "min_max", "robust", "max_abs", NULL
+};
+static const char *const ENCODE_NAMES[] = { "one_hot", "ordinal", "hash", "target", NULL };
+static const char *const INIT_NAMES[] = { "kmeans++", "random", NULL };
+static const char *const ACTIVATION_NAMES[] = { "relu", "sigmoid", "tanh", "gelu", NULL };
+static const char *const OPTIMIZER_NAMES[] = { "adam", "adamw", "sgd", NULL };
+static const char *const WEIGHT_NAMES[] = { "none", "balanced", NULL };
+const char *const TASK_NAMES[] = { "segmentation", "classification", NULL };
+const char *const PROMOTE_NAMES[] = { "always", "if_better", "never", NULL };
+
+static const struct field kmeans_fields[] = {
+    U32("k", seg_kmeans_params, k, 1, SEG_K_MAX),
+    ENUM("init", seg_kmeans_params, init, INIT_NAMES),
+    U32("n_init", seg_kmeans_params, n_init, 1, 100),
+    U32("max_iterations", seg_kmeans_params, n_iter_max, 1, 10000),
+    F64("tolerance", seg_kmeans_params, tol, 0, 1),
+    F64("min_segment_share", seg_kmeans_params, min_share, 0, 0.5),
+};
+static const struct field network_fields[] = {
+    ENUM("activation", seg_train_params, activation, ACTIVATION_NAMES),
+    F64("dropout", seg_train_params, dropout, 0, 0.9),
+    F64("l2", seg_train_params, l2, 0, 1e3),
+    ENUM("optimizer", seg_train_params, optimizer, OPTIMIZER_NAMES),
+    { "learning_rate", FIELD_F64, offsetof(struct seg_train_params, learning_rate), 0, 10, NULL,
+      true },
+    F64("momentum", seg_train_params, momentum, 0, 1),
+    U32("batch_size", seg_train_params, batch_size, 1, 65536),
+    U32("epochs", seg_train_params, epochs, 1, 10000),
+    U32("patience", seg_train_params, patience, 0, 10000),
+};
+static const struct field classifier_fields[] = { ENUM("class_weight", seg_train_params,
+                                                       class_weight, WEIGHT_NAMES) };
+static const struct field column_fields[] = {
+    ENUM("impute", seg_column_spec, impute, IMPUTE_NAMES),
+    BOOL("indicator", seg_column_spec, indicator),
+    ENUM("transform", seg_column_spec, transform, TRANSFORM_NAMES),
+    ENUM("scale", seg_column_spec, scale, SCALE_NAMES),
+    ENUM("encode", seg_column_spec, encode, ENCODE_NAMES),
+    U32("max_categories", seg_column_spec, max_categories, 1, 4096),
+    U32("hash_buckets", seg_column_spec, hash_buckets, 1, 4096),
+};
+static const struct field outlier_fields[] = {
+    ENUM("method", seg_column_spec, outliers, OUTLIERS_NAMES),
+    F64("lower", seg_column_spec, lower, 0, 1),
+    F64("upper", seg_column_spec, upper, 0, 1),
+    { "threshold", FIELD_F64, offsetof(struct seg_column_spec, threshold), 0, 1e6, NULL, true },
+};
+static const struct field split_fields[] = {
+    F64("test", seg_spec, test, 0, 0.9),
+    F64("validation", seg_spec, validation, 0, 0.9),
+};
+static const struct field spec_fields[] = {
+    F64("min_features_share", seg_spec, min_features_share, 0, 1),
+};
+static const struct field outcome_fields[] = {
+    BOOL("label", train_spec, label),
+    ENUM("promote", train_spec, promote, PROMOTE_NAMES),
+};
+
+#define LIST(fields)                                                                               \
+    {                                                                                              \
+        fields, sizeof(fields) / sizeof((fields)[0])                                               \
+    }
+static const struct field_list KMEANS_FIELDS = LIST(kmeans_fields);
+static const struct field_list NETWORK_FIELDS = LIST(network_fields);
+static const struct field_list CLASSIFIER_FIELDS = LIST(classifier_fields);
+const struct field_list COLUMN_FIELDS = LIST(column_fields);
+const struct field_list OUTLIER_FIELDS = LIST(outlier_fields);
+const struct field_list SPLIT_FIELDS = LIST(split_fields);
+const struct field_list SPEC_FIELDS = LIST(spec_fields);
+const struct field_list OUTCOME_FIELDS = LIST(outcome_fields);
+
+size_t spec_mlp_tables(struct seg_train_params *p, struct field_table ret[SPEC_TABLES_MAX])
+{
+    ret[0] = field_table(&NETWORK_FIELDS, p);
+    ret[1] = field_table(&CLASSIFIER_FIELDS, p);
+    return 2;
+}
+
+size_t spec_algorithm_tables(struct seg_spec *s, struct field_table ret[SPEC_TABLES_MAX])
+{
+    switch (s->algorithm) {
+    case SEG_KMEANS: ret[0] = field_table(&KMEANS_FIELDS, &s->kmeans); return 1;
+    case SEG_AUTOENCODER_KMEANS:
+        ret[0] = field_table(&KMEANS_FIELDS, &s->kmeans);
+        ret[1] = field_table(&NETWORK_FIELDS, &s->autoencoder);
+        return 2;
+    case SEG_MLP: return spec_mlp_tables(&s->mlp, ret);
+    default: return 0;
+    }
+}

@@ -1,0 +1,106 @@
+/* Writes a training spec complete, so that it can be read again. */
+#include "spec.h"
+
+#include <string.h>
+
+#include "spec_tables.h"
+
+/* The tables of a spec are made for readers too, which change what they point at; writing does
+ * not. */
+static void write_list(struct json_out *o, const struct field_list *list, const void *base)
+{
+    const struct field_table table = field_table(list, (void *)(uintptr_t)base);
+    fields_write(o, &table);
+}
+
+static void write_sizes(struct json_out *o, const char *key, const uint32_t *sizes, uint32_t n)
+{
+    json_out_key(o, key);
+    json_out_array(o);
+    for (uint32_t i = 0; i < n; i++)
+        json_out_uint(o, sizes[i]);
+    json_out_end_array(o);
+}
+
+static void write_column(struct json_out *o, const struct seg_column_spec *c)
+{
+    json_out_object(o);
+    write_list(o, &COLUMN_FIELDS, c);
+    json_out_key(o, "outliers");
+    json_out_object(o);
+    write_list(o, &OUTLIER_FIELDS, c);
+    json_out_end_object(o);
+    if (c->impute == SEG_IMPUTE_CONSTANT && c->constant_text[0] != '\0')
+        json_out_member_string(o, "constant", c->constant_text);
+    else if (c->impute == SEG_IMPUTE_CONSTANT)
+        json_out_member_double(o, "constant", c->constant);
+    json_out_end_object(o);
+}
+
+static void write_mlp(struct json_out *o, const struct seg_train_params *p)
+{
+    struct seg_train_params copy = *p;
+    struct field_table tables[SPEC_TABLES_MAX];
+    size_t n = spec_mlp_tables(&copy, tables);
+    write_sizes(o, "hidden", p->hidden, p->n_hidden);
+    for (size_t i = 0; i < n; i++)
+        fields_write(o, &tables[i]);
+}
+
+static void write_algorithm(struct json_out *o, const struct seg_spec *s)
+{
+    const struct seg_algorithm_info *info = seg_algorithm_info(s->algorithm);
+    struct seg_spec copy = *s;
+    struct field_table tables[SPEC_TABLES_MAX];
+    json_out_object(o);
+    json_out_member_string(o, "type", info->name);
+    if (s->task == SEG_CLASSIFICATION) {
+        write_mlp(o, &s->mlp);
+    } else {
+        size_t n = spec_algorithm_tables(&copy, tables);
+        for (size_t i = 0; i < n; i++)
+            fields_write(o, &tables[i]);
+    }
+    if (info->encoder) write_sizes(o, "encoder", s->encoder, s->n_encoder);
+    if (s->has_head) {
+        json_out_key(o, "head");
+        json_out_object(o);
+        json_out_member_string(o, "type", "mlp");
+        write_mlp(o, &s->mlp);
+        json_out_end_object(o);
+    }
+    json_out_end_object(o);
+}
+
+void train_spec_write(const struct train_spec *s, const struct feature_set *fs, struct json_out *o)
+{
+    json_out_object(o);
+    json_out_member_string(o, "feature_set", s->feature_set);
+    json_out_member_string(o, "task", TASK_NAMES[s->core.task]);
+    if (s->target >= 0) json_out_member_string(o, "target", fs->columns[s->target].name);
+    json_out_key(o, "features");
+    json_out_array(o);
+    for (uint32_t i = 0; i < s->n_columns; i++)
+        json_out_string(o, fs->columns[s->columns[i]].name);
+    json_out_end_array(o);
+    json_out_key(o, "preprocess");
+    json_out_object(o);
+    json_out_key(o, "columns");
+    json_out_object(o);
+    for (uint32_t i = 0; i < s->n_columns; i++) {
+        json_out_key(o, fs->columns[s->columns[i]].name);
+        write_column(o, &s->core.columns[i]);
+    }
+    json_out_end_object(o);
+    json_out_end_object(o);
+    json_out_key(o, "algorithm");
+    write_algorithm(o, &s->core);
+    json_out_key(o, "split");
+    json_out_object(o);
+    write_list(o, &SPLIT_FIELDS, &s->core);
+    json_out_end_object(o);
+    write_list(o, &SPEC_FIELDS, &s->core);
+    json_out_member_uint(o, "seed", s->core.seed);
+    write_list(o, &OUTCOME_FIELDS, s);
+    json_out_end_object(o);
+}
