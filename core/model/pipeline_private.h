@@ -59,6 +59,12 @@ enum seg_status pipeline_evaluate_segments(struct pipeline *p, struct seg_error 
 enum seg_status pipeline_fit_classifier(struct pipeline *p, struct seg_error *err);
 enum seg_status pipeline_evaluate_classifier(struct pipeline *p, struct seg_error *err);
 
+/* Finds the clusters of the training part in p->space: centroids and segment ids of the model. */
+enum seg_status pipeline_cluster(struct pipeline *p, const struct seg_progress *progress,
+                                 struct seg_error *err);
+/* A new array with the segment of each row of a part, by the clusters alone. NULL: no memory. */
+uint32_t *pipeline_label_part(const struct pipeline *p, enum seg_part part);
+
 /* The part that figures are of: test when it has rows, else training. */
 enum seg_part pipeline_evaluated_part(const struct pipeline *p);
 /* Frees the rows of a part in every form. */

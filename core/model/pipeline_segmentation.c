@@ -78,55 +78,6 @@ static enum seg_status encode_parts(struct pipeline *p)
     return SEG_OK;
 }
 
-/* Takes the clusters that have rows; their order by size gives the ids 1, 2, 3 … */
-static enum seg_status take_segments(struct pipeline *p, const struct seg_kmeans *km)
-{
-    struct seg_model *m = p->model;
-    uint32_t k = p->spec->kmeans.k, n = 0;
-
-    while (n < k && km->sizes[n] > 0)
-        n++;
-    enum seg_status st = seg_matrix_init(&m->centroids, n, km->centroids.n_cols);
-    if (st != SEG_OK) return st;
-    memcpy(m->centroids.data, km->centroids.data, n * km->centroids.n_cols * sizeof(float));
-    m->segment_ids = seg_alloc(n, sizeof(*m->segment_ids));
-    if (m->segment_ids == NULL) return SEG_ENOMEM;
-    for (uint32_t i = 0; i < n; i++)
-        m->segment_ids[i] = i + 1;
-    if (n < k)
-        st = pipeline_warn(p, "%u distinct row%s for k = %u: %u segment%s empty and left out", n,
-                           n == 1 ? "" : "s", k, k - n, k - n == 1 ? " is" : "s are");
-    if (st == SEG_OK && !km->converged)
-        st = pipeline_warn(p, "k-means did not converge in %u iterations", km->n_iter);
-    return st;
-}
-
-static enum seg_status cluster(struct pipeline *p, const struct seg_progress *progress,
-                               struct seg_error *err)
-{
-    struct seg_kmeans km = { 0 };
-    enum seg_status st =
-        seg_kmeans_fit(p->pool, &p->space[SEG_PART_TRAIN], &p->spec->kmeans, progress, &km, err);
-    if (st != SEG_OK) return st;
-    st = take_segments(p, &km);
-    p->report.n_iter = km.n_iter;
-    p->report.converged = km.converged;
-    p->report.inertia = km.inertia;
-    p->report.kmeans_curve = km.curve;
-    km.curve = NULL;
-    seg_kmeans_release(&km);
-    return st;
-}
-
-/* A new array with the nearest segment of each row of a part. NULL: no memory. */
-static uint32_t *label_part(const struct pipeline *p, enum seg_part part)
-{
-    const struct seg_tiles *z = &p->space[part];
-    uint32_t *label = seg_alloc(z->n_rows, sizeof(*label));
-    if (label != NULL) seg_kmeans_assign(p->pool, z, &p->model->centroids, label, NULL);
-    return label;
-}
-
 /* The same numbers as a new array of classes. NULL: no memory. */
 static uint16_t *classes_of(const uint32_t *label, size_t n)
 {
@@ -139,7 +90,7 @@ static uint16_t *classes_of(const uint32_t *label, size_t n)
 /* The truth that the head learns: the nearest segment of the rows of a part, as p->y[part]. */
 static enum seg_status label_for_head(struct pipeline *p, enum seg_part part)
 {
-    uint32_t *label = label_part(p, part);
+    uint32_t *label = pipeline_label_part(p, part);
     if (label == NULL) return SEG_ENOMEM;
     p->y[part] = classes_of(label, p->space[part].n_rows);
     seg_free(label);
@@ -183,7 +134,7 @@ enum seg_status pipeline_fit_segments(struct pipeline *p, struct seg_error *err)
         if (st != SEG_OK) return st;
     }
     step_begin(&stage, p, &steps, WEIGHT_KMEANS);
-    st = cluster(p, &stage.as, err);
+    st = pipeline_cluster(p, &stage.as, err);
     if (st != SEG_OK || !spec->has_head) return st;
     step_begin(&stage, p, &steps, WEIGHT_HEAD);
     return fit_head(p, &stage.as, err);
@@ -196,7 +147,7 @@ enum seg_status pipeline_evaluate_segments(struct pipeline *p, struct seg_error 
     uint16_t *truth = NULL; /* (n) nearest segment, for the head */
     struct stage stage;
 
-    uint32_t *label = label_part(p, part);
+    uint32_t *label = pipeline_label_part(p, part);
     if (label == NULL) return SEG_ENOMEM;
     stage_begin(&stage, p, FRACTION_FITTED, 0.8 * (1.0 - FRACTION_FITTED), "evaluating");
     seg_progress_report(&stage.as, 0.0, "quality of the segments");
