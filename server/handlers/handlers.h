@@ -37,6 +37,13 @@ enum http_status jobs_cancel_post(struct http_request *rq);
 enum http_status jobs_retry_post(struct http_request *rq);
 /* predict.c */
 enum http_status predict_post(struct http_request *rq);
+/* infer.c */
+enum http_status infer_live(struct http_request *rq);
+enum http_status infer_ready(struct http_request *rq);
+enum http_status infer_server_get(struct http_request *rq);
+enum http_status infer_model_get(struct http_request *rq);
+enum http_status infer_model_ready(struct http_request *rq);
+enum http_status infer_post(struct http_request *rq);
 /* segments.c */
 enum http_status segments_list(struct http_request *rq);
 enum http_status segments_get(struct http_request *rq);

@@ -3,10 +3,10 @@
  */
 #include "handlers/predict.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include "base/alloc.h"
 #include "handlers/handlers.h"
+#include "handlers/version.h"
 
 /* A batch whose body is at most this long per row of [limits] inline_rows_max counts as small. */
 #define INLINE_BYTES_A_ROW 256u
@@ -16,44 +16,35 @@ static void unref(void *served)
     served_model_unref(served);
 }
 
-/* ?version=, 0 when absent. False after a 400. */
-static bool parse_version(struct http_request *rq, uint32_t *ret)
-{
-    const char *text = request_query(rq, "version");
-    *ret = 0;
-    if (text == NULL) return true;
-    size_t digits = strspn(text, "0123456789");
-    unsigned long v =
-        digits > 0 && digits <= 9 && text[digits] == '\0' ? strtoul(text, NULL, 10) : 0;
-    *ret = (uint32_t)v;
-    if (v > 0) return true;
-    struct faults f;
-    faults_init(&f, &rq->arena);
-    faults_add(&f, "?version", "out_of_range", "version must be a whole number from 1");
-    reply_faults(rq, ERR_BAD_PARAMETER, &f);
-    return false;
-}
-
-/* Finds the model. HTTP_200: *ret is set; else what the handler returns. */
-static enum http_status find_model(struct http_request *rq, struct served_model **ret)
+enum http_status predict_find_model(struct http_request *rq, uint32_t version,
+                                    struct served_model **ret)
 {
     struct model_cache *cache = rq->app->models;
     const char *name = rq->path_args[0];
-    uint32_t version = 0;
-    if (!parse_version(rq, &version)) return HTTP_ERROR;
+    struct served_model *served = NULL;
     if (!name_is_valid(name)) return reply_error(rq, ERR_MODEL_NOT_FOUND, NULL);
     if (cache == NULL) return reply_error(rq, ERR_NOT_READY, NULL);
-    *ret = model_cache_get(cache, name, version);
-    if (*ret != NULL) return HTTP_200;
-    if (version == 0) {
+    served = model_cache_get(cache, name, version);
+    if (served == NULL && version == 0) {
         if (!model_cache_ready(cache)) return reply_error(rq, ERR_NOT_READY, NULL);
         return reply_error(rq, ERR_MODEL_NOT_FOUND, "no model %s has a champion", name);
     }
-    if (rq->db == NULL) return request_move_to_db(rq);
-    enum db_status st = model_cache_load(cache, rq->db, name, version, ret);
-    if (st == DB_ONE) return HTTP_200;
-    if (st != DB_NONE) return reply_db_error(rq, st);
-    return reply_error(rq, ERR_VERSION_NOT_FOUND, "model %s, version %u", name, version);
+    if (served == NULL) {
+        if (rq->db == NULL) return request_move_to_db(rq);
+        enum db_status st = model_cache_load(cache, rq->db, name, version, &served);
+        if (st == DB_NONE)
+            return reply_error(rq, ERR_VERSION_NOT_FOUND, "model %s, version %u", name, version);
+        if (st != DB_ONE) return reply_db_error(rq, st);
+    }
+    if (!request_defer(rq, unref, served)) return reply_error(rq, ERR_NO_MEMORY, NULL);
+    *ret = served;
+    return HTTP_200;
+}
+
+bool predict_runs_here(const struct http_request *rq)
+{
+    uint64_t small = (uint64_t)rq->app->config->limits.inline_rows_max * INLINE_BYTES_A_ROW;
+    return !(rq->on_io_thread || rq->db != NULL) || rq->body.len <= small;
 }
 
 enum http_status predict_refuse(struct http_request *rq, const struct rows_error *e)
@@ -180,17 +171,16 @@ enum http_status predict_post(struct http_request *rq)
     struct predict *p = rq->work;
     if (p == NULL) {
         struct served_model *served = NULL;
-        enum http_status st = find_model(rq, &served);
+        uint32_t version = 0;
+        if (!version_query(rq, &version)) return HTTP_ERROR;
+        enum http_status st = predict_find_model(rq, version, &served);
         if (st != HTTP_200) return st;
-        if (!request_defer(rq, unref, served)) return reply_error(rq, ERR_NO_MEMORY, NULL);
         p = seg_arena_alloc(&rq->arena, sizeof(*p));
         if (p == NULL) return reply_error(rq, ERR_NO_MEMORY, NULL);
         p->served = served;
         rq->work = p;
     }
-    uint64_t small = (uint64_t)rq->app->config->limits.inline_rows_max * INLINE_BYTES_A_ROW;
-    if ((rq->on_io_thread || rq->db != NULL) && rq->body.len > small)
-        return request_move_to_compute(rq);
+    if (!predict_runs_here(rq)) return request_move_to_compute(rq);
     if (request_is(rq, "application/json")) return predict_json(rq, p);
     if (request_is(rq, "application/x-ndjson")) return predict_stream(rq, p, SCORE_NDJSON);
     if (request_is(rq, "text/csv")) return predict_stream(rq, p, SCORE_CSV);

@@ -37,7 +37,7 @@ void score_text_release(struct score_text *t)
     *t = (struct score_text){ 0 };
 }
 
-static bool reserve(struct score_text *t, size_t n)
+bool score_text_reserve(struct score_text *t, size_t n)
 {
     if (t->failed) return false;
     if (n <= t->cap - t->len) return true;
@@ -60,7 +60,7 @@ void score_text_printf(struct score_text *t, const char *fmt, ...)
     int n = vsnprintf(line, sizeof(line), fmt, args);
     va_end(args);
     if (n < 0 || (size_t)n >= sizeof(line)) t->failed = true;
-    if (!reserve(t, (size_t)n)) return;
+    if (!score_text_reserve(t, (size_t)n)) return;
     memcpy(t->data + t->len, line, (size_t)n);
     t->len += (size_t)n;
 }
@@ -213,7 +213,7 @@ void score_write_header(const struct score *s, struct score_text *out)
     size_t n = FIXED_BYTES;
     for (uint32_t i = 0; i < s->n_results; i++)
         n += s->probabilities[i].len + 1;
-    if (!reserve(out, n)) return;
+    if (!score_text_reserve(out, n)) return;
     char *p = out->data + out->len;
     p = s->is_classification ? PUT(p, "user_id,status,class,confidence")
                              : PUT(p, "user_id,status,segment,segment_name,confidence,distance");
@@ -398,7 +398,7 @@ static void write_fault(const struct score *s, const struct row_fault *f, bool f
         while (!utf8_valid(pointer, (size_t)(p - pointer)))
             p--;
     }
-    if (!reserve(out, ERROR_BYTES)) return;
+    if (!score_text_reserve(out, ERROR_BYTES)) return;
     char *q = out->data + out->len;
     size_t detail_len = strnlen(f->detail, 300);
     while (!utf8_valid(f->detail, detail_len))
@@ -443,7 +443,7 @@ static void write_row(const struct score *s, const struct rows *r, const struct 
     tally->n_ok += ok;
     tally->n_invalid += invalid;
     tally->n_insufficient += !ok && !invalid;
-    if (!reserve(out, s->row_bytes_max)) return;
+    if (!score_text_reserve(out, s->row_bytes_max)) return;
     char *p = out->data + out->len;
     if (s->format == SCORE_JSON && row > 0) *p++ = ',';
     p = put_user_id(p, s, r, row);

@@ -26,6 +26,8 @@ struct score_text { /* growing bytes; when memory ran out `failed`, and nothing 
     bool failed;
 };
 void score_text_release(struct score_text *t);
+/* Room for n more bytes at data + len. */
+bool score_text_reserve(struct score_text *t, size_t n);
 __attribute__((format(printf, 2, 3))) void score_text_printf(struct score_text *t, const char *fmt,
                                                              ...);
 

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "http/exchange.h"
 #include "http/reply_stream.h"
+#include "http/route.h"
 
 #define PROBLEM_JSON  "application/problem+json"
 #define HEAVY_BYTES   ((size_t)32 << 10) /* compressing more than this is left to a worker */
@@ -129,6 +130,8 @@ static enum http_status reply_problem(struct http_request *rq, enum http_error c
     if (detail != NULL) json_out_member_string(&o, "detail", detail);
     json_out_member_string(&o, "code", info->code);
     json_out_member_string(&o, "request_id", rq->request_id);
+    if (rq->route != NULL && strncmp(rq->route->path, "/v2/", 4) == 0) /* its protocol's name */
+        json_out_member_string(&o, "error", detail != NULL ? detail : info->title);
     if (f != NULL) {
         json_out_key(&o, "errors");
         json_out_array(&o);
