@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "base/alloc.h"
+#include "http/acceptor.h"
 #include "http/admit.h"
 #include "http/connections.h"
 #include "http/db_threads.h"
@@ -33,9 +34,18 @@
 #define DRAIN_MS              10000
 #define FILES_RESERVE         128 /* for the database, models and the page */
 
+/* An I/O thread: a libmicrohttpd of its own. */
+struct io_thread {
+    struct http_daemon *daemon;
+    struct MHD_Daemon *mhd;
+    atomic_uint n_connections; /* handed to it and not closed yet */
+};
+
 struct http_daemon {
     struct app *app;
-    struct MHD_Daemon *mhd;
+    struct io_thread *io_threads; /* (n_io_threads) */
+    unsigned n_io_threads;
+    struct acceptor *acceptor;
     struct connections *connections;
     struct db_threads *db_threads;
     int listen_fd;
@@ -419,7 +429,8 @@ static void on_completed(void *cls, struct MHD_Connection *con, void **con_cls,
 static void on_connection(void *cls, struct MHD_Connection *con, void **context,
                           enum MHD_ConnectionNotificationCode what)
 {
-    struct http_daemon *d = cls;
+    struct io_thread *t = cls;
+    struct http_daemon *d = t->daemon;
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *info =
             MHD_get_connection_info(con, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -427,10 +438,24 @@ static void on_connection(void *cls, struct MHD_Connection *con, void **context,
                                                d->app->config->http.header_timeout_s);
         if (k != NULL && connection_is_surplus(k)) connection_deadline(k, SURPLUS_TIMEOUT_S);
         *context = k;
-    } else if (*context != NULL) {
-        connections_remove(d->connections, *context);
-        *context = NULL;
+        return;
     }
+    atomic_fetch_sub(&t->n_connections, 1);
+    if (*context != NULL) connections_remove(d->connections, *context);
+    *context = NULL;
+}
+
+/* A new connection goes to the thread that has the fewest. */
+static void take_connection(void *ctx, int fd, const struct sockaddr *from, socklen_t len)
+{
+    struct http_daemon *d = ctx;
+    struct io_thread *least = &d->io_threads[0];
+    for (unsigned i = 1; i < d->n_io_threads; i++)
+        if (atomic_load(&d->io_threads[i].n_connections) < atomic_load(&least->n_connections))
+            least = &d->io_threads[i];
+    atomic_fetch_add(&least->n_connections, 1);
+    if (MHD_add_connection(least->mhd, fd, from, len) != MHD_YES) /* which closed fd */
+        atomic_fetch_sub(&least->n_connections, 1);
 }
 
 /* ---- start and stop ---- */
@@ -457,27 +482,39 @@ static unsigned connections_possible(unsigned wanted)
     return possible;
 }
 
-static struct MHD_Daemon *start_mhd(struct http_daemon *d, unsigned n_connections)
+static bool start_io_thread(struct io_thread *t, struct http_daemon *d, unsigned n_connections)
 {
     const struct config *c = d->app->config;
-    struct MHD_OptionItem options[] = {
-        { MHD_OPTION_LISTEN_SOCKET, d->listen_fd, NULL },
-        { MHD_OPTION_CONNECTION_LIMIT, (intptr_t)n_connections + CONNECTIONS_RESERVE, NULL },
-        { MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)c->http.idle_timeout_s, NULL },
-        { MHD_OPTION_CONNECTION_MEMORY_LIMIT, (intptr_t)CONNECTION_POOL_BYTES, NULL },
-        { MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (intptr_t)POOL_INCREMENT_BYTES, NULL },
-        { MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, d },
-        { MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, d },
-        { MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_uri, d },
-        { MHD_OPTION_END, 0, NULL }, /* the place of the thread pool, when there is one */
-        { MHD_OPTION_END, 0, NULL },
-    };
-    if (c->http.io_threads > 1)
-        options[sizeof(options) / sizeof(options[0]) - 2] =
-            (struct MHD_OptionItem){ MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)c->http.io_threads,
-                                     NULL };
-    return MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC,
-                            0, NULL, NULL, on_access, d, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+    t->daemon = d;
+    t->mhd = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
+                                  MHD_USE_ITC | MHD_USE_NO_LISTEN_SOCKET,
+                              0, NULL, NULL, on_access, d, MHD_OPTION_CONNECTION_LIMIT,
+                              n_connections + CONNECTIONS_RESERVE, MHD_OPTION_CONNECTION_TIMEOUT,
+                              c->http.idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                              CONNECTION_POOL_BYTES, MHD_OPTION_CONNECTION_MEMORY_INCREMENT,
+                              POOL_INCREMENT_BYTES, MHD_OPTION_NOTIFY_CONNECTION, on_connection, t,
+                              MHD_OPTION_NOTIFY_COMPLETED, on_completed, d,
+                              MHD_OPTION_URI_LOG_CALLBACK, on_uri, d, MHD_OPTION_END);
+    return t->mhd != NULL;
+}
+
+static void stop_io_threads(struct http_daemon *d)
+{
+    for (unsigned i = 0; i < d->n_io_threads; i++)
+        MHD_stop_daemon(d->io_threads[i].mhd);
+    seg_free(d->io_threads);
+}
+
+/* The I/O threads, then who feeds them. */
+static bool start_threads(struct http_daemon *d, unsigned n_connections)
+{
+    unsigned n = d->app->config->http.io_threads;
+    d->io_threads = seg_calloc(n, sizeof(*d->io_threads));
+    if (d->io_threads == NULL) return false;
+    for (; d->n_io_threads < n; d->n_io_threads++)
+        if (!start_io_thread(&d->io_threads[d->n_io_threads], d, n_connections)) return false;
+    d->acceptor = acceptor_start(d->listen_fd, take_connection, d);
+    return d->acceptor != NULL;
 }
 
 struct http_daemon *http_daemon_start(struct app *app)
@@ -499,14 +536,14 @@ struct http_daemon *http_daemon_start(struct app *app)
     d->connections = connections_new(n_connections, app->metrics);
     d->db_threads = db_threads_start(app, c->database.connections, DB_QUEUE_MAX, db_thread_done);
     if (d->connections == NULL || d->db_threads == NULL) goto fail;
-    d->mhd = start_mhd(d, n_connections);
-    if (d->mhd == NULL) goto fail;
+    if (!start_threads(d, n_connections)) goto fail;
     log_event(LOG_INFO, "listening", "address", "%s", address, NULL);
     return d;
 fail:
     log_event(LOG_ERROR, "cannot serve HTTP", "reason", "%s",
               wrong_table != NULL ? wrong_table : sentence, NULL);
     if (d == NULL) return NULL;
+    stop_io_threads(d);
     db_threads_free(d->db_threads);
     connections_free(d->connections);
     if (d->listen_fd >= 0) listen_close(d->listen_fd, c->http.listen);
@@ -525,13 +562,13 @@ void http_daemon_stop(struct http_daemon *d)
 {
     if (d == NULL) return;
     atomic_store(&d->app->draining, true);
-    MHD_quiesce_daemon(d->mhd);
+    acceptor_stop(d->acceptor);
     listen_close(d->listen_fd, d->app->config->http.listen);
     wait_for_zero(&d->n_open, DRAIN_MS);
     atomic_store(&d->stopping, true);
     db_threads_stop(d->db_threads); /* queued ones are answered and resumed */
     wait_for_zero(&d->n_away, 0);   /* computing ones run to their end */
-    MHD_stop_daemon(d->mhd);
+    stop_io_threads(d);
     db_threads_free(d->db_threads);
     connections_free(d->connections);
     seg_free(d);

@@ -1,0 +1,21 @@
+/* acceptor.h - the thread that takes connections from the listening socket.
+ *
+ * Properties: it hands every connection to whoever is least busy, which threads that accept for
+ * themselves do not: the first to wake takes a burst whole, and the others idle while it works.
+ * Without a file descriptor left it waits a little instead of spinning. Safety: start and stop are
+ * the owner's; take runs on the acceptor's thread. */
+#ifndef SERVER_HTTP_ACCEPTOR_H
+#define SERVER_HTTP_ACCEPTOR_H
+
+#include <sys/socket.h>
+
+/* Owns fd from now on: a non-blocking socket. */
+typedef void (*accept_fn)(void *ctx, int fd, const struct sockaddr *from, socklen_t len);
+
+struct acceptor;
+/* listen_fd stays the caller's, until after stop. NULL: no memory, no thread. */
+struct acceptor *acceptor_start(int listen_fd, accept_fn take, void *ctx);
+/* No connection is taken any more. NULL is fine. */
+void acceptor_stop(struct acceptor *a);
+
+#endif
