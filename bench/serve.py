@@ -1,0 +1,219 @@
+"""Scoring under load: segmentd, FastAPI with PyTorch (plain and tuned by hand) and the limit of bare libmicrohttpd with the same decoder, driven by wrk.
+
+usage: bench/run.py serve; needs wrk, python3-fastapi, python3-uvicorn and python3-torch. Contestants take turns within a round, one at a time;
+medians of ROUNDS rounds of SECONDS each. All share the machine's two cores with wrk.
+"""
+import contextlib
+import json
+import os
+import pathlib
+import random
+import re
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BINARY = os.environ.get("SEGMENTD_BIN", str(ROOT / "build/server/segmentd"))
+ECHO = os.environ.get("SEGMENTD_ECHO", str(ROOT / "build-bench/bench/bench_echo"))
+URL = os.environ["SEGMENTD_TEST_DATABASE_URL"]
+PYTHON = "/usr/bin/python3"
+D = 20
+QUICK = "--quick" in sys.argv
+ROUNDS, SECONDS = (1, 1) if QUICK else (5, 2)
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def call(base, method, path, body=None, kind="application/json"):
+    data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+    request = urllib.request.Request(base + path, method=method, data=data, headers={"Content-Type": kind})
+    return json.load(urllib.request.urlopen(request, timeout=120))
+
+
+@contextlib.contextmanager
+def segmentd(folder):
+    """A server with two models of the same 20 features: an MLP of 20-64-32-4 and k-means with k = 8."""
+    config = pathlib.Path(folder, "segmentd.ini")
+    config.write_text(f"[http]\nlisten = 127.0.0.1:0\n[database]\nurl = {URL}\n")
+    subprocess.run([BINARY, "migrate", "up", "--config", config], check=True, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([BINARY, "--config", config], stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        found = re.search(r'"msg":"listening","address":"([^"]+)"', line)
+        if found:
+            break
+    base = "http://" + found.group(1)
+    drain = subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)
+    try:
+        rng = random.Random(1)
+        lines = [",".join([f"f{i}" for i in range(D)] + ["kind"])]
+        lines += [",".join([f"{rng.gauss(c if i < 4 else 0, 1):.4f}" for i in range(D)] + ["abcd"[c]]) for c in range(4) for _ in range(2000)]
+        call(base, "POST", "/v1/feature-sets/bench/rows", "\n".join(lines).encode(), "text/csv")
+        features = [f"f{i}" for i in range(D)]
+        for model, spec in (("mlp", {"task": "classification", "target": "kind", "algorithm": {"type": "mlp", "hidden": [64, 32], "epochs": 5}}),
+                            ("kmeans", {"algorithm": {"type": "kmeans", "k": 8, "n_init": 1}})):
+            job = call(base, "POST", f"/v1/models/{model}/train", {"feature_set": "bench", "features": features, "promote": "always", **spec})
+            while job["state"] not in ("succeeded", "failed"):
+                time.sleep(0.05)
+                job = call(base, "GET", f"/v1/jobs/{job['id']}")
+            assert job["state"] == "succeeded", job
+        yield base, [process.pid]
+    finally:
+        process.terminate()
+        process.wait()
+        drain.wait()
+
+
+@contextlib.contextmanager
+def fastapi(app, workers):
+    port = free_port()
+    process = subprocess.Popen([PYTHON, "-m", "uvicorn", "fastapi_app:app", "--port", str(port), "--workers", str(workers), "--log-level", "warning", "--no-access-log"],
+                               cwd=ROOT / "bench", env={**os.environ, "APP": app}, stderr=subprocess.DEVNULL)
+    base = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            time.sleep(0.1)
+            with contextlib.suppress(OSError):
+                call(base, "POST", "/predict", {"columns": [], "data": [[0.0] * D]})
+                break
+        yield base, [process.pid, *children(process.pid)]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextlib.contextmanager
+def echo():
+    process = subprocess.Popen([ECHO, str(D), "160"], stdout=subprocess.PIPE, text=True)
+    try:
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}", [process.pid]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def children(pid):
+    stats = [p.read_text() for p in pathlib.Path("/proc").glob("[0-9]*/stat")]
+    return [int(s.split()[0]) for s in stats if int(s.rpartition(")")[2].split()[1]) == pid]
+
+
+def cpu_seconds(pids):
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += int(fields[11]) + int(fields[12])
+    return total / TICK
+
+
+class Bodies:
+    """The same random rows in every form."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        rng = random.Random(7)
+        self.rows = [[round(rng.gauss(0, 1), 4) for _ in range(D)] for _ in range(1000)]
+
+    def make(self, form, n):
+        rows, names = self.rows[:n], [f"f{i}" for i in range(D)]
+        length = None
+        if form == "named":
+            body = json.dumps({"rows": [{"features": dict(zip(names, r))} for r in rows]}, separators=(",", ":")).encode()
+        elif form == "columnar":
+            body = json.dumps({"columns": names, "data": rows}, separators=(",", ":")).encode()
+        elif form == "ndjson":
+            body = "".join(json.dumps({"features": dict(zip(names, r))}, separators=(",", ":")) + "\n" for r in rows).encode()
+        elif form == "csv":
+            body = (",".join(names) + "\n" + "".join(",".join(map(repr, r)) + "\n" for r in rows)).encode()
+        else:
+            raw = struct.pack(f"<{n * D}f", *(v for r in rows for v in r))
+            head = json.dumps({"inputs": [{"name": "features", "datatype": "FP32", "shape": [n, D], "parameters": {"binary_data_size": len(raw)}}],
+                               "outputs": [{"name": "probabilities", "parameters": {"binary_data": True}}]}).encode()
+            body, length = head + raw, str(len(head))
+        path = self.folder / f"{form}-{n}"
+        path.write_bytes(body)
+        kind = {"ndjson": "application/x-ndjson", "csv": "text/csv", "binary": "application/octet-stream"}.get(form, "application/json")
+        return path, kind, length
+
+
+def drive(url, body, connections, seconds=SECONDS):
+    path, kind, length = body
+    env = {**os.environ, "BODY": str(path), "TYPE": kind, **({"HEADER_LENGTH": length} if length else {})}
+    out = subprocess.run(["wrk", "-t2" if connections > 1 else "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", ROOT / "bench/post.lua", url],
+                         env=env, capture_output=True, text=True, check=True).stdout
+    took, requests, failed, p50, p99 = re.search(r"RESULT (\S+) (\d+) (\d+) (\d+) (\d+)", out).groups()
+    return {"rate": int(requests) / float(took), "failed": int(failed), "p50": int(p50) / 1e3, "p99": int(p99) / 1e3, "requests": int(requests)}
+
+
+PREDICT = {"segmentd": "/v1/models/mlp/predict", "k-means": "/v1/models/kmeans/predict", "FastAPI": "/predict", "tuned": "/predict", "limit": "/predict"}
+BINARY_PATH = {"segmentd": "/v2/models/mlp/infer"}
+
+
+def cases():
+    """(form, rows, connections, contestants); the first is ours."""
+    everyone = ["segmentd", "FastAPI", "tuned", "limit"]
+    yield "columnar", 100, 16, [*everyone, "k-means"]
+    yield "named", 100, 16, everyone
+    yield "named", 1, 16, everyone
+    yield "binary", 100, 16, ["segmentd"]
+    if QUICK:
+        return
+    for connections in (1, 64):
+        yield "columnar", 100, connections, everyone
+        yield "named", 1, connections, everyone
+    yield "columnar", 1000, 16, everyone
+    for form in ("csv", "ndjson", "binary"):
+        for n in (1, 1000) if form == "binary" else (100, 1000):
+            yield form, n, 16, ["segmentd"]
+
+
+GOALS = [  # (form, rows, connections), what, against, goal
+    (("columnar", 100, 16), "segmentd", "FastAPI", 25), (("columnar", 100, 16), "segmentd", "tuned", 7), (("columnar", 100, 16), "segmentd", "limit", 0.8),
+    (("named", 100, 16), "segmentd", "FastAPI", 12), (("named", 1, 16), "segmentd", "FastAPI", 10), (("columnar", 100, 16), "k-means", "segmentd", 0.9)]
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        servers = {"segmentd": stack.enter_context(segmentd(folder)), "FastAPI": stack.enter_context(fastapi("plain", 1)),
+                   "tuned": stack.enter_context(fastapi("tuned", 2)), "limit": stack.enter_context(echo())}
+        servers["k-means"] = servers["segmentd"]
+        bodies = Bodies(folder)
+        results = {}
+        print(f"{'form':9} {'rows':>5} {'conn':>4}  {'server':9} {'requests/s':>11} {'rows/s':>11} {'p50 ms':>7} {'p99 ms':>7} {'us CPU/row':>10}")
+        for form, n, connections, names in cases():
+            body, seen = bodies.make(form, n), {name: [] for name in names}
+            for _ in range(ROUNDS):
+                for name in names:
+                    base, pids = servers[name]
+                    path = (BINARY_PATH if form == "binary" else PREDICT)[name]
+                    before = cpu_seconds(pids)
+                    r = drive(base + path, body, connections)
+                    assert r["failed"] == 0, (name, form, n, r)
+                    r["cpu"] = (cpu_seconds(pids) - before) / max(1, r["requests"] * n) * 1e6
+                    seen[name].append(r)
+            for name in names:
+                r = {k: statistics.median(x[k] for x in seen[name]) for k in ("rate", "p50", "p99", "cpu")}
+                results[form, n, connections, name] = r
+                print(f"{form:9} {n:5} {connections:4}  {name:9} {r['rate']:11,.0f} {r['rate'] * n:11,.0f} {r['p50']:7.2f} {r['p99']:7.2f} {r['cpu']:10.2f}", flush=True)
+        rate = lambda case, name: results[(*case, name)]["rate"]
+        print("ratios of rows/s")
+        for case, what, against, goal in GOALS:
+            print(f"  {case[0]}, {case[1]} rows: {what} / {against} = {rate(case, what) / rate(case, against):.2f} (goal {goal})")
+        print(f"  binary, 100 rows: segmentd / FastAPI with columnar JSON = {rate(('binary', 100, 16), 'segmentd') / rate(('columnar', 100, 16), 'FastAPI'):.2f} (goal 60)")
+        single = {n: results["named", 1, 16, n]["p99"] for n in ("segmentd", "FastAPI")}
+        print(f"  single row p99: segmentd / FastAPI = {single['segmentd'] / single['FastAPI']:.2f} (goal 0.5 at most)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
