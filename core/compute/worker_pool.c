@@ -1,11 +1,14 @@
-/* worker_pool.c - one lock, two queues of tasks, two lists of computations cut in chunks.
- * A computation (struct job) lives on the stack of its caller. A worker enters it under the lock,
- * claims chunks by one atomic add each, and leaves it under the lock: the caller returns when no
- * chunk is unclaimed and nobody is inside. The lock is never held while a chunk or task runs. */
+/* worker_pool.c - two crews of threads, one a priority, that share nothing but the caller's data:
+ * a training worker that the system has set aside can hold no lock that scoring waits for.
+ * A crew has one lock, a queue of tasks and a list of computations cut in chunks. A computation
+ * (struct job) lives on the stack of its caller. A worker enters it under the lock, claims chunks
+ * by one atomic add each, and leaves it under the lock: the caller returns when no chunk is
+ * unclaimed and nobody is inside. The lock is never held while a chunk or task runs. */
 #include "compute/worker_pool.h"
 
 #include <assert.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -22,11 +25,10 @@
 
 /* One seg_pool_for. */
 struct job {
-    struct job *prev, *next; /* in the pool's list while chunks may be unclaimed */
+    struct job *prev, *next; /* in the crew's list while chunks may be unclaimed */
     seg_chunk_fn fn;
     void *ctx;
     size_t n_chunks;
-    enum seg_priority priority;
     atomic_size_t next_chunk; /* n_chunks or more: all are claimed */
     bool is_listed;
     unsigned n_inside;   /* workers that entered and have not left, the caller if it is one */
@@ -40,27 +42,33 @@ struct task {
     void *ctx;
 };
 
-struct seg_pool {
+struct crew {
     pthread_mutex_t lock; /* guards what follows, down to the constants */
     pthread_cond_t work;  /* something can be taken, or is_open or is_stopping became true */
     pthread_cond_t idle;  /* nothing waits or runs, or the last worker is ready */
     struct {
         struct job *first, *last;
-    } jobs[N_PRIORITIES];
+    } jobs;
     struct {
         struct task *first, *last;
-    } queues[N_PRIORITIES];
+    } queue;
     struct task *free_tasks;
     size_t n_queued;
     unsigned n_ready, n_asleep;
     unsigned n_running; /* tasks, and workers inside jobs */
     bool is_open;       /* every thread exists */
     bool is_draining, is_stopping;
-    atomic_size_t n_waiting[N_PRIORITIES]; /* listed jobs and queued tasks; read without the lock */
+    atomic_size_t n_waiting; /* listed jobs and queued tasks; read without the lock */
 
-    unsigned n_workers; /* constants from here */
+    struct seg_pool *pool; /* constants from here */
+    enum seg_priority priority;
+    unsigned n_workers;
     pthread_t threads[SEG_WORKERS_MAX];
-    struct task tasks[]; /* queue_max of them, each in a queue or in free_tasks */
+};
+
+struct seg_pool {
+    struct crew crews[N_PRIORITIES];
+    struct task tasks[]; /* queue_max of each crew, each in a queue or in free_tasks */
 };
 
 /* The pool this thread works for. */
@@ -75,15 +83,14 @@ static void cpu_relax(void)
 #endif
 }
 
-static bool is_waiting(struct seg_pool *pool, enum seg_priority priority)
+static bool is_waiting(struct crew *crew)
 {
-    return atomic_load_explicit(&pool->n_waiting[priority], memory_order_relaxed) != 0;
+    return atomic_load_explicit(&crew->n_waiting, memory_order_relaxed) != 0;
 }
 
-static bool is_idle(struct seg_pool *pool)
+static bool is_idle(struct crew *crew)
 {
-    return pool->n_running == 0 && !is_waiting(pool, SEG_PRIORITY_SCORING) &&
-           !is_waiting(pool, SEG_PRIORITY_TRAINING);
+    return crew->n_running == 0 && !is_waiting(crew);
 }
 
 static bool all_claimed(struct job *job)
@@ -91,183 +98,176 @@ static bool all_claimed(struct job *job)
     return atomic_load_explicit(&job->next_chunk, memory_order_relaxed) >= job->n_chunks;
 }
 
-static void job_list(struct seg_pool *pool, struct job *job)
+static void job_list(struct crew *crew, struct job *job)
 {
-    job->prev = pool->jobs[job->priority].last;
-    *(job->prev != NULL ? &job->prev->next : &pool->jobs[job->priority].first) = job;
-    pool->jobs[job->priority].last = job;
+    job->prev = crew->jobs.last;
+    *(job->prev != NULL ? &job->prev->next : &crew->jobs.first) = job;
+    crew->jobs.last = job;
     job->is_listed = true;
-    atomic_fetch_add_explicit(&pool->n_waiting[job->priority], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&crew->n_waiting, 1, memory_order_relaxed);
 }
 
-static void job_unlist(struct seg_pool *pool, struct job *job)
+static void job_unlist(struct crew *crew, struct job *job)
 {
     if (!job->is_listed) return;
-    *(job->prev != NULL ? &job->prev->next : &pool->jobs[job->priority].first) = job->next;
-    *(job->next != NULL ? &job->next->prev : &pool->jobs[job->priority].last) = job->prev;
+    *(job->prev != NULL ? &job->prev->next : &crew->jobs.first) = job->next;
+    *(job->next != NULL ? &job->next->prev : &crew->jobs.last) = job->prev;
     job->is_listed = false;
-    atomic_fetch_sub_explicit(&pool->n_waiting[job->priority], 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&crew->n_waiting, 1, memory_order_relaxed);
 }
 
 /* The listed job with the fewest workers inside, the oldest of those: two trainings share. */
-static struct job *job_neediest(struct seg_pool *pool, enum seg_priority priority)
+static struct job *job_neediest(struct crew *crew)
 {
-    struct job *best = pool->jobs[priority].first;
+    struct job *best = crew->jobs.first;
     for (struct job *job = best; job != NULL; job = job->next)
         if (job->n_inside < best->n_inside) best = job;
     return best;
 }
 
-static void job_leave(struct seg_pool *pool, struct job *job)
+static void job_leave(struct crew *crew, struct job *job)
 {
     job->n_inside--;
     if (!all_claimed(job)) return;
-    job_unlist(pool, job);
+    job_unlist(crew, job);
     if (job->n_inside > 0) return;
     atomic_store_explicit(&job->is_done, true, memory_order_relaxed);
     pthread_cond_signal(&job->done);
 }
 
-static bool run_next(struct seg_pool *pool, enum seg_priority least);
-
-/* Runs chunks until all are claimed. A training gives way to scoring between two of them: a visitor
- * leaves the job to go and take the scoring work, its caller does that work here and now. */
-static void job_run_chunks(struct seg_pool *pool, struct job *job, bool is_caller)
+/* Runs chunks until all are claimed. */
+static void job_run_chunks(struct job *job)
 {
     while (!all_claimed(job)) {
-        if (job->priority == SEG_PRIORITY_TRAINING && is_waiting(pool, SEG_PRIORITY_SCORING)) {
-            if (!is_caller) return;
-            pthread_mutex_lock(&pool->lock);
-            while (run_next(pool, SEG_PRIORITY_SCORING))
-                ;
-            pthread_mutex_unlock(&pool->lock);
-        }
         size_t i = atomic_fetch_add_explicit(&job->next_chunk, 1, memory_order_relaxed);
         if (i < job->n_chunks) job->fn(job->ctx, i);
     }
 }
 
-/* Under the lock: takes what is most urgent down to priority `least` and runs it, unlocked. False
- * if there is nothing. */
-static bool run_next(struct seg_pool *pool, enum seg_priority least)
+/* Under the lock: takes a computation or else a task and runs it, unlocked. False if there is
+ * nothing. */
+static bool run_next(struct crew *crew)
 {
-    struct job *job = NULL;
-    struct task *task = NULL;
-    for (enum seg_priority p = SEG_PRIORITY_SCORING; p <= least; p++) {
-        if ((job = job_neediest(pool, p)) != NULL) break;
-        if ((task = pool->queues[p].first) == NULL) continue;
-        pool->queues[p].first = task->next;
-        atomic_fetch_sub_explicit(&pool->n_waiting[p], 1, memory_order_relaxed);
-        pool->n_queued--;
-        break;
-    }
+    struct job *job = job_neediest(crew);
+    struct task *task = crew->queue.first;
     if (job == NULL && task == NULL) return false;
 
-    pool->n_running++;
+    crew->n_running++;
     if (job != NULL) {
         job->n_inside++;
-        pthread_mutex_unlock(&pool->lock);
-        job_run_chunks(pool, job, false);
-        pthread_mutex_lock(&pool->lock);
-        job_leave(pool, job);
+        pthread_mutex_unlock(&crew->lock);
+        job_run_chunks(job);
+        pthread_mutex_lock(&crew->lock);
+        job_leave(crew, job);
     } else {
         const struct task taken = *task;
-        task->next = pool->free_tasks;
-        pool->free_tasks = task;
-        pthread_mutex_unlock(&pool->lock);
+        crew->queue.first = task->next;
+        atomic_fetch_sub_explicit(&crew->n_waiting, 1, memory_order_relaxed);
+        crew->n_queued--;
+        task->next = crew->free_tasks;
+        crew->free_tasks = task;
+        pthread_mutex_unlock(&crew->lock);
         taken.fn(taken.ctx);
-        pthread_mutex_lock(&pool->lock);
+        pthread_mutex_lock(&crew->lock);
     }
-    pool->n_running--;
-    if (is_idle(pool)) pthread_cond_broadcast(&pool->idle);
+    crew->n_running--;
+    if (is_idle(crew)) pthread_cond_broadcast(&crew->idle);
     return true;
 }
 
 /* Under the lock: returns when the job is done. Whoever sets is_done holds the lock to its last
  * touch of the job, so that the job is the caller's alone once it has the lock again. */
-static void job_wait(struct seg_pool *pool, struct job *job)
+static void job_wait(struct crew *crew, struct job *job)
 {
     if (!atomic_load_explicit(&job->is_done, memory_order_relaxed)) {
-        pthread_mutex_unlock(&pool->lock);
+        pthread_mutex_unlock(&crew->lock);
         for (int i = 0; i < SPINS_MAX; i++) {
             if (atomic_load_explicit(&job->is_done, memory_order_relaxed)) break;
             cpu_relax();
         }
-        pthread_mutex_lock(&pool->lock);
+        pthread_mutex_lock(&crew->lock);
     }
     while (!atomic_load_explicit(&job->is_done, memory_order_relaxed))
-        pthread_cond_wait(&job->done, &pool->lock);
+        pthread_cond_wait(&job->done, &crew->lock);
 }
 
 /* Under the lock: wakes up to n workers that sleep. */
-static void wake(struct seg_pool *pool, size_t n)
+static void wake(struct crew *crew, size_t n)
 {
-    if (n >= pool->n_asleep) {
-        pthread_cond_broadcast(&pool->work);
+    if (n >= crew->n_asleep) {
+        pthread_cond_broadcast(&crew->work);
         return;
     }
     while (n-- > 0)
-        pthread_cond_signal(&pool->work);
+        pthread_cond_signal(&crew->work);
 }
 
-static void sleep_until_woken(struct seg_pool *pool)
+static void sleep_until_woken(struct crew *crew)
 {
-    pool->n_asleep++;
-    pthread_cond_wait(&pool->work, &pool->lock);
-    pool->n_asleep--;
+    crew->n_asleep++;
+    pthread_cond_wait(&crew->work, &crew->lock);
+    crew->n_asleep--;
 }
 
 /* Under the lock: returns when something may be there to take. */
-static void wait_for_work(struct seg_pool *pool)
+static void wait_for_work(struct crew *crew)
 {
-    pthread_mutex_unlock(&pool->lock);
+    pthread_mutex_unlock(&crew->lock);
     for (int i = 0; i < SPINS_MAX; i++) {
-        if (is_waiting(pool, SEG_PRIORITY_SCORING) || is_waiting(pool, SEG_PRIORITY_TRAINING))
-            break;
+        if (is_waiting(crew)) break;
         cpu_relax();
     }
-    pthread_mutex_lock(&pool->lock);
-    if (!is_waiting(pool, SEG_PRIORITY_SCORING) && !is_waiting(pool, SEG_PRIORITY_TRAINING) &&
-        !pool->is_stopping)
-        sleep_until_woken(pool);
+    pthread_mutex_lock(&crew->lock);
+    if (!is_waiting(crew) && !crew->is_stopping) sleep_until_woken(crew);
+}
+
+/* Training runs when nobody else wants the processor. Where the system does not allow it, it runs
+ * as everything does. */
+static void give_way(void)
+{
+    const struct sched_param none = { 0 };
+    pthread_setschedparam(pthread_self(), SCHED_IDLE, &none);
 }
 
 static void *worker_main(void *arg)
 {
-    struct seg_pool *pool = arg;
-    own_pool = pool;
-    pthread_setname_np(pthread_self(), "seg-worker");
+    struct crew *crew = arg;
+    bool is_training = crew->priority == SEG_PRIORITY_TRAINING;
+    own_pool = crew->pool;
+    pthread_setname_np(pthread_self(), is_training ? "seg-training" : "seg-scoring");
 
-    pthread_mutex_lock(&pool->lock);
-    while (!pool->is_open && !pool->is_stopping)
-        sleep_until_woken(pool);
-    pthread_mutex_unlock(&pool->lock);
-    seg_gemm_warm_up(); /* all at once: see there */
-    pthread_mutex_lock(&pool->lock);
-    if (++pool->n_ready == pool->n_workers) pthread_cond_broadcast(&pool->idle);
+    pthread_mutex_lock(&crew->lock);
+    while (!crew->is_open && !crew->is_stopping)
+        sleep_until_woken(crew);
+    pthread_mutex_unlock(&crew->lock);
+    seg_gemm_warm_up(); /* all of a crew at once: see there */
+    pthread_mutex_lock(&crew->lock);
+    if (++crew->n_ready == crew->n_workers) pthread_cond_broadcast(&crew->idle);
+    if (is_training) give_way(); /* behind the start, which somebody waits for */
 
     for (;;) {
-        if (run_next(pool, SEG_PRIORITY_TRAINING)) continue;
-        if (pool->is_stopping) break;
-        wait_for_work(pool);
+        if (run_next(crew)) continue;
+        if (crew->is_stopping) break;
+        wait_for_work(crew);
     }
-    pthread_mutex_unlock(&pool->lock);
+    pthread_mutex_unlock(&crew->lock);
     return NULL;
 }
 
-static void stop_workers(struct seg_pool *pool, unsigned n)
+/* Joins the first n threads. */
+static void crew_stop(struct crew *crew, unsigned n)
 {
-    pthread_mutex_lock(&pool->lock);
-    pool->is_stopping = true;
-    pthread_cond_broadcast(&pool->work);
-    pthread_mutex_unlock(&pool->lock);
+    pthread_mutex_lock(&crew->lock);
+    crew->is_stopping = true;
+    pthread_cond_broadcast(&crew->work);
+    pthread_mutex_unlock(&crew->lock);
     for (unsigned i = 0; i < n; i++)
-        pthread_join(pool->threads[i], NULL);
+        pthread_join(crew->threads[i], NULL);
 }
 
 /* Returns how many threads could be made. Workers get no signals: those are for the program's own
  * threads to handle. */
-static unsigned start_workers(struct seg_pool *pool)
+static unsigned crew_start(struct crew *crew)
 {
     sigset_t all, before;
     sigfillset(&all);
@@ -276,53 +276,74 @@ static unsigned start_workers(struct seg_pool *pool)
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, WORKER_STACK_BYTES);
     unsigned n = 0;
-    while (n < pool->n_workers && pthread_create(&pool->threads[n], &attr, worker_main, pool) == 0)
+    while (n < crew->n_workers && pthread_create(&crew->threads[n], &attr, worker_main, crew) == 0)
         n++;
     pthread_attr_destroy(&attr);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return n;
 }
 
-static void pool_release(struct seg_pool *pool)
+static void crew_init(struct crew *crew, struct seg_pool *pool, enum seg_priority priority,
+                      unsigned n_workers, struct task *tasks, size_t n_tasks)
 {
-    pthread_cond_destroy(&pool->idle);
-    pthread_cond_destroy(&pool->work);
-    pthread_mutex_destroy(&pool->lock);
-    seg_free(pool);
+    crew->pool = pool;
+    crew->priority = priority;
+    crew->n_workers = n_workers;
+    for (size_t i = n_tasks; i-- > 0;) {
+        tasks[i].next = crew->free_tasks;
+        crew->free_tasks = &tasks[i];
+    }
+    pthread_mutex_init(&crew->lock, NULL); /* without attributes these three cannot fail */
+    pthread_cond_init(&crew->work, NULL);
+    pthread_cond_init(&crew->idle, NULL);
+}
+
+static void crew_release(struct crew *crew)
+{
+    pthread_cond_destroy(&crew->idle);
+    pthread_cond_destroy(&crew->work);
+    pthread_mutex_destroy(&crew->lock);
+}
+
+/* Returns when every worker is ready. */
+static void crew_open(struct crew *crew)
+{
+    pthread_mutex_lock(&crew->lock);
+    crew->is_open = true;
+    pthread_cond_broadcast(&crew->work);
+    while (crew->n_ready < crew->n_workers)
+        pthread_cond_wait(&crew->idle, &crew->lock);
+    pthread_mutex_unlock(&crew->lock);
 }
 
 enum seg_status seg_pool_new(unsigned n_workers, size_t queue_max, struct seg_pool **ret_pool,
                              struct seg_error *err)
 {
+    unsigned n_started[N_PRIORITIES] = { 0 };
     if (n_workers < 1 || n_workers > SEG_WORKERS_MAX)
         return seg_fail(err, SEG_EINVAL, "number of workers is %u (1 to %d)", n_workers,
                         SEG_WORKERS_MAX);
-    if (queue_max < 1 || queue_max > SIZE_MAX / sizeof(struct task) / 2)
+    if (queue_max < 1 || queue_max > SIZE_MAX / sizeof(struct task) / 4)
         return seg_fail(err, SEG_EINVAL, "queue of %zu tasks is out of range", queue_max);
-    struct seg_pool *pool = seg_calloc(1, sizeof *pool + queue_max * sizeof *pool->tasks);
+    struct seg_pool *pool =
+        seg_calloc(1, sizeof *pool + N_PRIORITIES * queue_max * sizeof *pool->tasks);
     if (pool == NULL)
         return seg_fail(err, SEG_ENOMEM, "no memory for a queue of %zu tasks", queue_max);
-    pool->n_workers = n_workers;
-    for (size_t i = queue_max; i-- > 0;) {
-        pool->tasks[i].next = pool->free_tasks;
-        pool->free_tasks = &pool->tasks[i];
+    for (unsigned p = 0; p < N_PRIORITIES; p++)
+        crew_init(&pool->crews[p], pool, p, n_workers, pool->tasks + p * queue_max, queue_max);
+    for (unsigned p = 0; p < N_PRIORITIES; p++) {
+        n_started[p] = crew_start(&pool->crews[p]);
+        if (n_started[p] == n_workers) continue;
+        for (unsigned q = 0; q <= p; q++)
+            crew_stop(&pool->crews[q], n_started[q]);
+        for (unsigned q = 0; q < N_PRIORITIES; q++)
+            crew_release(&pool->crews[q]);
+        seg_free(pool);
+        return seg_fail(err, SEG_ENOMEM, "cannot start worker %u of %u",
+                        p * n_workers + n_started[p] + 1, N_PRIORITIES * n_workers);
     }
-    pthread_mutex_init(&pool->lock, NULL); /* without attributes these three cannot fail */
-    pthread_cond_init(&pool->work, NULL);
-    pthread_cond_init(&pool->idle, NULL);
-
-    unsigned n_started = start_workers(pool);
-    if (n_started < n_workers) {
-        stop_workers(pool, n_started);
-        pool_release(pool);
-        return seg_fail(err, SEG_ENOMEM, "cannot start worker %u of %u", n_started + 1, n_workers);
-    }
-    pthread_mutex_lock(&pool->lock);
-    pool->is_open = true;
-    pthread_cond_broadcast(&pool->work);
-    while (pool->n_ready < n_workers)
-        pthread_cond_wait(&pool->idle, &pool->lock);
-    pthread_mutex_unlock(&pool->lock);
+    for (unsigned p = 0; p < N_PRIORITIES; p++)
+        crew_open(&pool->crews[p]);
     *ret_pool = pool;
     return SEG_OK;
 }
@@ -331,13 +352,16 @@ void seg_pool_free(struct seg_pool *pool)
 {
     if (pool == NULL) return;
     seg_pool_drain(pool);
-    stop_workers(pool, pool->n_workers);
-    pool_release(pool);
+    for (unsigned p = 0; p < N_PRIORITIES; p++) {
+        crew_stop(&pool->crews[p], pool->crews[p].n_workers);
+        crew_release(&pool->crews[p]);
+    }
+    seg_free(pool);
 }
 
 unsigned seg_pool_size(const struct seg_pool *pool)
 {
-    return pool->n_workers;
+    return pool->crews[0].n_workers;
 }
 
 void seg_pool_for(struct seg_pool *pool, enum seg_priority priority, size_t n_chunks,
@@ -350,24 +374,24 @@ void seg_pool_for(struct seg_pool *pool, enum seg_priority priority, size_t n_ch
     }
     if (n_chunks == 0) return;
     const bool takes_part = own_pool == pool;
+    struct crew *crew = &pool->crews[priority];
     struct job job = { .fn = fn,
                        .ctx = ctx,
                        .n_chunks = n_chunks,
-                       .priority = priority,
                        .n_inside = takes_part,
                        .done = PTHREAD_COND_INITIALIZER };
 
-    pthread_mutex_lock(&pool->lock);
-    job_list(pool, &job);
-    wake(pool, takes_part ? n_chunks - 1 : n_chunks);
+    pthread_mutex_lock(&crew->lock);
+    job_list(crew, &job);
+    wake(crew, takes_part ? n_chunks - 1 : n_chunks);
     if (takes_part) {
-        pthread_mutex_unlock(&pool->lock);
-        job_run_chunks(pool, &job, true);
-        pthread_mutex_lock(&pool->lock);
-        job_leave(pool, &job);
+        pthread_mutex_unlock(&crew->lock);
+        job_run_chunks(&job);
+        pthread_mutex_lock(&crew->lock);
+        job_leave(crew, &job);
     }
-    job_wait(pool, &job);
-    pthread_mutex_unlock(&pool->lock);
+    job_wait(crew, &job);
+    pthread_mutex_unlock(&crew->lock);
     pthread_cond_destroy(&job.done);
 }
 
@@ -375,37 +399,44 @@ enum seg_status seg_pool_submit(struct seg_pool *pool, enum seg_priority priorit
                                 void *ctx)
 {
     enum seg_status st = SEG_EBUSY;
-    pthread_mutex_lock(&pool->lock);
-    struct task *task = pool->free_tasks;
-    if (task == NULL || pool->is_draining) goto out;
-    pool->free_tasks = task->next;
+    struct crew *crew = &pool->crews[priority];
+    pthread_mutex_lock(&crew->lock);
+    struct task *task = crew->free_tasks;
+    if (task == NULL || crew->is_draining) goto out;
+    crew->free_tasks = task->next;
     *task = (struct task){ .fn = fn, .ctx = ctx };
-    *(pool->queues[priority].first != NULL ? &pool->queues[priority].last->next
-                                           : &pool->queues[priority].first) = task;
-    pool->queues[priority].last = task;
-    pool->n_queued++;
-    atomic_fetch_add_explicit(&pool->n_waiting[priority], 1, memory_order_relaxed);
-    wake(pool, 1);
+    *(crew->queue.first != NULL ? &crew->queue.last->next : &crew->queue.first) = task;
+    crew->queue.last = task;
+    crew->n_queued++;
+    atomic_fetch_add_explicit(&crew->n_waiting, 1, memory_order_relaxed);
+    wake(crew, 1);
     st = SEG_OK;
 out:
-    pthread_mutex_unlock(&pool->lock);
+    pthread_mutex_unlock(&crew->lock);
     return st;
 }
 
+/* Training first: what it submits to scoring while it ends is still taken. */
 void seg_pool_drain(struct seg_pool *pool)
 {
     assert(own_pool != pool); /* a worker would wait for itself */
-    pthread_mutex_lock(&pool->lock);
-    pool->is_draining = true;
-    while (!is_idle(pool))
-        pthread_cond_wait(&pool->idle, &pool->lock);
-    pthread_mutex_unlock(&pool->lock);
+    for (unsigned p = N_PRIORITIES; p-- > 0;) {
+        struct crew *crew = &pool->crews[p];
+        pthread_mutex_lock(&crew->lock);
+        crew->is_draining = true;
+        while (!is_idle(crew))
+            pthread_cond_wait(&crew->idle, &crew->lock);
+        pthread_mutex_unlock(&crew->lock);
+    }
 }
 
 size_t seg_pool_queued(struct seg_pool *pool)
 {
-    pthread_mutex_lock(&pool->lock);
-    size_t n = pool->n_queued;
-    pthread_mutex_unlock(&pool->lock);
+    size_t n = 0;
+    for (unsigned p = 0; p < N_PRIORITIES; p++) {
+        pthread_mutex_lock(&pool->crews[p].lock);
+        n += pool->crews[p].n_queued;
+        pthread_mutex_unlock(&pool->crews[p].lock);
+    }
     return n;
 }

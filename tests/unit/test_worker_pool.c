@@ -1,4 +1,4 @@
-/* test_worker_pool.c - every chunk once, no deadlock however calls nest, scoring first, bounds
+/* test_worker_pool.c - every chunk once, no deadlock however calls nest, scoring apart, bounds
  * kept. Tests wait for states, never for times: a slow machine makes them slow, not wrong. Run it
  * under the thread sanitizer too. */
 #include <dlfcn.h>
@@ -227,158 +227,74 @@ static void for_serves_the_workers_of_another_pool(void **state)
     seg_pool_free(both.inner);
 }
 
-/* The order in which one worker did things; it alone writes, readers look after the pool's end. */
-struct diary {
-    char text[16];
-    size_t len;
-    struct seg_pool *pool;
-    struct door door;
-};
-
-static void note_a(void *arg)
-{
-    struct diary *diary = arg;
-    diary->text[diary->len++] = 'a';
-}
-
-static void note_b(void *arg)
-{
-    struct diary *diary = arg;
-    diary->text[diary->len++] = 'b';
-}
-
-static void note_s(void *arg)
-{
-    struct diary *diary = arg;
-    diary->text[diary->len++] = 's';
-}
-
-static void scoring_tasks_are_taken_before_training_tasks(void **state)
+/* With one worker a priority: scoring does not wait for the training that holds the other one. */
+static void scoring_goes_on_while_every_training_worker_is_busy(void **state)
 {
     (void)state;
-    struct diary diary = { .pool = pool_of(1, 8), .door = DOOR_CLOSED };
-    struct seg_pool *pool = diary.pool;
-    seg_pool_submit(pool, SEG_PRIORITY_TRAINING, door_pass, &diary.door);
-    door_await(&diary.door, 1);
-    seg_pool_submit(pool, SEG_PRIORITY_TRAINING, note_a, &diary);
-    seg_pool_submit(pool, SEG_PRIORITY_TRAINING, note_b, &diary);
-    seg_pool_submit(pool, SEG_PRIORITY_SCORING, note_s, &diary);
-    seg_pool_submit(pool, SEG_PRIORITY_SCORING, note_s, &diary);
-    assert_int_equal(seg_pool_queued(pool), 4);
-    door_open(&diary.door);
+    struct seg_pool *pool = pool_of(1, 1);
+    struct door training = DOOR_CLOSED, scoring = DOOR_CLOSED;
+    atomic_uint counts[8] = { 0 };
+    assert_int_equal(seg_pool_submit(pool, SEG_PRIORITY_TRAINING, door_pass, &training), SEG_OK);
+    door_await(&training, 1);
+    assert_int_equal(seg_pool_submit(pool, SEG_PRIORITY_SCORING, door_pass, &scoring), SEG_OK);
+    door_await(&scoring, 1);
+    door_open(&scoring);
+    seg_pool_for(pool, SEG_PRIORITY_SCORING, 8, count_chunk, counts);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(counts[i], 1);
+    door_open(&training);
     seg_pool_free(pool);
-    assert_string_equal(diary.text, "ssab");
 }
 
-/* Chunk 0 stops at the door, so that a scoring task can come while it runs. */
-static void note_chunk(void *arg, size_t index)
-{
-    struct diary *diary = arg;
-    diary->text[diary->len++] = (char)('0' + index);
-    if (index == 0) door_pass(&diary->door);
-}
-
-static void train(void *arg)
-{
-    struct diary *diary = arg;
-    seg_pool_for(diary->pool, SEG_PRIORITY_TRAINING, 3, note_chunk, diary);
-}
-
-static void *train_thread(void *arg)
-{
-    train(arg);
-    return NULL;
-}
-
-static void a_training_gives_way_to_scoring_between_its_chunks(void **state)
-{
-    (void)state;
-    struct diary diary = { .pool = pool_of(1, 8), .door = DOOR_CLOSED };
-    pthread_t trainer;
-    assert_int_equal(pthread_create(&trainer, NULL, train_thread, &diary), 0);
-    door_await(&diary.door, 1);
-    seg_pool_submit(diary.pool, SEG_PRIORITY_SCORING, note_s, &diary);
-    door_open(&diary.door);
-    pthread_join(trainer, NULL);
-    seg_pool_free(diary.pool);
-    assert_string_equal(diary.text, "0s12");
-}
-
-static void a_training_task_gives_way_between_the_chunks_of_its_own_call(void **state)
-{
-    (void)state;
-    struct diary diary = { .pool = pool_of(1, 8), .door = DOOR_CLOSED };
-    seg_pool_submit(diary.pool, SEG_PRIORITY_TRAINING, train, &diary);
-    door_await(&diary.door, 1);
-    seg_pool_submit(diary.pool, SEG_PRIORITY_TRAINING, note_a, &diary); /* has to wait */
-    seg_pool_submit(diary.pool, SEG_PRIORITY_SCORING, note_s, &diary);
-    door_open(&diary.door);
-    seg_pool_free(diary.pool);
-    assert_string_equal(diary.text, "0s12a");
-}
-
-static void note_score(void *arg, size_t index)
+static void keep_policy(void *arg, size_t index)
 {
     (void)index;
-    note_s(arg);
+    *(int *)arg = sched_getscheduler(0);
 }
 
-/* A scoring task that cuts its own work: all of it comes before the training goes on. */
-static void score(void *arg)
-{
-    struct diary *diary = arg;
-    seg_pool_for(diary->pool, SEG_PRIORITY_SCORING, 2, note_score, diary);
-}
-
-static void a_scoring_call_is_served_before_the_rest_of_a_training(void **state)
+static void training_workers_leave_the_processor_to_everybody_else(void **state)
 {
     (void)state;
-    struct diary diary = { .pool = pool_of(1, 8), .door = DOOR_CLOSED };
-    seg_pool_submit(diary.pool, SEG_PRIORITY_TRAINING, train, &diary);
-    door_await(&diary.door, 1);
-    seg_pool_submit(diary.pool, SEG_PRIORITY_SCORING, score, &diary);
-    door_open(&diary.door);
-    seg_pool_free(diary.pool);
-    assert_string_equal(diary.text, "0ss12");
+    struct seg_pool *pool = pool_of(1, 1);
+    int training = -1, scoring = -1;
+    seg_pool_for(pool, SEG_PRIORITY_TRAINING, 1, keep_policy, &training);
+    seg_pool_for(pool, SEG_PRIORITY_SCORING, 1, keep_policy, &scoring);
+    assert_int_equal(training, SCHED_IDLE);
+    assert_int_equal(scoring, sched_getscheduler(0));
+    seg_pool_free(pool);
 }
 
-struct two_doors {
+/* A worker of one priority takes part in what it asks of the other: with both workers inside such
+ * calls nobody is left to wait for. */
+struct crossing {
     struct seg_pool *pool;
-    struct door first, second;
+    enum seg_priority to;
+    pthread_barrier_t *both;
+    atomic_uint *counts;
 };
 
-static void pass_two_doors(void *arg, size_t index)
+static void cross(void *arg)
 {
-    struct two_doors *doors = arg;
-    if (index < 2) door_pass(index == 0 ? &doors->first : &doors->second);
+    const struct crossing *c = arg;
+    pthread_barrier_wait(c->both);
+    seg_pool_for(c->pool, c->to, 8, count_chunk, c->counts);
 }
 
-static void *train_through_doors(void *arg)
-{
-    struct two_doors *doors = arg;
-    seg_pool_for(doors->pool, SEG_PRIORITY_TRAINING, 10, pass_two_doors, doors);
-    return NULL;
-}
-
-/* The worker that went to score has left the training: the other one can end it alone, while the
- * scoring still runs. */
-static void a_training_does_not_wait_for_the_scoring_it_gave_way_to(void **state)
+static void workers_that_call_for_the_other_priority_do_not_wait_for_each_other(void **state)
 {
     (void)state;
-    struct two_doors doors = { .pool = pool_of(2, 1), .first = DOOR_CLOSED, .second = DOOR_CLOSED };
-    struct door scoring = DOOR_CLOSED;
-    pthread_t trainer;
-    assert_int_equal(pthread_create(&trainer, NULL, train_through_doors, &doors), 0);
-    door_await(&doors.first, 1);
-    door_await(&doors.second, 1);
-    assert_int_equal(seg_pool_submit(doors.pool, SEG_PRIORITY_SCORING, door_pass, &scoring),
-                     SEG_OK);
-    door_open(&doors.second);
-    door_await(&scoring, 1); /* one worker is there, the other in chunk 0 */
-    door_open(&doors.first);
-    pthread_join(trainer, NULL);
-    door_open(&scoring);
-    seg_pool_free(doors.pool);
+    struct seg_pool *pool = pool_of(1, 1);
+    pthread_barrier_t both;
+    atomic_uint counts[8] = { 0 };
+    pthread_barrier_init(&both, NULL, 2);
+    struct crossing up = { pool, SEG_PRIORITY_SCORING, &both, counts };
+    struct crossing down = { pool, SEG_PRIORITY_TRAINING, &both, counts };
+    assert_int_equal(seg_pool_submit(pool, SEG_PRIORITY_TRAINING, cross, &up), SEG_OK);
+    assert_int_equal(seg_pool_submit(pool, SEG_PRIORITY_SCORING, cross, &down), SEG_OK);
+    seg_pool_free(pool);
+    pthread_barrier_destroy(&both);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(counts[i], 2);
 }
 
 static void submit_refuses_what_the_queue_cannot_hold(void **state)
@@ -391,9 +307,8 @@ static void submit_refuses_what_the_queue_cannot_hold(void **state)
     door_await(&door, 1); /* taken: it waits no more */
     assert_int_equal(seg_pool_queued(pool), 0);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(seg_pool_submit(pool, i % 2, count_task, &n_run), SEG_OK);
+        assert_int_equal(seg_pool_submit(pool, SEG_PRIORITY_SCORING, count_task, &n_run), SEG_OK);
     assert_int_equal(seg_pool_submit(pool, SEG_PRIORITY_SCORING, count_task, &n_run), SEG_EBUSY);
-    assert_int_equal(seg_pool_submit(pool, SEG_PRIORITY_TRAINING, count_task, &n_run), SEG_EBUSY);
     assert_int_equal(seg_pool_queued(pool), 3);
     door_open(&door);
     seg_pool_drain(pool);
@@ -495,13 +410,13 @@ static void new_undoes_a_start_that_fails_midway(void **state)
     (void)state;
     struct seg_pool *pool = NULL;
     struct seg_error err;
-    for (n_creates_left = 0; n_creates_left < 4;) {
+    for (n_creates_left = 0; n_creates_left < 8;) {
         const int n = n_creates_left;
         assert_int_equal(seg_pool_new(4, 1, &pool, &err), SEG_ENOMEM);
         assert_null(pool);
         n_creates_left = n + 1;
     }
-    assert_string_equal(err.text, "cannot start worker 4 of 4");
+    assert_string_equal(err.text, "cannot start worker 8 of 8");
     n_creates_left = -1;
     seg_alloc_fail_at(1);
     assert_int_equal(seg_pool_new(1, 1, &pool, &err), SEG_ENOMEM);
@@ -559,11 +474,9 @@ int main(void)
         cmocka_unit_test(for_uses_every_worker),
         cmocka_unit_test(nested_calls_end_even_when_every_worker_is_inside_one),
         cmocka_unit_test(for_serves_the_workers_of_another_pool),
-        cmocka_unit_test(scoring_tasks_are_taken_before_training_tasks),
-        cmocka_unit_test(a_training_gives_way_to_scoring_between_its_chunks),
-        cmocka_unit_test(a_training_task_gives_way_between_the_chunks_of_its_own_call),
-        cmocka_unit_test(a_scoring_call_is_served_before_the_rest_of_a_training),
-        cmocka_unit_test(a_training_does_not_wait_for_the_scoring_it_gave_way_to),
+        cmocka_unit_test(scoring_goes_on_while_every_training_worker_is_busy),
+        cmocka_unit_test(training_workers_leave_the_processor_to_everybody_else),
+        cmocka_unit_test(workers_that_call_for_the_other_priority_do_not_wait_for_each_other),
         cmocka_unit_test(submit_refuses_what_the_queue_cannot_hold),
         cmocka_unit_test(drain_runs_the_queue_to_its_end_and_refuses_more),
         cmocka_unit_test(free_runs_what_is_queued),
