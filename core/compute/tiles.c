@@ -86,6 +86,26 @@ enum seg_status seg_tiles_from_rows(struct seg_tiles *ret_t, const float *x, siz
     return SEG_OK;
 }
 
+enum seg_status seg_tiles_gather(const struct seg_tiles *t, const uint32_t *rows, size_t n,
+                                 struct seg_tiles *ret_t)
+{
+    struct seg_tiles g;
+    seg_tiles_init(&g, t->n_cols);
+    enum seg_status st = seg_tiles_grow(&g, n);
+    if (st != SEG_OK) {
+        seg_tiles_release(&g); /* as above */
+        return st;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const float *from = seg_tiles_cell(t, rows[i], 0);
+        float *to = seg_tiles_cell(&g, i, 0);
+        for (size_t c = 0; c < (size_t)t->n_cols * SEG_TILE_ROWS; c += SEG_TILE_ROWS)
+            to[c] = from[c];
+    }
+    *ret_t = g;
+    return SEG_OK;
+}
+
 void seg_tiles_get_row(const struct seg_tiles *t, size_t row, float *out)
 {
     const float *cell = seg_tiles_cell(t, row, 0);

@@ -44,6 +44,10 @@ void seg_tiles_drop_chunk(struct seg_tiles *t, size_t i);
 /* Copies row-major x (n_rows, n_cols) into a new tiles. */
 enum seg_status seg_tiles_from_rows(struct seg_tiles *ret_t, const float *x, size_t n_rows,
                                     uint32_t n_cols);
+/* Copies the n rows of t whose numbers stand in rows, in that order and as often, into a new tiles.
+ * SEG_ENOMEM. */
+enum seg_status seg_tiles_gather(const struct seg_tiles *t, const uint32_t *rows, size_t n,
+                                 struct seg_tiles *ret_t);
 
 static inline size_t seg_tiles_count(const struct seg_tiles *t)
 {

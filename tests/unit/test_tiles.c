@@ -158,6 +158,30 @@ static void tiles_from_rows_survive_every_failed_allocation(void **state)
     seg_free(x);
 }
 
+static void tiles_gather_copies_rows_in_the_order_asked_for(void **state)
+{
+    (void)state;
+    static const uint32_t ROWS[] = { 129, 0, 64, 64, 63 };
+    float *x = rows_new(130, 3);
+    struct seg_tiles t, g;
+    assert_int_equal(seg_tiles_from_rows(&t, x, 130, 3), SEG_OK);
+    assert_int_equal(seg_tiles_gather(&t, ROWS, 5, &g), SEG_OK);
+    assert_int_equal(g.n_rows, 5);
+    for (size_t i = 0; i < 5; i++)
+        for (uint32_t c = 0; c < 3; c++)
+            assert_true(*seg_tiles_cell(&g, i, c) == x[ROWS[i] * 3 + c]);
+    for (size_t r = 5; r < SEG_TILE_ROWS; r++)
+        assert_true(seg_tiles_at(&g, 0)[r] == 0);
+    seg_tiles_release(&g);
+    for (uint64_t n = 1; n <= 2; n++) {
+        seg_alloc_fail_at(n);
+        assert_int_equal(seg_tiles_gather(&t, ROWS, 5, &g), SEG_ENOMEM);
+    }
+    seg_alloc_fail_at(0);
+    seg_tiles_release(&t);
+    seg_free(x);
+}
+
 static void matrix_starts_zeroed_and_its_copy_is_its_own(void **state)
 {
     (void)state;
@@ -201,6 +225,7 @@ int main(void)
         cmocka_unit_test(tiles_drop_chunk_gives_its_memory_back),
         cmocka_unit_test(tiles_grow_leaves_all_as_it_was_when_memory_is_short),
         cmocka_unit_test(tiles_from_rows_survive_every_failed_allocation),
+        cmocka_unit_test(tiles_gather_copies_rows_in_the_order_asked_for),
         cmocka_unit_test(matrix_starts_zeroed_and_its_copy_is_its_own),
         cmocka_unit_test(matrix_init_fails_whole),
     };

@@ -1,0 +1,373 @@
+/* k_search.c - fits and measures every k as independent tasks, then chooses.
+ * Tasks run in rounds so that the caller's thread can say where it is; the rounds change nothing
+ * else. Slot 0 is k = 1, which only the gap statistic wants. */
+#include "cluster/k_search.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "base/rng.h"
+#include "cluster/k_search_run.h"
+#include "cluster/quality.h"
+
+#define STARTS_MAX  5u /* of the fit to the sample */
+#define ROUND_TASKS 32u
+
+/* One k on its way. */
+struct slot {
+    struct seg_k_candidate result;
+    struct seg_kmeans km; /* fitted to the sample */
+    uint32_t *label;      /* (n_rows_used) partition of the sample; NULL for k = 1 */
+    double reference[SEG_K_SEARCH_REFERENCES]; /* log inertia per row */
+    struct k_agreement agreement[SEG_K_SEARCH_RESAMPLES];
+};
+
+struct search {
+    struct seg_pool *pool;
+    const struct seg_k_search_params *p;
+    const struct seg_progress *progress;
+    struct seg_progress quiet; /* the cancel flag alone: tasks do not report */
+    const struct seg_tiles *x; /* what is measured on: the caller's rows, or `sample` */
+    struct seg_tiles sample;
+    struct k_box box;
+    size_t n_draw;
+    struct slot *slots;
+    size_t n_slots;
+    size_t first_task; /* of the round */
+    enum seg_status round[ROUND_TASKS];
+};
+
+const char *seg_k_search_check(const struct seg_k_search_params *p, size_t n_rows)
+{
+    struct seg_kmeans_params largest = p->kmeans;
+    largest.k = p->k_max;
+    if (p->k_min < 2) return "the smallest k to try must be at least 2";
+    if (p->k_max < p->k_min) return "the largest k to try is less than the smallest";
+    if (p->k_max - p->k_min >= SEG_K_SEARCH_CANDIDATES) return "more than 100 values of k to try";
+    if (p->k_max > SEG_K_MAX) return "the largest k to try is more than 1024";
+    if (p->k_max > n_rows) return "the largest k to try is more than the number of rows";
+    if (p->kmeans.init == SEG_INIT_GIVEN) return "a search for k cannot have given start centroids";
+    return seg_kmeans_check(&largest, n_rows);
+}
+
+static size_t rows_to_use(const struct seg_tiles *x, uint32_t k_max)
+{
+    size_t n = SEG_K_SEARCH_CELLS / x->n_cols;
+    if (n > SEG_K_SEARCH_ROWS) n = SEG_K_SEARCH_ROWS;
+    if (n < 10 * (size_t)k_max) n = 10 * (size_t)k_max;
+    return n < x->n_rows ? n : x->n_rows;
+}
+
+/* Points s->x at all rows, or at a sample in row order (Knuth, The Art of Computer Programming 2,
+ * 3.4.2 S). */
+static enum seg_status sample_rows(struct search *s, const struct seg_tiles *x)
+{
+    const size_t n = rows_to_use(x, s->p->k_max);
+    s->x = x;
+    if (n == x->n_rows) return SEG_OK;
+    struct seg_rng rng = seg_rng_make(s->p->seed, K_STREAM_SAMPLE);
+    uint32_t *rows = seg_alloc(n, sizeof *rows);
+    if (rows == NULL) return SEG_ENOMEM;
+    for (size_t r = 0, taken = 0; taken < n; r++)
+        if (seg_rng_below(&rng, x->n_rows - r) < n - taken) rows[taken++] = (uint32_t)r;
+    enum seg_status st = seg_tiles_gather(x, rows, n, &s->sample);
+    if (st == SEG_OK) s->x = &s->sample;
+    seg_free(rows);
+    return st;
+}
+
+static struct seg_kmeans_params params_for(const struct search *s, const struct slot *slot,
+                                           uint32_t starts_max)
+{
+    struct seg_kmeans_params p = s->p->kmeans;
+    p.k = slot->result.k;
+    p.seed = s->p->seed;
+    if (p.n_init > starts_max) p.n_init = starts_max;
+    return p;
+}
+
+static enum seg_status fit_base(struct search *s, struct slot *slot)
+{
+    const struct seg_kmeans_params p = params_for(s, slot, STARTS_MAX);
+    return seg_kmeans_fit(s->pool, s->x, &p, &s->quiet, &slot->km, NULL);
+}
+
+/* Starts slot from the clusters of more, which has one more, with the pair merged that raises the
+ * inertia least (Ward 1963), and keeps what comes out if it is better: with many clusters that
+ * finds what drawn starts miss. */
+static enum seg_status refine(struct search *s, const struct slot *more, struct slot *slot)
+{
+    struct seg_kmeans_params p = params_for(s, slot, 1);
+    struct seg_kmeans km = { 0 };
+    struct seg_matrix start = { 0 }; /* (k, d) */
+    enum seg_status st = k_search_merge(&more->km, &start);
+    if (st != SEG_OK) return st;
+    p.init = SEG_INIT_GIVEN;
+    p.start = &start;
+    st = seg_kmeans_fit(s->pool, s->x, &p, &s->quiet, &km, NULL);
+    if (st == SEG_OK && km.inertia < slot->km.inertia) {
+        seg_kmeans_release(&slot->km);
+        slot->km = km;
+        km = (struct seg_kmeans){ 0 };
+    }
+    seg_kmeans_release(&km);
+    seg_matrix_release(&start);
+    return st;
+}
+
+static enum seg_status refine_all(struct search *s)
+{
+    enum seg_status st = SEG_OK;
+    for (size_t i = s->n_slots - 1; i > 1 && st == SEG_OK; i--)
+        st = refine(s, &s->slots[i], &s->slots[i - 1]);
+    return st;
+}
+
+static enum seg_status measure_base(struct search *s, struct slot *slot)
+{
+    struct seg_k_candidate *c = &slot->result;
+    struct seg_cluster_quality q = { 0 };
+    seg_kmeans_assign(s->pool, s->x, &slot->km.centroids, slot->label, NULL);
+    enum seg_status st =
+        seg_cluster_quality(s->pool, s->x, slot->label, c->k, s->p->seed, &s->quiet, &q);
+    if (st != SEG_OK) return st;
+    c->silhouette = q.silhouette;
+    c->davies_bouldin = q.davies_bouldin;
+    c->calinski_harabasz = q.calinski_harabasz;
+    seg_cluster_quality_release(&q);
+    return SEG_OK;
+}
+
+/* Task i of the first phase: every slot's base fit, the largest k first, then every slot's
+ * reference sets. */
+static void first_task(void *ctx, size_t i)
+{
+    struct search *s = ctx;
+    const size_t task = s->first_task + i;
+    if (task < s->n_slots) {
+        s->round[i] = fit_base(s, &s->slots[s->n_slots - 1 - task]);
+        return;
+    }
+    const size_t number = (task - s->n_slots) % SEG_K_SEARCH_REFERENCES;
+    struct slot *slot = &s->slots[(task - s->n_slots) / SEG_K_SEARCH_REFERENCES];
+    struct seg_kmeans_params p = params_for(s, slot, 1);
+    p.min_share = 0;
+    s->round[i] = k_search_reference(&s->box, s->x->n_cols, s->n_draw, &p, number, &s->quiet,
+                                     &slot->reference[number]);
+}
+
+/* Task i of the second phase: what is measured of a slot's partition. */
+static void second_task(void *ctx, size_t i)
+{
+    struct search *s = ctx;
+    s->round[i] = measure_base(s, &s->slots[s->n_slots - 1 - (s->first_task + i)]);
+}
+
+/* Task i of the third phase: a resample of a slot, which wants its partition. */
+static void third_task(void *ctx, size_t i)
+{
+    struct search *s = ctx;
+    const size_t task = s->first_task + i, number = task % SEG_K_SEARCH_RESAMPLES;
+    struct slot *slot = &s->slots[1 + task / SEG_K_SEARCH_RESAMPLES];
+    const struct seg_kmeans_params p = params_for(s, slot, 1);
+    s->round[i] = k_search_resample(s->x, slot->label, s->n_draw, &p, number, &s->quiet,
+                                    &slot->agreement[number]);
+}
+
+/* All tasks of a phase, which takes the progress from `from` to `to`. */
+static enum seg_status run_tasks(struct search *s, seg_chunk_fn fn, size_t n_tasks, double from,
+                                 double to, const char *what)
+{
+    for (s->first_task = 0; s->first_task < n_tasks; s->first_task += ROUND_TASKS) {
+        size_t n = n_tasks - s->first_task;
+        if (n > ROUND_TASKS) n = ROUND_TASKS;
+        if (seg_progress_cancelled(s->progress)) return SEG_ECANCELED;
+        seg_pool_for(s->pool, SEG_PRIORITY_TRAINING, n, fn, s);
+        for (size_t i = 0; i < n; i++)
+            if (s->round[i] != SEG_OK) return s->round[i];
+        const size_t n_done = s->first_task + n;
+        char message[96];
+        snprintf(message, sizeof message, "%s: %zu of %zu", what, n_done, n_tasks);
+        seg_progress_report(s->progress, from + (to - from) * (double)n_done / (double)n_tasks,
+                            message);
+    }
+    return SEG_OK;
+}
+
+/* Mean and standard deviation (n) of the reference sets. */
+static void finish_gap(const struct search *s, struct slot *slot)
+{
+    const double n = SEG_K_SEARCH_REFERENCES;
+    double mean = 0, squares = 0;
+    for (size_t b = 0; b < SEG_K_SEARCH_REFERENCES; b++)
+        mean += slot->reference[b] / n;
+    for (size_t b = 0; b < SEG_K_SEARCH_REFERENCES; b++)
+        squares += (slot->reference[b] - mean) * (slot->reference[b] - mean) / n;
+    slot->result.gap = mean - log(slot->result.inertia / (double)s->x->n_rows);
+    slot->result.gap_error = sqrt(squares) * sqrt(1 + 1 / n);
+    if (isfinite(slot->result.gap) && isfinite(slot->result.gap_error)) return;
+    slot->result.gap = slot->result.gap_error = NAN;
+}
+
+static void finish(struct search *s)
+{
+    for (size_t i = 0; i < s->n_slots; i++) {
+        struct slot *slot = &s->slots[i];
+        slot->result.inertia = slot->km.inertia;
+        finish_gap(s, slot);
+        for (size_t b = 0; b < SEG_K_SEARCH_RESAMPLES; b++) {
+            slot->result.stability_ari += slot->agreement[b].ari / SEG_K_SEARCH_RESAMPLES;
+            slot->result.stability_jaccard += slot->agreement[b].jaccard / SEG_K_SEARCH_RESAMPLES;
+        }
+    }
+}
+
+/* Whether some k explains the rows better than one cluster does, beyond the error of the gap. */
+static bool has_structure(const struct search *s)
+{
+    const struct seg_k_candidate *one = &s->slots[0].result;
+    if (isnan(one->gap)) return one->inertia > 0;
+    for (size_t i = 1; i < s->n_slots; i++) {
+        const struct seg_k_candidate *c = &s->slots[i].result;
+        if (isnan(c->gap) || c->gap - c->gap_error > one->gap) return true;
+    }
+    return false;
+}
+
+static bool is_stable(const struct seg_k_candidate *c)
+{
+    return c->stability_ari >= SEG_K_SEARCH_STABLE_ARI && !isnan(c->silhouette);
+}
+
+/* The stable candidate with the largest gap (ties: silhouette) among those with nearly the best
+ * silhouette; NULL if none is stable. */
+static const struct seg_k_candidate *best_stable(const struct seg_k_search *r)
+{
+    const struct seg_k_candidate *best = NULL;
+    double silhouette = -INFINITY;
+    for (size_t i = 0; i < r->n_candidates; i++)
+        if (is_stable(&r->candidates[i]))
+            silhouette = fmax(silhouette, r->candidates[i].silhouette);
+    for (size_t i = 0; i < r->n_candidates; i++) {
+        const struct seg_k_candidate *c = &r->candidates[i];
+        if (!is_stable(c) || c->silhouette < silhouette - SEG_K_SEARCH_SILHOUETTE_NEAR) continue;
+        if (best == NULL || c->gap > best->gap ||
+            (!(best->gap > c->gap) && c->silhouette > best->silhouette))
+            best = c;
+    }
+    return best;
+}
+
+static void choose(const struct search *s, struct seg_k_search *r)
+{
+    const struct seg_k_candidate *best = best_stable(r), *stablest = &r->candidates[0];
+    for (size_t i = 1; i < r->n_candidates; i++)
+        if (r->candidates[i].stability_ari > stablest->stability_ari) stablest = &r->candidates[i];
+    r->k = r->candidates[0].k;
+    if (r->n_candidates == 1)
+        snprintf(r->reason, sizeof r->reason, "k = %u is the only one to try", r->k);
+    else if (!has_structure(s))
+        snprintf(r->reason, sizeof r->reason,
+                 "k = %u is the smallest to try: by the gap statistic no k is better than a single "
+                 "cluster",
+                 r->k);
+    else if (best == NULL)
+        snprintf(r->reason, sizeof r->reason,
+                 "k = %u is the smallest to try: no k is stable (the best is k = %u with ARI %.2f "
+                 "over %u resamples)",
+                 r->k, stablest->k, stablest->stability_ari, SEG_K_SEARCH_RESAMPLES);
+    else {
+        r->k = best->k;
+        snprintf(r->reason, sizeof r->reason,
+                 "k = %u has the largest gap (%.2f) among the stable ones (ARI over %u resamples "
+                 ">= %.1f) whose silhouette is within %.2f of the best; its silhouette is %.2f",
+                 r->k, best->gap, SEG_K_SEARCH_RESAMPLES, SEG_K_SEARCH_STABLE_ARI,
+                 SEG_K_SEARCH_SILHOUETTE_NEAR, best->silhouette);
+    }
+}
+
+static enum seg_status search_init(struct search *s, const struct seg_tiles *x)
+{
+    enum seg_status st = sample_rows(s, x);
+    if (st == SEG_OK) st = k_search_box_init(&s->box, s->x);
+    if (st != SEG_OK) return st;
+    const size_t n = s->x->n_rows;
+    s->n_draw = SEG_K_SEARCH_DRAW_ROWS;
+    if (s->n_draw < 10 * (size_t)s->p->k_max) s->n_draw = 10 * (size_t)s->p->k_max;
+    if (s->n_draw > n) s->n_draw = n;
+    s->n_slots = 2 + (size_t)(s->p->k_max - s->p->k_min);
+    s->slots = seg_calloc(s->n_slots, sizeof *s->slots);
+    if (s->slots == NULL) return SEG_ENOMEM;
+    s->slots[0].result.k = 1;
+    for (size_t i = 1; i < s->n_slots; i++) {
+        s->slots[i].result.k = s->p->k_min + (uint32_t)(i - 1);
+        s->slots[i].label = seg_alloc(n, sizeof *s->slots[i].label);
+        if (s->slots[i].label == NULL) return SEG_ENOMEM;
+    }
+    return SEG_OK;
+}
+
+static void search_release(struct search *s)
+{
+    for (size_t i = 0; s->slots != NULL && i < s->n_slots; i++) {
+        seg_kmeans_release(&s->slots[i].km);
+        seg_free(s->slots[i].label);
+    }
+    seg_free(s->slots);
+    k_search_box_release(&s->box);
+    seg_tiles_release(&s->sample);
+}
+
+static enum seg_status search_run(struct search *s)
+{
+    const size_t n_k = s->n_slots - 1;
+    enum seg_status st = run_tasks(s, first_task, s->n_slots * (1 + SEG_K_SEARCH_REFERENCES), 0,
+                                   0.5, "fitting every k");
+    if (st == SEG_OK) st = refine_all(s);
+    if (st == SEG_OK) st = run_tasks(s, second_task, n_k, 0.5, 0.7, "measuring every k");
+    if (st == SEG_OK)
+        st = run_tasks(s, third_task, n_k * SEG_K_SEARCH_RESAMPLES, 0.7, 1, "stability of every k");
+    return st;
+}
+
+enum seg_status seg_k_search(struct seg_pool *pool, const struct seg_tiles *x,
+                             const struct seg_k_search_params *p,
+                             const struct seg_progress *progress, struct seg_k_search *ret_s,
+                             struct seg_error *err)
+{
+    const char *fault = seg_k_search_check(p, x->n_rows);
+    if (fault != NULL) return seg_fail(err, SEG_EINVAL, "%s", fault);
+    struct search s = { .pool = pool, .p = p, .progress = progress };
+    struct seg_k_search r = { 0 };
+    if (progress != NULL) s.quiet.cancel = progress->cancel;
+    seg_tiles_init(&s.sample, x->n_cols);
+
+    enum seg_status st = search_init(&s, x);
+    if (st != SEG_OK) goto out;
+    st = search_run(&s);
+    if (st != SEG_OK) goto out;
+    finish(&s);
+    r.n_candidates = s.n_slots - 1;
+    r.candidates = seg_alloc(r.n_candidates, sizeof *r.candidates);
+    if (r.candidates == NULL) {
+        st = SEG_ENOMEM;
+        goto out;
+    }
+    for (size_t i = 0; i < r.n_candidates; i++)
+        r.candidates[i] = s.slots[i + 1].result;
+    r.n_rows_used = s.x->n_rows;
+    r.sampled = r.n_rows_used < x->n_rows;
+    choose(&s, &r);
+    *ret_s = r;
+out:
+    search_release(&s);
+    if (st == SEG_ENOMEM) seg_fail(err, st, "not enough memory to search for k");
+    return st;
+}
+
+void seg_k_search_release(struct seg_k_search *s)
+{
+    seg_free(s->candidates);
+    *s = (struct seg_k_search){ 0 };
+}

@@ -1,0 +1,70 @@
+/* k_search.h - choosing the number of clusters for k-means.
+ *
+ * Every k of a range is fitted and measured. Stable are the k whose partition comes back when the
+ * rows are drawn again: adjusted Rand index of 0.8 or more on average (after Hennig 2007). Of the
+ * stable k whose silhouette is within 0.03 of the best among them, the one with the largest gap is
+ * chosen: silhouettes of a few far groups and of the groups inside them are often level. The
+ * smallest k is chosen when none is stable, or when no k beats a single cluster by the gap
+ * statistic (Tibshirani, Walther and Hastie 2001), each with a sentence that says so.
+ *
+ * All is measured on at most SEG_K_SEARCH_ROWS rows (fewer when they are wide), drawn without
+ * replacement; resamples and reference sets have at most SEG_K_SEARCH_DRAW_ROWS. So the time does
+ * not grow with the table. Pure functions: any thread may call, nothing is logged. Same data,
+ * params and seed give the same bits, whatever the worker count: every fit is a task with a random
+ * stream of its own, and tasks are put together in order. */
+#ifndef SEG_CLUSTER_K_SEARCH_H
+#define SEG_CLUSTER_K_SEARCH_H
+
+#include <stdbool.h>
+#include "cluster/kmeans.h"
+
+#define SEG_K_SEARCH_ROWS            20000u
+#define SEG_K_SEARCH_DRAW_ROWS       4000u
+#define SEG_K_SEARCH_CELLS           (1u << 24) /* rows * columns measured on, when that is fewer rows */
+#define SEG_K_SEARCH_CANDIDATES      100u
+#define SEG_K_SEARCH_RESAMPLES       8u
+#define SEG_K_SEARCH_REFERENCES      5u
+#define SEG_K_SEARCH_STABLE_ARI      0.8
+#define SEG_K_SEARCH_SILHOUETTE_NEAR 0.03
+
+struct seg_k_search_params {
+    uint32_t k_min, k_max; /* 2 <= k_min <= k_max, at most SEG_K_SEARCH_CANDIDATES values */
+    struct seg_kmeans_params kmeans; /* of each fit; k and seed are not used, init not GIVEN. At
+                                        most 5 of the n_init starts are made */
+    uint64_t seed;
+};
+
+struct seg_k_candidate {
+    uint32_t k;
+    double inertia;        /* mean squared distance of a row to its centroid, times n_rows_used */
+    double silhouette;     /* quality.h has the definitions of these three; NaN with fewer than 2 */
+    double davies_bouldin; /* distinct rows */
+    double calinski_harabasz; /* NaN also where k is the number of rows */
+    double gap;               /* mean log inertia of uniform rows in the bounding box, less that of
+                                 the rows, both per row; NaN when an inertia is 0 */
+    double gap_error;         /* sd over the reference sets * sqrt(1 + 1 / their number) */
+    double stability_ari;     /* mean over resamples: adjusted Rand index of the sample's rows, by
+                                 the resample's centroids against by its own */
+    double stability_jaccard; /* the same rows: mean over clusters of the best match's Jaccard
+                                 index, mean over resamples */
+};
+
+struct seg_k_search {
+    uint32_t k; /* the choice */
+    char reason[256];
+    struct seg_k_candidate *candidates; /* (n_candidates) k_min, k_min + 1 … k_max. Owned */
+    size_t n_candidates;
+    size_t n_rows_used;
+    bool sampled; /* n_rows_used is less than the rows there are */
+};
+
+/* NULL if the params suit n_rows rows, else a sentence for the user (static storage). */
+const char *seg_k_search_check(const struct seg_k_search_params *p, size_t n_rows);
+/* x (n, d), finite. SEG_EINVAL: bad params.  SEG_ENOMEM.  SEG_ECANCELED. */
+enum seg_status seg_k_search(struct seg_pool *pool, const struct seg_tiles *x,
+                             const struct seg_k_search_params *p,
+                             const struct seg_progress *progress, struct seg_k_search *ret_s,
+                             struct seg_error *err);
+void seg_k_search_release(struct seg_k_search *s);
+
+#endif
