@@ -1,7 +1,6 @@
 /* mlp_cv.c - folds are dealt within each class in shuffled order, a class beginning where the one
  * before ended; each fold is then a task of its own. */
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 #include "base/alloc.h"
 #include "base/rng.h"
@@ -190,21 +189,27 @@ static void fold_task(void *ctx, size_t f)
     cv->status[f] = run_fold(cv, f);
 }
 
-static struct seg_mean_sd mean_sd(const struct cv *cv, size_t offset)
+static struct seg_mean_sd mean_sd(const double *values, uint32_t n)
 {
-    const double n = cv->p->folds;
     struct seg_mean_sd m = { 0, 0 };
-    for (size_t pass = 0; pass < 2; pass++) {
-        for (size_t f = 0; f < cv->p->folds; f++) {
-            const double v = *(const double *)((const char *)&cv->figures[f] + offset);
-            if (pass == 0)
-                m.mean += v / n;
-            else
-                m.sd += (v - m.mean) * (v - m.mean) / (n - 1);
-        }
-    }
+    for (uint32_t i = 0; i < n; i++)
+        m.mean += values[i] / n;
+    for (uint32_t i = 0; i < n; i++)
+        m.sd += (values[i] - m.mean) * (values[i] - m.mean) / (n - 1);
     m.sd = sqrt(m.sd);
     return m;
+}
+
+static struct seg_mlp_cv summary(const struct cv *cv)
+{
+    double accuracy[SEG_MLP_FOLDS_MAX], log_loss[SEG_MLP_FOLDS_MAX], roc_auc[SEG_MLP_FOLDS_MAX];
+    const uint32_t n = cv->p->folds;
+    for (uint32_t f = 0; f < n; f++) {
+        accuracy[f] = cv->figures[f].accuracy;
+        log_loss[f] = cv->figures[f].log_loss;
+        roc_auc[f] = cv->figures[f].roc_auc;
+    }
+    return (struct seg_mlp_cv){ mean_sd(accuracy, n), mean_sd(log_loss, n), mean_sd(roc_auc, n) };
 }
 
 enum seg_status seg_mlp_cv(struct seg_pool *pool, const struct seg_tiles *x, const uint16_t *y,
@@ -236,9 +241,7 @@ enum seg_status seg_mlp_cv(struct seg_pool *pool, const struct seg_tiles *x, con
     }
     if (st != SEG_OK) goto out;
     seg_progress_report(progress, 1, "cross-validation");
-    *ret_cv = (struct seg_mlp_cv){ mean_sd(cv, offsetof(struct mlp_figures, accuracy)),
-                                   mean_sd(cv, offsetof(struct mlp_figures, log_loss)),
-                                   mean_sd(cv, offsetof(struct mlp_figures, roc_auc)) };
+    *ret_cv = summary(cv);
 out:
     if (cv != NULL) seg_free(cv->fold);
     seg_free(cv);
