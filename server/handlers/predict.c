@@ -8,9 +8,6 @@
 #include "handlers/handlers.h"
 #include "handlers/version.h"
 
-/* A batch whose body is at most this long per row of [limits] inline_rows_max counts as small. */
-#define INLINE_BYTES_A_ROW 256u
-
 static void unref(void *served)
 {
     served_model_unref(served);
@@ -43,8 +40,7 @@ enum http_status predict_find_model(struct http_request *rq, uint32_t version,
 
 bool predict_runs_here(const struct http_request *rq)
 {
-    uint64_t small = (uint64_t)rq->app->config->limits.inline_rows_max * INLINE_BYTES_A_ROW;
-    return !(rq->on_io_thread || rq->db != NULL) || rq->body.len <= small;
+    return !(rq->on_io_thread || rq->db != NULL) || rq->body.len <= request_inline_bytes(rq);
 }
 
 enum http_status predict_refuse(struct http_request *rq, const struct rows_error *e)

@@ -31,6 +31,7 @@
 #define POOL_INCREMENT_BYTES  ((size_t)8 << 10)
 #define DISCARD_BYTES_MAX     ((uint64_t)16 << 20) /* of a refused body, to keep the connection */
 #define DB_QUEUE_MAX          256
+#define LARGE_BATCHES_MAX     64 /* being read, waiting or computed; more is answered 503 at once */
 #define DRAIN_MS              10000
 #define FILES_RESERVE         128 /* for the database, models and the page */
 
@@ -52,6 +53,7 @@ struct http_daemon {
     unsigned port;
     atomic_uint n_open;   /* requests from their first byte to their last */
     atomic_uint n_away;   /* connections suspended, or about to be */
+    atomic_uint n_large;  /* batches too large for an I/O thread, from their head to their end */
     atomic_bool stopping; /* nothing may be suspended any more */
     uint64_t id_seed;
     atomic_uint_least64_t id_next;
@@ -268,6 +270,18 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *con)
     return x;
 }
 
+/* Whether a batch may come that no I/O thread will score. Said before its body is read: a queue of
+ * bodies that wait costs memory, and a client that is refused late has sent its body for nothing.
+ */
+static bool take_large(struct http_daemon *d, struct exchange *x)
+{
+    bool is_small = x->expected > 0 && x->expected <= request_inline_bytes(&x->rq);
+    if (x->rq.route->runs != RUNS_SCORING || !x->has_body || is_small) return true;
+    x->is_large = atomic_fetch_add(&d->n_large, 1) < LARGE_BATCHES_MAX;
+    if (!x->is_large) atomic_fetch_sub(&d->n_large, 1);
+    return x->is_large;
+}
+
 static enum MHD_Result on_head(struct exchange *x, struct MHD_Connection *con, const char *method,
                                const char *version)
 {
@@ -279,6 +293,10 @@ static enum MHD_Result on_head(struct exchange *x, struct MHD_Connection *con, c
         reply_clear(x);
         reply_error(&x->rq, ERR_BUSY, "too many connections");
         a = ADMIT_CLOSE;
+    }
+    if (a == ADMIT_TAKE && !take_large(d, x)) {
+        reply_error(&x->rq, ERR_BUSY, "%u large batches are being scored", LARGE_BATCHES_MAX);
+        a = ADMIT_REFUSE;
     }
     set_deadline(con, d->app->config->http.body_timeout_s);
     x->step = a == ADMIT_TAKE ? STEP_BODY : STEP_DISCARD;
@@ -421,6 +439,7 @@ static void on_completed(void *cls, struct MHD_Connection *con, void **con_cls,
     log_access(x, seconds);
     log_set_request_id("");
     if (x->reply.status != 0) metrics_request(d->app->metrics, route, x->reply.status, seconds);
+    if (x->is_large) atomic_fetch_sub(&d->n_large, 1);
     exchange_free(x);
     set_deadline(con, c->http.idle_timeout_s + c->http.header_timeout_s);
     atomic_fetch_sub(&d->n_open, 1);

@@ -63,6 +63,7 @@ struct exchange {
     struct deferred *deferred;
     enum { GO_NOWHERE, GO_DB, GO_COMPUTE } go; /* where a handler asked to move */
     bool is_head, close, accepts_gzip, has_body;
+    bool is_large;      /* counted among daemon.c's large batches */
     bool finished;      /* reply_finish has seen the reply */
     int64_t started_ns; /* monotonic */
     int64_t queued_ns;  /* when it joined the database queue */

@@ -8,7 +8,8 @@
 #include "base/alloc.h"
 #include "http/exchange.h"
 
-#define CURSOR_MARK 'k' /* first byte of a decoded cursor: its format */
+#define INLINE_BYTES_A_ROW 256u /* of a row of [limits] inline_rows_max */
+#define CURSOR_MARK        'k'  /* first byte of a decoded cursor: its format */
 
 int64_t monotonic_ns(void)
 {
@@ -54,6 +55,11 @@ bool request_defer(struct http_request *rq, void (*fn)(void *), void *p)
     *d = (struct deferred){ .next = x->deferred, .fn = fn, .p = p };
     x->deferred = d;
     return true;
+}
+
+uint64_t request_inline_bytes(const struct http_request *rq)
+{
+    return (uint64_t)rq->app->config->limits.inline_rows_max * INLINE_BYTES_A_ROW;
 }
 
 enum http_status request_move_to_db(struct http_request *rq)

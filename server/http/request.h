@@ -80,6 +80,8 @@ const struct json *request_json(struct http_request *rq);
  */
 bool request_defer(struct http_request *rq, void (*fn)(void *), void *p);
 
+/* A scoring body of at most so many bytes is small: it is scored on the I/O thread. */
+uint64_t request_inline_bytes(const struct http_request *rq);
 /* RUNS_SCORING: goes on elsewhere, as in `return request_move_to_compute(rq);`. The handler is
  * called again there: on a database thread with rq->db, or on the compute pool. Each at most once
  * a request, to the database first. */
