@@ -6,8 +6,13 @@ wrk.headers["Content-Type"] = os.getenv("TYPE")
 if os.getenv("HEADER_LENGTH") then wrk.headers["Inference-Header-Content-Length"] = os.getenv("HEADER_LENGTH") end
 file:close()
 
+local pause = tonumber(os.getenv("DELAY_MS")) or 0
+if pause > 0 then
+  function delay() return math.random(2 * pause) end -- on average the pause, and not all at once
+end
+
 function done(summary, latency, requests)
-  local failed = summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout
-  print(string.format("RESULT %.3f %d %d %.0f %.0f", summary.duration / 1e6, summary.requests, failed,
-                      latency:percentile(50), latency:percentile(99)))
+  local e = summary.errors
+  print(string.format("RESULT %.3f %d %d %d %.0f %.0f", summary.duration / 1e6, summary.requests, e.status,
+                      e.connect + e.read + e.write + e.timeout, latency:percentile(50), latency:percentile(99)))
 end

@@ -146,13 +146,15 @@ class Bodies:
         return path, kind, length
 
 
-def drive(url, body, connections, seconds=SECONDS):
+def drive(url, body, connections, seconds=SECONDS, delay_ms=0):
+    """delay_ms: how long a connection waits before each request."""
     path, kind, length = body
-    env = {**os.environ, "BODY": str(path), "TYPE": kind, **({"HEADER_LENGTH": length} if length else {})}
+    env = {**os.environ, "BODY": str(path), "TYPE": kind, "DELAY_MS": str(int(delay_ms)), **({"HEADER_LENGTH": length} if length else {})}
     out = subprocess.run(["wrk", "-t2" if connections > 1 else "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", ROOT / "bench/post.lua", url],
                          env=env, capture_output=True, text=True, check=True).stdout
-    took, requests, failed, p50, p99 = re.search(r"RESULT (\S+) (\d+) (\d+) (\d+) (\d+)", out).groups()
-    return {"rate": int(requests) / float(took), "failed": int(failed), "p50": int(p50) / 1e3, "p99": int(p99) / 1e3, "requests": int(requests)}
+    took, requests, refused, broken, p50, p99 = re.search(r"RESULT (\S+) (\d+) (\d+) (\d+) (\d+) (\d+)", out).groups()
+    return {"rate": int(requests) / float(took), "failed": int(refused) + int(broken), "broken": int(broken), "p50": int(p50) / 1e3, "p99": int(p99) / 1e3,
+            "requests": int(requests), "seconds": float(took)}
 
 
 PREDICT = {"segmentd": "/v1/models/mlp/predict", "k-means": "/v1/models/kmeans/predict", "FastAPI": "/predict", "tuned": "/predict", "limit": "/predict"}
