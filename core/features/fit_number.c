@@ -277,10 +277,27 @@ static enum seg_status fit_knots(struct column *c, struct seg_number *s)
     return seg_number_set_knots(s, knots, n);
 }
 
-static enum seg_status fit_transform(const struct seg_fit *fit, enum seg_transform transform,
+/* The quantiles at equal steps; of those that coincide one is kept. */
+static enum seg_status fit_edges(uint32_t n_bins, struct column *c, struct seg_number *s)
+{
+    double edges[SEG_BINS_MAX + 1];
+    size_t n = 0;
+    seg_order_sort(c->values, c->n);
+    for (uint32_t i = 0; i <= n_bins; i++) {
+        const double edge = seg_quantile_sorted(c->values, c->n, (double)i / (double)n_bins);
+        if (n == 0 || edge > edges[n - 1]) edges[n++] = edge;
+    }
+    if (n == 1) edges[n++] = edges[0]; /* a constant: one bin without width */
+    return seg_number_set_knots(s, edges, n);
+}
+
+static enum seg_status fit_transform(const struct seg_fit *fit, const struct seg_column_spec *spec,
                                      struct column *c, struct seg_number *s)
 {
+    const enum seg_transform transform = spec->transform;
     s->transform = transform;
+    if (transform == SEG_TRANSFORM_BINS)
+        return fit_edges(spec->n_bins == 0 ? SEG_BINS_DEFAULT : spec->n_bins, c, s);
     if (transform == SEG_TRANSFORM_YEO_JOHNSON) return fit_lambda(fit->progress, c, s);
     if (transform == SEG_TRANSFORM_QUANTILE) return fit_knots(c, s);
     return SEG_OK;
@@ -350,7 +367,7 @@ enum seg_status seg_fit_number(const struct seg_fit *fit, uint32_t feature, uint
     st = fit_impute(&spec, &c, fit->n_train, &s);
     if (st == SEG_OK) st = fit_outliers(&spec, &c, &s);
     if (st == SEG_OK && seg_progress_cancelled(fit->progress)) st = SEG_ECANCELED;
-    if (st == SEG_OK) st = fit_transform(fit, spec.transform, &c, &s);
+    if (st == SEG_OK) st = fit_transform(fit, &spec, &c, &s);
     if (st == SEG_OK && seg_progress_cancelled(fit->progress)) st = SEG_ECANCELED;
     if (st == SEG_OK) st = seg_fit_scale(&s, spec.scale, c.values, c.n);
     if (st != SEG_OK) goto out;

@@ -72,6 +72,14 @@ static double value_at_rank(const struct seg_number *s, double t)
     return s->knots[at] + (s->knots[at + 1] - s->knots[at]) * (t * (double)last - (double)at);
 }
 
+/* The middle of the bin that t is nearest to. */
+static double middle_of_bin(const struct seg_number *s, double t)
+{
+    const uint32_t last = s->n_knots - 2; /* the last bin */
+    const uint32_t at = (uint32_t)(fmin(fmax(t, 0), 1) * (double)last + 0.5);
+    return s->knots[at] / 2 + s->knots[at + 1] / 2;
+}
+
 double seg_number_inverse(const struct seg_number *s, double t)
 {
     double x = t;
@@ -80,6 +88,7 @@ double seg_number_inverse(const struct seg_number *s, double t)
     case SEG_TRANSFORM_LOG1P: x = copysign(expm1(fabs(t)), t); break;
     case SEG_TRANSFORM_YEO_JOHNSON: x = yeo_johnson_inverse(s->lambda, t); break;
     case SEG_TRANSFORM_QUANTILE: x = value_at_rank(s, t); break;
+    case SEG_TRANSFORM_BINS: x = middle_of_bin(s, t); break;
     }
     return fmin(fmax(x, -(double)SEG_VALUE_MAX), (double)SEG_VALUE_MAX);
 }

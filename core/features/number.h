@@ -17,9 +17,10 @@ struct seg_number {
     float impute, lower, upper; /* within +-SEG_VALUE_MAX, lower <= upper */
     enum seg_transform transform;
     double lambda;          /* yeo_johnson: within +-SEG_LAMBDA_MAX; else 0 */
-    double *knots;          /* quantile: (n_knots) ascending; the i-th maps to i / (n_knots - 1) */
+    double *knots;          /* quantile: (n_knots) ascending; the i-th maps to i / (n_knots - 1).
+                               bins: (n_knots) edges, the outer ones included */
     double *middles;        /* quantile: (n_knots) mean index of the knots equal to the i-th */
-    uint32_t n_knots;       /* quantile: 2..SEG_KNOTS_MAX; else 0 */
+    uint32_t n_knots;       /* quantile: 2..SEG_KNOTS_MAX; bins: 2..SEG_BINS_MAX + 1; else 0 */
     double center, inverse; /* within what float holds; inverse 0: a constant column */
     float center_high, center_low; /* center as a sum: x - center_high is exact near it, so that */
     float inverse_float;           /* columns at 1e6 keep every digit */

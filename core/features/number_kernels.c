@@ -129,6 +129,21 @@ static void rank(const struct seg_number *s, double *restrict t)
     }
 }
 
+/* As KBinsDiscretizer does: the inner edges that are not above the value, counted. */
+static void bin(const struct seg_number *s, double *restrict t)
+{
+    const uint32_t last = s->n_knots - 2; /* the last bin; edges 1..last are inner ones */
+    const double whole = last > 0 ? (double)last : 1;
+    double index[N] = { 0 };
+    for (uint32_t i = 1; i <= last; i++) {
+        const double edge = s->knots[i];
+        for (unsigned r = 0; r < N; r++)
+            index[r] += edge <= t[r] ? 1.0 : 0.0;
+    }
+    for (unsigned r = 0; r < N; r++)
+        t[r] = index[r] / whole;
+}
+
 static void transform(const struct seg_number *s, const float *x, double *t)
 {
     for (unsigned r = 0; r < N; r++)
@@ -138,6 +153,7 @@ static void transform(const struct seg_number *s, const float *x, double *t)
     case SEG_TRANSFORM_LOG1P: log1p_odd(t); break;
     case SEG_TRANSFORM_YEO_JOHNSON: yeo_johnson(s->lambda, t); break;
     case SEG_TRANSFORM_QUANTILE: rank(s, t); break;
+    case SEG_TRANSFORM_BINS: bin(s, t); break;
     }
 }
 

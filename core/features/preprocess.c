@@ -164,8 +164,9 @@ static const char *check_category_spec(const struct seg_column_spec *s)
 static const char *check_number_spec(const struct seg_column_spec *s)
 {
     if ((unsigned)s->outliers > SEG_OUTLIERS_ZSCORE) return "outliers is none of the known ones";
-    if ((unsigned)s->transform > SEG_TRANSFORM_QUANTILE)
-        return "transform is none of the known ones";
+    if ((unsigned)s->transform > SEG_TRANSFORM_BINS) return "transform is none of the known ones";
+    if (s->transform == SEG_TRANSFORM_BINS && (s->n_bins == 1 || s->n_bins > SEG_BINS_MAX))
+        return "n_bins is not within 2 to 256";
     if (s->impute == SEG_IMPUTE_CONSTANT && !(fabs(s->constant) <= (double)SEG_VALUE_MAX))
         return "the constant is not within -1e30 to 1e30";
     if (s->outliers == SEG_OUTLIERS_WINSORIZE &&

@@ -15,6 +15,11 @@
  * and counts as unseen for zero. Where impute is error, a missing value makes fitting fail; in
  * scoring it becomes the mean, or unseen.
  *
+ * Bins hold about equally many training values each: a value becomes the index of its bin over the
+ * index of the last, 0..1. A value on an edge belongs to the bin above it; edges that coincide are
+ * one, so a column with many ties gets fewer bins, and one bin is all 0. The inverse is the middle
+ * of the bin.
+ *
  * A fitted seg_preprocess is immutable: any number of threads may apply it. */
 #ifndef SEG_FEATURES_PREPROCESS_H
 #define SEG_FEATURES_PREPROCESS_H
@@ -24,6 +29,9 @@
 #include "base/progress.h"
 #include "compute/worker_pool.h"
 #include "features/table.h"
+
+#define SEG_BINS_MAX     256u
+#define SEG_BINS_DEFAULT 10u
 
 enum seg_impute {
     SEG_IMPUTE_MEAN,
@@ -43,7 +51,8 @@ enum seg_transform {
     SEG_TRANSFORM_NONE,
     SEG_TRANSFORM_LOG1P,
     SEG_TRANSFORM_YEO_JOHNSON,
-    SEG_TRANSFORM_QUANTILE
+    SEG_TRANSFORM_QUANTILE,
+    SEG_TRANSFORM_BINS
 };
 enum seg_scale {
     SEG_SCALE_NONE,
@@ -66,6 +75,7 @@ struct seg_column_spec {
                          threshold * sd (3) */
     enum seg_transform
         transform;        /* log1p of x < 0 is -log1p(-x): odd, monotone, defined everywhere */
+    uint32_t n_bins;      /* bins: 2..SEG_BINS_MAX, 0 means SEG_BINS_DEFAULT */
     enum seg_scale scale; /* standard: (x - mean) / sd (n); min_max: to 0..1; robust: (x - median) /
                              IQR; max_abs */
     enum seg_encode encode;  /* categorical only */

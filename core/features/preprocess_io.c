@@ -203,8 +203,7 @@ static enum seg_status check_fields(const struct source *s, size_t i, struct seg
     const bool category = f[FIELD_TYPE] == SEG_CATEGORICAL;
     bool good = f[FIELD_TYPE] <= SEG_VECTOR && f[FIELD_INDICATOR] <= 1 && f[FIELD_WIDTH] >= 1 &&
                 f[FIELD_WIDTH] <= SEG_VECTOR_WIDTH_MAX &&
-                f[FIELD_TRANSFORM] <= SEG_TRANSFORM_QUANTILE &&
-                f[FIELD_ENCODE] <= SEG_ENCODE_TARGET;
+                f[FIELD_TRANSFORM] <= SEG_TRANSFORM_BINS && f[FIELD_ENCODE] <= SEG_ENCODE_TARGET;
     if (category) {
         const uint32_t n = f[FIELD_CATEGORIES], code = f[FIELD_IMPUTE_CODE];
         good = good && f[FIELD_TRANSFORM] == 0 && n >= 1 && n <= SEG_CATEGORIES_MAX &&
@@ -297,12 +296,14 @@ static enum seg_status load_number(struct source *s, enum seg_transform transfor
 {
     const double max = (double)SEG_VALUE_MAX, *row = s->numbers + s->n_numbers * NUMBER_FIELDS;
     const uint32_t n_knots = s->knot_counts[s->n_numbers++];
-    const bool quantile = transform == SEG_TRANSFORM_QUANTILE;
+    const bool bins = transform == SEG_TRANSFORM_BINS;
+    const bool knotted = bins || transform == SEG_TRANSFORM_QUANTILE;
+    const uint32_t n_knots_max = bins ? SEG_BINS_MAX + 1 : SEG_KNOTS_MAX;
     const double *knots = s->knots + s->n_knots;
     bool good = within(row[0], max) && within(row[1], max) && within(row[2], max) &&
                 row[1] <= row[2] && within(row[3], SEG_LAMBDA_MAX) &&
                 within(row[4], (double)FLT_MAX) && within(row[5], (double)FLT_MAX) &&
-                (quantile ? n_knots >= 2 && n_knots <= SEG_KNOTS_MAX : n_knots == 0);
+                (knotted ? n_knots >= 2 && n_knots <= n_knots_max : n_knots == 0);
     for (uint32_t i = 0; i < n_knots && good; i++)
         good = within(knots[i], max) && (i == 0 || knots[i - 1] <= knots[i]);
     if (!good)
@@ -314,7 +315,7 @@ static enum seg_status load_number(struct source *s, enum seg_transform transfor
     n->lambda = row[3];
     seg_number_set_scale(n, row[4], row[5]);
     n->transform = transform;
-    if (!quantile) return SEG_OK;
+    if (!knotted) return SEG_OK;
     if (seg_number_set_knots(n, knots, n_knots) != SEG_OK)
         return seg_fail(err, SEG_ENOMEM, "out of memory");
     s->n_knots += n_knots;

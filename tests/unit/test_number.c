@@ -74,14 +74,17 @@ static void inverse_is_finite_where_there_is_none(void **state)
         { .transform = SEG_TRANSFORM_YEO_JOHNSON, .lambda = 5 },
         { .transform = SEG_TRANSFORM_YEO_JOHNSON, .lambda = 0 },
         { .transform = SEG_TRANSFORM_QUANTILE },
+        { .transform = SEG_TRANSFORM_BINS },
     };
     assert_int_equal(seg_number_set_knots(&s[5], (const double[]){ -2, 5, 9 }, 3), SEG_OK);
+    assert_int_equal(seg_number_set_knots(&s[6], (const double[]){ -1e30, -2, 1e30 }, 3), SEG_OK);
     static const double T[] = { 0, 0.2, 0.9999999999999999, 1, 7, 1e30, 1e300 };
     for (unsigned i = 0; i < sizeof s / sizeof s[0]; i++)
         for (unsigned k = 0; k < sizeof T / sizeof T[0]; k++)
             for (double sign = -1; sign <= 1; sign += 2)
                 assert_true(fabs(seg_number_inverse(&s[i], sign * T[k])) <= (double)SEG_VALUE_MAX);
     seg_number_release(&s[5]);
+    seg_number_release(&s[6]);
 }
 
 /* Share of mass below x: the mean of the interpolation from the left and from the right. */
@@ -149,13 +152,13 @@ static void every_instruction_set_gives_the_same_bits(void **state)
     double knots[100];
     for (unsigned i = 0; i < 100; i++)
         knots[i] = (double)(i / 3) - 15;
-    for (int transform = SEG_TRANSFORM_NONE; transform <= SEG_TRANSFORM_QUANTILE; transform++) {
+    for (int transform = SEG_TRANSFORM_NONE; transform <= SEG_TRANSFORM_BINS; transform++) {
         struct seg_number s = { .impute = 0.3f,
                                 .lower = -1e6f,
                                 .upper = 1e9f,
                                 .transform = (enum seg_transform)transform,
                                 .lambda = 0.37 };
-        if (transform == SEG_TRANSFORM_QUANTILE)
+        if (transform == SEG_TRANSFORM_QUANTILE || transform == SEG_TRANSFORM_BINS)
             assert_int_equal(seg_number_set_knots(&s, knots, 100), SEG_OK);
         seg_number_set_scale(&s, 0.123456789, 1 / 3.0);
         for (unsigned trial = 0; trial < 500; trial++) {

@@ -72,7 +72,7 @@ static void constant_columns_become_zero(void **state)
     (void)state;
     static const float CONSTANTS[] = { 0, 7, -1e6f, 1e30f, 1e-30f };
     for (unsigned k = 0; k < sizeof CONSTANTS / sizeof CONSTANTS[0]; k++) {
-        for (int transform = SEG_TRANSFORM_NONE; transform <= SEG_TRANSFORM_QUANTILE; transform++) {
+        for (int transform = SEG_TRANSFORM_NONE; transform <= SEG_TRANSFORM_BINS; transform++) {
             for (int scale = SEG_SCALE_STANDARD; scale <= SEG_SCALE_MAX_ABS; scale++) {
                 const float c = CONSTANTS[k];
                 struct seg_table t;
@@ -329,8 +329,7 @@ static void output_is_finite_whatever_comes_in(void **state)
     const float *const columns[] = { HOSTILE, tame, tiny };
     for (unsigned k = 0; k < 3; k++)
         for (int outliers = SEG_OUTLIERS_NONE; outliers <= SEG_OUTLIERS_ZSCORE; outliers++)
-            for (int transform = SEG_TRANSFORM_NONE; transform <= SEG_TRANSFORM_QUANTILE;
-                 transform++)
+            for (int transform = SEG_TRANSFORM_NONE; transform <= SEG_TRANSFORM_BINS; transform++)
                 for (int scale = SEG_SCALE_NONE; scale <= SEG_SCALE_MAX_ABS; scale++) {
                     struct seg_table t;
                     struct seg_column_spec spec = plain_spec();
