@@ -1,0 +1,231 @@
+/* One named work of the engine on a file of float32 rows, timed; bench/engine.py runs it in turn
+ * with the peers. The clock covers the fit, not reading the file; the answer is one JSON line.
+ * Two private headers are used: the k-means++ start alone (kmeans_run.h), and the stream of the
+ * initial weights (fit.h), so that peers can begin with the same ones. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "cluster/kmeans.h"
+#include "cluster/kmeans_run.h"
+#include "compute/kernels.h"
+#include "neural/fit.h"
+#include "neural/train.h"
+
+#define N_WORKERS 2u
+
+__attribute__((noreturn)) static void die(const char *what, const char *which)
+{
+    fprintf(stderr, "engine: %s: %s\n", what, which);
+    exit(1);
+}
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void read_exactly(FILE *f, const char *path, void *to, size_t bytes)
+{
+    if (fread(to, 1, bytes, f) != bytes) die("cannot read enough bytes", path);
+}
+
+/* The first n rows of a file of rows (n, d), a tile at a time: features are in memory once. */
+static struct seg_tiles read_tiles(const char *path, size_t n, uint32_t d)
+{
+    const struct seg_kernels *kernels = seg_kernels_get();
+    struct seg_tiles x;
+    float *rows = seg_alloc((size_t)d * SEG_TILE_ROWS, sizeof *rows);
+    FILE *f = fopen(path, "rb");
+    seg_tiles_init(&x, d);
+    if (f == NULL || rows == NULL || seg_tiles_grow(&x, n) != SEG_OK) die("cannot load", path);
+    for (size_t t = 0; t < seg_tiles_count(&x); t++) {
+        memset(rows, 0, (size_t)d * SEG_TILE_ROWS * sizeof *rows);
+        read_exactly(f, path, rows, (size_t)d * seg_tiles_rows(&x, t) * sizeof *rows);
+        kernels->from_rows(rows, d, seg_tiles_at(&x, t));
+    }
+    fclose(f);
+    seg_free(rows);
+    return x;
+}
+
+static long peak_kb(void)
+{
+    char line[128];
+    long kb = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    if (f == NULL) die("cannot read", "/proc/self/status");
+    while (fgets(line, sizeof line, f) != NULL && sscanf(line, "VmHWM: %ld", &kb) != 1)
+        ;
+    fclose(f);
+    return kb;
+}
+
+static void answer(double seconds, double loss, uint32_t n_iter)
+{
+    printf("{\"seconds\": %.6f, \"loss\": %.9g, \"iterations\": %u, \"kernel\": \"%s\", "
+           "\"peak_kb\": %ld}\n",
+           seconds, loss, n_iter, seg_kernels_get()->isa, peak_kb());
+}
+
+static unsigned long number(const char *text)
+{
+    char *end;
+    unsigned long value = strtoul(text, &end, 10);
+    if (end == text || *end != '\0') die("not a number", text);
+    return value;
+}
+
+/* kmeans DATA N D START K ITERATIONS: Lloyd from given centroids, tolerance 0. */
+static void run_kmeans(struct seg_pool *pool, char **arg)
+{
+    struct seg_error err = { 0 };
+    struct seg_kmeans km;
+    struct seg_matrix start;
+    struct seg_kmeans_params p = { .k = (uint32_t)number(arg[4]),
+                                   .init = SEG_INIT_GIVEN,
+                                   .n_init = 1,
+                                   .n_iter_max = (uint32_t)number(arg[5]) };
+    uint32_t d = (uint32_t)number(arg[2]);
+    struct seg_tiles x = read_tiles(arg[0], number(arg[1]), d);
+    if (seg_matrix_init(&start, p.k, d) != SEG_OK) die("no memory", "start");
+    FILE *f = fopen(arg[3], "rb");
+    if (f == NULL) die("cannot open", arg[3]);
+    read_exactly(f, arg[3], start.data, (size_t)p.k * d * sizeof *start.data);
+    fclose(f);
+    p.start = &start;
+    double begin = now_s();
+    if (seg_kmeans_fit(pool, &x, &p, NULL, &km, &err) != SEG_OK) die("k-means", err.text);
+    answer(now_s() - begin, km.inertia, km.n_iter);
+    seg_kmeans_release(&km);
+    seg_matrix_release(&start);
+    seg_tiles_release(&x);
+}
+
+/* start DATA N D K SEED: greedy k-means++; the loss is the sum of squared distances to it. */
+static void run_start(struct seg_pool *pool, char **arg)
+{
+    struct seg_tiles x = read_tiles(arg[0], number(arg[1]), (uint32_t)number(arg[2]));
+    struct seg_matrix c;
+    struct seg_rng rng = seg_rng_make(number(arg[4]), 0);
+    size_t n_lanes = seg_tiles_count(&x) * SEG_TILE_ROWS;
+    float *closest = seg_alloc(n_lanes, sizeof *closest);
+    uint32_t *label = seg_alloc(n_lanes, sizeof *label);
+    double sum = 0;
+    if (seg_matrix_init(&c, number(arg[3]), x.n_cols) != SEG_OK || closest == NULL || label == NULL)
+        die("no memory", "start");
+    double begin = now_s();
+    if (kmeans_seed(pool, &x, SEG_INIT_KMEANS_PP, &rng, closest, NULL, &c) != SEG_OK)
+        die("no memory", "kmeans_seed");
+    double seconds = now_s() - begin;
+    seg_kmeans_assign(pool, &x, &c, label, closest);
+    for (size_t i = 0; i < x.n_rows; i++)
+        sum += (double)closest[i];
+    answer(seconds, sum, 0);
+    seg_free(label);
+    seg_free(closest);
+    seg_matrix_release(&c);
+    seg_tiles_release(&x);
+}
+
+/* The weights a fit begins with, layer by layer weights (n_out, n_in) then bias. */
+static void write_network(const char *path, const struct seg_network *net)
+{
+    FILE *f = fopen(path, "wb");
+    if (f == NULL) die("cannot write", path);
+    for (uint32_t i = 0; i < net->n_layers; i++) {
+        const struct seg_matrix *w = &net->layers[i].weights;
+        fwrite(w->data, sizeof *w->data, w->n_rows * w->n_cols, f);
+        fwrite(net->layers[i].bias, sizeof *net->layers[i].bias, w->n_rows, f);
+    }
+    if (fclose(f) != 0) die("cannot write", path);
+}
+
+/* weights FILE coder|classifier SIZES…: what the fits below begin with. */
+static void run_weights(char **arg, uint32_t n_sizes)
+{
+    struct seg_error err = { 0 };
+    struct seg_network net;
+    uint32_t sizes[SEG_LAYERS_MAX + 1], n_layers = n_sizes - 1;
+    enum seg_activation activations[SEG_LAYERS_MAX];
+    bool coder = strcmp(arg[1], "coder") == 0;
+    struct seg_rng rng = seg_rng_make(0, SEG_STREAM_WEIGHTS);
+    if (n_sizes < 2 || n_layers > SEG_LAYERS_MAX) die("bad sizes", arg[0]);
+    for (uint32_t i = 0; i < n_sizes; i++)
+        sizes[i] = (uint32_t)number(arg[2 + i]);
+    for (uint32_t i = 0; i < n_layers; i++)
+        activations[i] =
+            i + 1 == n_layers || (coder && i + 1 == n_layers / 2) ? SEG_LINEAR : SEG_RELU;
+    if (seg_network_init_each(&net, sizes, activations, n_layers, &rng, &err) != SEG_OK)
+        die("weights", err.text);
+    write_network(arg[0], &net);
+    seg_network_release(&net);
+}
+
+static uint16_t *read_labels(const char *path, size_t n)
+{
+    uint16_t *y = seg_alloc(n, sizeof *y);
+    FILE *f = fopen(path, "rb");
+    if (f == NULL || y == NULL) die("cannot load", path);
+    read_exactly(f, path, y, n * sizeof *y);
+    fclose(f);
+    return y;
+}
+
+/* classifier DATA N LABELS BATCH EPOCHS SIZES… and coder, which ignores the labels. */
+static void run_network(struct seg_pool *pool, bool coder, char **arg, uint32_t n_sizes)
+{
+    struct seg_error err = { 0 };
+    struct seg_network net;
+    struct seg_curve curve;
+    struct seg_train_params p = { .activation = SEG_RELU,
+                                  .optimizer = SEG_ADAM,
+                                  .learning_rate = 0.001,
+                                  .batch_size = (uint32_t)number(arg[3]),
+                                  .epochs = (uint32_t)number(arg[4]) };
+    uint32_t sizes[SEG_LAYERS_MAX + 1];
+    if (n_sizes < 2 || n_sizes > SEG_LAYERS_MAX) die("bad sizes", arg[0]);
+    for (uint32_t i = 0; i < n_sizes; i++)
+        sizes[i] = (uint32_t)number(arg[5 + i]);
+    struct seg_tiles x = read_tiles(arg[0], number(arg[1]), sizes[0]);
+    uint16_t *y = coder ? NULL : read_labels(arg[2], x.n_rows);
+    p.n_hidden = coder ? 0 : n_sizes - 2;
+    memcpy(p.hidden, sizes + 1, p.n_hidden * sizeof *sizes);
+    double begin = now_s();
+    enum seg_status st = coder ? seg_autoencoder_fit(pool, &x, NULL, sizes + 1, (n_sizes - 1) / 2,
+                                                     &p, NULL, &net, &curve, &err)
+                               : seg_classifier_fit(pool, &x, y, NULL, NULL, sizes[n_sizes - 1], &p,
+                                                    NULL, &net, &curve, &err);
+    if (st != SEG_OK) die("training", err.text);
+    double seconds = (now_s() - begin) / (double)p.epochs;
+    answer(seconds, curve.train_loss[curve.n_epochs - 1], curve.n_epochs);
+    seg_curve_release(&curve);
+    seg_network_release(&net);
+    seg_free(y);
+    seg_tiles_release(&x);
+}
+
+int main(int argc, char **argv)
+{
+    struct seg_error err = { 0 };
+    struct seg_pool *pool = NULL;
+    const char *work = argc > 1 ? argv[1] : "";
+    char **arg = argv + 2;
+    if (seg_pool_new(N_WORKERS, 1, &pool, &err) != SEG_OK) die("pool", err.text);
+    if (strcmp(work, "kmeans") == 0 && argc == 8)
+        run_kmeans(pool, arg);
+    else if (strcmp(work, "start") == 0 && argc == 7)
+        run_start(pool, arg);
+    else if (strcmp(work, "weights") == 0 && argc > 5)
+        run_weights(arg, (uint32_t)argc - 4);
+    else if ((strcmp(work, "classifier") == 0 || strcmp(work, "coder") == 0) && argc > 8)
+        run_network(pool, work[1] == 'o', arg, (uint32_t)argc - 7);
+    else
+        die("unknown work or wrong number of arguments", work);
+    seg_pool_free(pool);
+    return 0;
+}
