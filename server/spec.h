@@ -31,5 +31,7 @@ bool train_spec_parse(const struct json *body, const struct feature_set *fs,
                       struct seg_arena *arena, struct train_spec *ret, struct faults *f);
 /* Writes the complete spec as one object. */
 void train_spec_write(const struct train_spec *s, const struct feature_set *fs, struct json_out *o);
+/* "relu". */
+const char *spec_activation_name(enum seg_activation a);
 
 #endif

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cluster/k_search.h"
+#include "model/mlp_search.h"
 #include "spec_tables.h"
 
 static void read_sizes(struct field_reader *r, const struct json *v, const char *pointer,
@@ -27,33 +29,107 @@ static void read_sizes(struct field_reader *r, const struct json *v, const char 
     *ret_n = n;
 }
 
+/* The members that a classifier and a head have. keys: those that are not plain, which the caller
+ * knows. */
 static void read_mlp(struct field_reader *r, const struct json *v, const char *pointer,
-                     struct seg_train_params *p, bool is_head)
+                     struct seg_train_params *p, const char *const *keys)
 {
     struct field_table tables[SPEC_TABLES_MAX];
     size_t n_tables = spec_mlp_tables(p, tables);
-    fields_read(r, v, pointer, tables, n_tables, (const char *const[]){ "type", "hidden", NULL });
+    fields_read(r, v, pointer, tables, n_tables, keys);
     const struct json *hidden = json_kind(v) == JSON_OBJECT ? json_get(v, "hidden") : NULL;
-    const struct json *type = json_kind(v) == JSON_OBJECT && is_head ? json_get(v, "type") : NULL;
     if (hidden != NULL)
         read_sizes(r, hidden, field_pointer(r, pointer, "hidden"), p->hidden, &p->n_hidden, 0,
                    SEG_LAYERS_MAX - 1);
-    if (is_head && type == NULL && json_kind(v) == JSON_OBJECT)
-        faults_add(r->faults, field_pointer(r, pointer, "type"), "missing", "must be given: mlp");
-    else if (type != NULL)
-        field_read_name(r, type, field_pointer(r, pointer, "type"),
-                        (const char *const[]){ "mlp", NULL });
+}
+
+static void read_head(struct field_reader *r, const struct json *v, struct seg_train_params *p)
+{
+    read_mlp(r, v, "/algorithm/head", p, (const char *const[]){ "type", "hidden", NULL });
+    if (json_kind(v) != JSON_OBJECT) return;
+    const struct json *type = json_get(v, "type");
+    if (type == NULL)
+        faults_add(r->faults, "/algorithm/head/type", "missing", "must be given: mlp");
+    else
+        field_read_name(r, type, "/algorithm/head/type", (const char *const[]){ "mlp", NULL });
+}
+
+static void read_classifier(struct field_reader *r, const struct json *v, struct seg_spec *s)
+{
+    static const char *const keys[] = { "type", "hidden", "search", "cv", NULL };
+    const struct field_table search_table = field_table(&SEARCH_FIELDS, s);
+    read_mlp(r, v, "/algorithm", &s->mlp, keys);
+    const struct json *search = json_get(v, "search"), *cv = json_get(v, "cv");
+    if (cv != NULL && json_kind(cv) != JSON_NULL)
+        field_read(r, cv, &CV_FIELDS.fields[0], "/algorithm/cv", s);
+    if (search == NULL || json_kind(search) == JSON_NULL) return;
+    fields_read(r, search, "/algorithm/search", &search_table, 1, NULL);
+    if (json_kind(search) == JSON_OBJECT && json_get(search, "trials") == NULL)
+        faults_add(r->faults, "/algorithm/search/trials", "missing",
+                   "must be given: how many networks to try, 1 to %u", SEG_MLP_TRIALS_MAX);
+}
+
+/* "k": 5, or "auto" with k_min and k_max. */
+static void read_k(struct field_reader *r, const struct json *v, struct seg_spec *s)
+{
+    static const struct field number = { "k",  FIELD_U32, offsetof(struct seg_kmeans_params, k),
+                                         1,    SEG_K_MAX, NULL,
+                                         false };
+    const struct json *k = json_get(v, "k");
+    s->k_auto = k != NULL && json_kind(k) == JSON_STRING && strcmp(json_string(k), "auto") == 0;
+    if (k == NULL)
+        faults_add(r->faults, "/algorithm/k", "missing",
+                   "must be given: the number of segments, 1 to %u, or \"auto\"", SEG_K_MAX);
+    else if (!s->k_auto && json_kind(k) == JSON_STRING)
+        faults_add(r->faults, "/algorithm/k", "unknown_value", "must be a number or \"auto\"");
+    else if (!s->k_auto)
+        field_read(r, k, &number, "/algorithm/k", &s->kmeans);
+    for (size_t i = 0; i < K_RANGE_FIELDS.n; i++) {
+        const struct field *f = &K_RANGE_FIELDS.fields[i];
+        const struct json *limit = json_get(v, f->key);
+        const char *at = field_pointer(r, "/algorithm", f->key);
+        if (limit != NULL && !s->k_auto)
+            faults_add(r->faults, at, "unknown_key", "goes with \"k\": \"auto\" only");
+        else if (limit != NULL)
+            field_read(r, limit, f, at, s);
+    }
+    if (s->k_auto && s->k_max < s->k_min)
+        faults_add(r->faults, "/algorithm/k_max", "out_of_range", "must be at least k_min, %u",
+                   s->k_min);
+    else if (s->k_auto && s->k_max - s->k_min >= SEG_K_SEARCH_CANDIDATES)
+        faults_add(r->faults, "/algorithm/k_max", "out_of_range",
+                   "at most %u values of k can be tried", SEG_K_SEARCH_CANDIDATES);
+}
+
+static void read_clustering(struct field_reader *r, const struct json *v, struct seg_spec *s)
+{
+    const struct seg_algorithm_info *info = seg_algorithm_info(s->algorithm);
+    struct field_table tables[SPEC_TABLES_MAX];
+    size_t n_tables = spec_algorithm_tables(s, tables);
+    const char *keys[] = { "type", "k", "k_min", "k_max", "head", info->encoder ? "encoder" : NULL,
+                           NULL };
+    fields_read(r, v, "/algorithm", tables, n_tables, keys);
+    read_k(r, v, s);
+    const struct json *head = json_get(v, "head"), *encoder = json_get(v, "encoder");
+    if (encoder != NULL && info->encoder)
+        read_sizes(r, encoder, "/algorithm/encoder", s->encoder, &s->n_encoder, 1,
+                   SEG_LAYERS_MAX / 2);
+    s->has_head = head != NULL && json_kind(head) != JSON_NULL;
+    if (s->has_head) read_head(r, head, &s->mlp);
+    uint32_t k = s->k_auto ? s->k_min : s->kmeans.k;
+    if (s->kmeans.min_share * k > 1)
+        faults_add(r->faults, "/algorithm/min_segment_share", "out_of_range",
+                   "%u segments cannot each hold a share of %.3g", k, s->kmeans.min_share);
 }
 
 static void read_algorithm(struct field_reader *r, const struct json *v, struct seg_spec *s)
 {
-    const char *at = "/algorithm";
     if (v == NULL) {
-        faults_add(r->faults, at, "missing",
+        faults_add(r->faults, "/algorithm", "missing",
                    "must be given, for example {\"type\": \"kmeans\", \"k\": 5}");
         return;
     }
-    if (!field_is_object(r, v, at)) return;
+    if (!field_is_object(r, v, "/algorithm")) return;
     const struct json *type = json_get(v, "type");
     const char *names[SEG_N_ALGORITHMS + 1] = { 0 };
     for (unsigned i = 0; i < SEG_N_ALGORITHMS; i++)
@@ -67,32 +143,13 @@ static void read_algorithm(struct field_reader *r, const struct json *v, struct 
     if (which < 0) return;
     s->algorithm = (enum seg_algorithm)which;
     const struct seg_algorithm_info *info = seg_algorithm_info(s->algorithm);
-    if (info->task != s->task) {
+    if (info->task != s->task)
         faults_add(r->faults, "/algorithm/type", "unknown_value", "%s is for %s, the task is %s",
                    info->name, TASK_NAMES[info->task], TASK_NAMES[s->task]);
-        return;
-    }
-    if (!info->clusters) {
-        read_mlp(r, v, at, &s->mlp, false);
-        return;
-    }
-    struct field_table tables[SPEC_TABLES_MAX];
-    size_t n_tables = spec_algorithm_tables(s, tables);
-    const char *others[] = { "type", "head", info->encoder ? "encoder" : NULL, NULL };
-    fields_read(r, v, at, tables, n_tables, others);
-    const struct json *head = json_get(v, "head"), *encoder = json_get(v, "encoder");
-    if (json_get(v, "k") == NULL)
-        faults_add(r->faults, "/algorithm/k", "missing",
-                   "must be given: the number of segments, 1 to %u", SEG_K_MAX);
-    if (encoder != NULL && info->encoder)
-        read_sizes(r, encoder, "/algorithm/encoder", s->encoder, &s->n_encoder, 1,
-                   SEG_LAYERS_MAX / 2);
-    s->has_head = head != NULL && json_kind(head) != JSON_NULL;
-    if (s->has_head) read_mlp(r, head, "/algorithm/head", &s->mlp, true);
-    if (s->kmeans.min_share * s->kmeans.k > 1)
-        faults_add(r->faults, "/algorithm/min_segment_share", "out_of_range",
-                   "%u segments cannot each hold a share of %.3g", s->kmeans.k,
-                   s->kmeans.min_share);
+    else if (info->clusters)
+        read_clustering(r, v, s);
+    else
+        read_classifier(r, v, s);
 }
 
 /* One group or column of preprocess. */
@@ -233,6 +290,8 @@ static void defaults(struct train_spec *s, const struct json *body,
     s->core.kmeans = (struct seg_kmeans_params){
         .k = 1, .init = SEG_INIT_KMEANS_PP, .n_init = 10, .n_iter_max = 300, .tol = 1e-4
     };
+    s->core.k_min = 2;
+    s->core.k_max = 20;
     s->core.mlp = (struct seg_train_params){ .hidden = { 64, 32 },
                                              .n_hidden = 2,
                                              .activation = SEG_RELU,
@@ -317,6 +376,9 @@ static void read_split(struct field_reader *r, const struct json *body, struct s
         const struct field_table tables[] = { field_table(&SPLIT_FIELDS, core) };
         fields_read(r, split, "/split", tables, 1, NULL);
     }
+    if (core->search_trials > 0 && core->validation == 0)
+        faults_add(r->faults, "/split/validation", "missing",
+                   "a search needs a validation part to compare its trials on");
     if (core->test + core->validation >= 0.95)
         faults_add(r->faults, "/split", "out_of_range",
                    "test and validation leave less than 5 %% for training");

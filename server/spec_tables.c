@@ -1,6 +1,8 @@
 /* A new option is a row here; a new algorithm is a case in spec_algorithm_tables. */
 #include "spec_tables.h"
 
+#include "model/mlp_search.h"
+
 static const char *const IMPUTE_NAMES[] = { "mean",     "median", "mode", "zero",
                                             "constant", "error",  NULL };
 static const char *const OUTLIERS_NAMES[] = { "none", "winsorize", "iqr", "zscore", NULL };
@@ -17,7 +19,6 @@ const char *const TASK_NAMES[] = { "segmentation", "classification", NULL };
 const char *const PROMOTE_NAMES[] = { "always", "if_better", "never", NULL };
 
 static const struct field kmeans_fields[] = {
-    U32("k", seg_kmeans_params, k, 1, SEG_K_MAX),
     ENUM("init", seg_kmeans_params, init, INIT_NAMES),
     U32("n_init", seg_kmeans_params, n_init, 1, 100),
     U32("max_iterations", seg_kmeans_params, n_iter_max, 1, 10000),
@@ -38,6 +39,18 @@ static const struct field network_fields[] = {
 };
 static const struct field classifier_fields[] = { ENUM("class_weight", seg_train_params,
                                                        class_weight, WEIGHT_NAMES) };
+/* Read and written where "k" is "auto". */
+static const struct field k_range_fields[] = {
+    U32("k_min", seg_spec, k_min, 2, SEG_K_MAX),
+    U32("k_max", seg_spec, k_max, 2, SEG_K_MAX),
+};
+static const struct field search_fields[] = {
+    U32("trials", seg_spec, search_trials, 1, SEG_MLP_TRIALS_MAX),
+    F64("seconds", seg_spec, search_seconds, 0, 86400),
+};
+static const struct field cv_fields[] = {
+    U32("cv", seg_spec, cv_folds, 2, SEG_MLP_FOLDS_MAX),
+};
 static const struct field column_fields[] = {
     ENUM("impute", seg_column_spec, impute, IMPUTE_NAMES),
     BOOL("indicator", seg_column_spec, indicator),
@@ -72,11 +85,19 @@ static const struct field outcome_fields[] = {
 static const struct field_list KMEANS_FIELDS = LIST(kmeans_fields);
 static const struct field_list NETWORK_FIELDS = LIST(network_fields);
 static const struct field_list CLASSIFIER_FIELDS = LIST(classifier_fields);
+const struct field_list K_RANGE_FIELDS = LIST(k_range_fields);
+const struct field_list SEARCH_FIELDS = LIST(search_fields);
+const struct field_list CV_FIELDS = LIST(cv_fields);
 const struct field_list COLUMN_FIELDS = LIST(column_fields);
 const struct field_list OUTLIER_FIELDS = LIST(outlier_fields);
 const struct field_list SPLIT_FIELDS = LIST(split_fields);
 const struct field_list SPEC_FIELDS = LIST(spec_fields);
 const struct field_list OUTCOME_FIELDS = LIST(outcome_fields);
+
+const char *spec_activation_name(enum seg_activation a)
+{
+    return ACTIVATION_NAMES[a];
+}
 
 size_t spec_mlp_tables(struct seg_train_params *p, struct field_table ret[SPEC_TABLES_MAX])
 {

@@ -56,7 +56,20 @@ static void write_algorithm(struct json_out *o, const struct seg_spec *s)
     json_out_member_string(o, "type", info->name);
     if (s->task == SEG_CLASSIFICATION) {
         write_mlp(o, &s->mlp);
+        if (s->cv_folds > 0) write_list(o, &CV_FIELDS, s);
+        if (s->search_trials > 0) {
+            json_out_key(o, "search");
+            json_out_object(o);
+            write_list(o, &SEARCH_FIELDS, s);
+            json_out_end_object(o);
+        }
     } else {
+        if (s->k_auto) {
+            json_out_member_string(o, "k", "auto");
+            write_list(o, &K_RANGE_FIELDS, s);
+        } else {
+            json_out_member_uint(o, "k", s->kmeans.k);
+        }
         size_t n = spec_algorithm_tables(&copy, tables);
         for (size_t i = 0; i < n; i++)
             fields_write(o, &tables[i]);

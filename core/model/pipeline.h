@@ -4,9 +4,11 @@
 #ifndef SEG_MODEL_PIPELINE_H
 #define SEG_MODEL_PIPELINE_H
 
+#include "cluster/k_search.h"
 #include "cluster/quality.h"
 #include "evaluate/classification.h"
 #include "explain/projection.h"
+#include "model/mlp_search.h"
 #include "model/model.h"
 
 #define SEG_PROJECTION_POINTS_MAX 2000u
@@ -19,7 +21,11 @@ struct seg_report {
     bool evaluated_on_test;   /* false: the test part is empty, figures are of the training part */
     uint32_t n_iter;          /* k-means iterations of the winning start */
     bool converged;
-    double inertia;                     /* of the training part, in the space of the centroids */
+    double inertia;                   /* of the training part, in the space of the centroids */
+    struct seg_k_search k_search;     /* n_candidates 0: k was given */
+    struct seg_mlp_search mlp_search; /* n_trials 0: there was none */
+    bool has_cv;
+    struct seg_mlp_cv cv;
     struct seg_cluster_quality quality; /* segmentation, on the evaluated rows */
     bool has_classification; /* classification, or a head (truth = the nearest centroid) */
     struct seg_classification classification;

@@ -41,6 +41,11 @@ static enum seg_status check_segmentation(const struct pipeline *p, struct seg_e
     size_t n_rows = p->t->table->cells.n_rows;
     const char *wrong;
 
+    const struct seg_k_search_params search = { .k_min = spec->k_min,
+                                                .k_max = spec->k_max,
+                                                .kmeans = spec->kmeans };
+    if (spec->k_auto && (wrong = seg_k_search_check(&search, n_rows)) != NULL)
+        return seg_fail(err, SEG_EINVAL, "%s", wrong);
     if (spec->kmeans.k > n_rows)
         return seg_fail(err, SEG_EINVAL, "k is %u but the feature set has only %zu user%s",
                         spec->kmeans.k, n_rows, plural(n_rows));
@@ -70,6 +75,17 @@ static enum seg_status check_classes(const struct pipeline *p, struct seg_error 
 
     const char *wrong = seg_train_check(&p->spec->mlp);
     if (wrong != NULL) return seg_fail(err, SEG_EINVAL, "%s", wrong);
+    const struct seg_mlp_search_params search = { .trials = p->spec->search_trials,
+                                                  .seconds_max = p->spec->search_seconds,
+                                                  .base = p->spec->mlp };
+    const struct seg_mlp_cv_params cv = { .folds = p->spec->cv_folds,
+                                          .validation = p->spec->validation,
+                                          .train = p->spec->mlp };
+    if (p->spec->search_trials > 0) wrong = seg_mlp_search_check(&search);
+    if (wrong == NULL && p->spec->cv_folds > 0) wrong = seg_mlp_cv_check(&cv, n_rows);
+    if (wrong != NULL) return seg_fail(err, SEG_EINVAL, "%s", wrong);
+    if (p->spec->search_trials > 0 && p->spec->validation == 0)
+        return seg_fail(err, SEG_EINVAL, "a search needs a validation part: split.validation is 0");
     if (t->y == NULL || t->class_names == NULL)
         return seg_fail(err, SEG_EINVAL, "classification needs a target");
     if (t->n_classes > SEG_CLASSES_MAX)
@@ -114,7 +130,7 @@ enum seg_status pipeline_check_parts(const struct pipeline *p, struct seg_error 
 {
     size_t n_rows = p->t->table->cells.n_rows;
     size_t n_train = p->report.n_rows[SEG_PART_TRAIN];
-    uint32_t k = p->spec->kmeans.k;
+    uint32_t k = p->spec->k_auto ? p->spec->k_max : p->spec->kmeans.k;
 
     if (n_train == 0)
         return seg_fail(err, SEG_EINVAL, "the split leaves none of %zu user%s to train on", n_rows,

@@ -50,18 +50,67 @@ static enum seg_status warn_of_rare_classes(struct pipeline *p)
     return st;
 }
 
+/* How the time of training divides, roughly; steps that a spec leaves out count nothing. */
+#define WEIGHT_SEARCH 6.0
+#define WEIGHT_CV     4.0
+#define WEIGHT_FIT    1.0
+
+/* The parameters to train with: those of the spec, or the best that a search finds. */
+static enum seg_status search(struct pipeline *p, const struct seg_progress *progress,
+                              struct seg_train_params *ret, struct seg_error *err)
+{
+    const struct seg_spec *spec = p->spec;
+    const struct seg_mlp_search_params params = { .trials = spec->search_trials,
+                                                  .seconds_max = spec->search_seconds,
+                                                  .base = spec->mlp,
+                                                  .seed = spec->seed };
+    if (p->report.n_rows[SEG_PART_VALIDATION] == 0)
+        return seg_fail(err, SEG_EINVAL,
+                        "a search needs a validation part: there are too few users");
+    enum seg_status st = seg_mlp_search(
+        p->pool, &p->x[SEG_PART_TRAIN], p->y[SEG_PART_TRAIN], &p->x[SEG_PART_VALIDATION],
+        p->y[SEG_PART_VALIDATION], p->t->n_classes, &params, progress, &p->report.mlp_search, err);
+    if (st == SEG_OK) *ret = p->report.mlp_search.best;
+    return st;
+}
+
+/* Of the training part, so that the test part stays unseen. */
+static enum seg_status cross_validate(struct pipeline *p, const struct seg_train_params *train,
+                                      const struct seg_progress *progress, struct seg_error *err)
+{
+    const struct seg_mlp_cv_params params = { .folds = p->spec->cv_folds,
+                                              .validation = p->spec->validation,
+                                              .train = *train };
+    enum seg_status st = seg_mlp_cv(p->pool, &p->x[SEG_PART_TRAIN], p->y[SEG_PART_TRAIN],
+                                    p->t->n_classes, &params, progress, &p->report.cv, err);
+    p->report.has_cv = st == SEG_OK;
+    return st;
+}
+
 enum seg_status pipeline_fit_classifier(struct pipeline *p, struct seg_error *err)
 {
+    const struct seg_spec *spec = p->spec;
+    struct seg_train_params train = spec->mlp;
+    struct steps steps = { .sum = WEIGHT_FIT };
     struct stage stage;
 
+    steps.sum += spec->search_trials > 0 ? WEIGHT_SEARCH : 0.0;
+    steps.sum += spec->cv_folds > 0 ? WEIGHT_CV : 0.0;
     enum seg_status st = name_classes(p);
     if (st == SEG_OK) st = warn_of_rare_classes(p);
+    if (st == SEG_OK && spec->search_trials > 0) {
+        step_begin(&stage, p, &steps, WEIGHT_SEARCH);
+        st = search(p, &stage.as, &train, err);
+    }
+    if (st == SEG_OK && spec->cv_folds > 0) {
+        step_begin(&stage, p, &steps, WEIGHT_CV);
+        st = cross_validate(p, &train, &stage.as, err);
+    }
     if (st != SEG_OK) return st;
-    stage_begin(&stage, p, FRACTION_PREPROCESSED, FRACTION_FITTED - FRACTION_PREPROCESSED,
-                "training");
+    step_begin(&stage, p, &steps, WEIGHT_FIT);
     return seg_classifier_fit(p->pool, &p->x[SEG_PART_TRAIN], p->y[SEG_PART_TRAIN],
                               &p->x[SEG_PART_VALIDATION], p->y[SEG_PART_VALIDATION],
-                              p->t->n_classes, &p->spec->mlp, &stage.as, &p->model->network,
+                              p->t->n_classes, &train, &stage.as, &p->model->network,
                               &p->report.network_curve, err);
 }
 

@@ -5,11 +5,14 @@
 #include <string.h>
 #include "base/alloc.h"
 
-/* Takes the clusters that have rows; their order by size gives the ids 1, 2, 3 … */
-static enum seg_status take_segments(struct pipeline *p, const struct seg_kmeans *km)
+/* What the time of choosing k is to that of the fit at the chosen k, roughly. */
+#define SEARCH_SHARE 0.6
+
+/* Takes the clusters that have rows of the k wanted; their order by size gives the ids 1, 2, 3 … */
+static enum seg_status take_segments(struct pipeline *p, const struct seg_kmeans *km, uint32_t k)
 {
     struct seg_model *m = p->model;
-    uint32_t k = p->spec->kmeans.k, n = 0;
+    uint32_t n = 0;
 
     while (n < k && km->sizes[n] > 0)
         n++;
@@ -28,14 +31,37 @@ static enum seg_status take_segments(struct pipeline *p, const struct seg_kmeans
     return st;
 }
 
-enum seg_status pipeline_cluster(struct pipeline *p, const struct seg_progress *progress,
-                                 struct seg_error *err)
+/* Sets params->k where the spec leaves it open. */
+static enum seg_status choose_k(struct pipeline *p, struct stage *stage,
+                                struct seg_kmeans_params *params, struct seg_error *err)
 {
-    struct seg_kmeans km = { 0 };
-    enum seg_status st =
-        seg_kmeans_fit(p->pool, &p->space[SEG_PART_TRAIN], &p->spec->kmeans, progress, &km, err);
+    const struct seg_spec *spec = p->spec;
+    const struct seg_k_search_params search = {
+        .k_min = spec->k_min, .k_max = spec->k_max, .kmeans = spec->kmeans, .seed = spec->seed
+    };
+    double base = stage->base, span = stage->span;
+    stage->span = span * SEARCH_SHARE;
+    enum seg_status st = seg_k_search(p->pool, &p->space[SEG_PART_TRAIN], &search, &stage->as,
+                                      &p->report.k_search, err);
+    stage->base = base + stage->span;
+    stage->span = span - stage->span;
     if (st != SEG_OK) return st;
-    st = take_segments(p, &km);
+    params->k = p->report.k_search.k;
+    if (params->min_share * params->k > 1)
+        return seg_fail(err, SEG_EINVAL, "k = %u was chosen, but not all can hold a share of %.3g",
+                        params->k, params->min_share);
+    return SEG_OK;
+}
+
+enum seg_status pipeline_cluster(struct pipeline *p, struct stage *stage, struct seg_error *err)
+{
+    struct seg_kmeans_params params = p->spec->kmeans;
+    struct seg_kmeans km = { 0 };
+    enum seg_status st = p->spec->k_auto ? choose_k(p, stage, &params, err) : SEG_OK;
+    if (st != SEG_OK) return st;
+    st = seg_kmeans_fit(p->pool, &p->space[SEG_PART_TRAIN], &params, &stage->as, &km, err);
+    if (st != SEG_OK) return st;
+    st = take_segments(p, &km, params.k);
     p->report.n_iter = km.n_iter;
     p->report.converged = km.converged;
     p->report.inertia = km.inertia;

@@ -33,6 +33,11 @@ struct stage {
 };
 /* The stage must stay where it is while `as` is used. */
 void stage_begin(struct stage *s, struct pipeline *p, double base, double span, const char *phase);
+/* Cuts the stage of fitting by weights, in the order of the steps: sum is set, done starts at 0. */
+struct steps {
+    double done, sum;
+};
+void step_begin(struct stage *s, struct pipeline *p, struct steps *steps, double weight);
 bool pipeline_cancelled(const struct pipeline *p);
 /* Adds a sentence to the report. SEG_ENOMEM. */
 __attribute__((format(printf, 2, 3))) enum seg_status pipeline_warn(struct pipeline *p,
@@ -60,8 +65,7 @@ enum seg_status pipeline_fit_classifier(struct pipeline *p, struct seg_error *er
 enum seg_status pipeline_evaluate_classifier(struct pipeline *p, struct seg_error *err);
 
 /* Finds the clusters of the training part in p->space: centroids and segment ids of the model. */
-enum seg_status pipeline_cluster(struct pipeline *p, const struct seg_progress *progress,
-                                 struct seg_error *err);
+enum seg_status pipeline_cluster(struct pipeline *p, struct stage *stage, struct seg_error *err);
 /* A new array with the segment of each row of a part, by the clusters alone. NULL: no memory. */
 uint32_t *pipeline_label_part(const struct pipeline *p, enum seg_part part);
 

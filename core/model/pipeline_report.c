@@ -33,6 +33,14 @@ void stage_begin(struct stage *s, struct pipeline *p, double base, double span, 
     };
 }
 
+void step_begin(struct stage *s, struct pipeline *p, struct steps *steps, double weight)
+{
+    double span = FRACTION_FITTED - FRACTION_PREPROCESSED;
+    stage_begin(s, p, FRACTION_PREPROCESSED + span * steps->done / steps->sum,
+                span * weight / steps->sum, "training");
+    steps->done += weight;
+}
+
 bool pipeline_cancelled(const struct pipeline *p)
 {
     return seg_progress_cancelled(&p->t->progress);
@@ -70,6 +78,8 @@ void names_add(struct names *names, const char *name)
 
 void seg_report_release(struct seg_report *r)
 {
+    seg_k_search_release(&r->k_search);
+    seg_mlp_search_release(&r->mlp_search);
     seg_cluster_quality_release(&r->quality);
     seg_classification_release(&r->classification);
     seg_free(r->kmeans_curve);

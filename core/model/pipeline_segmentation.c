@@ -10,19 +10,6 @@
 #define WEIGHT_KMEANS      2.0
 #define WEIGHT_HEAD        3.0
 
-/* Cuts the stage of fitting by weights, in the order of the steps. */
-struct steps {
-    double done, sum;
-};
-
-static void step_begin(struct stage *s, struct pipeline *p, struct steps *steps, double weight)
-{
-    double span = FRACTION_FITTED - FRACTION_PREPROCESSED;
-    stage_begin(s, p, FRACTION_PREPROCESSED + span * steps->done / steps->sum,
-                span * weight / steps->sum, "training");
-    steps->done += weight;
-}
-
 struct encoding {
     const struct pipeline *p;
     const struct seg_network *autoencoder;
@@ -134,7 +121,7 @@ enum seg_status pipeline_fit_segments(struct pipeline *p, struct seg_error *err)
         if (st != SEG_OK) return st;
     }
     step_begin(&stage, p, &steps, WEIGHT_KMEANS);
-    st = pipeline_cluster(p, &stage.as, err);
+    st = pipeline_cluster(p, &stage, err);
     if (st != SEG_OK || !spec->has_head) return st;
     step_begin(&stage, p, &steps, WEIGHT_HEAD);
     return fit_head(p, &stage.as, err);

@@ -1,5 +1,5 @@
 /* spec.h - everything that decides what a training run computes. Complete: every default is already
- * filled in. Same spec, data and seed: same model bytes. The JSON form is server/spec.c's business.
+ * filled in. Same spec, data and seed: same model bytes. The JSON form is server/spec.h's business.
  */
 #ifndef SEG_MODEL_SPEC_H
 #define SEG_MODEL_SPEC_H
@@ -17,12 +17,18 @@ struct seg_spec {
     enum seg_task task;
     enum seg_algorithm algorithm;
     struct seg_kmeans_params
-        kmeans; /* kmeans, autoencoder_kmeans. start is set by the caller of warm starts */
+        kmeans;  /* kmeans, autoencoder_kmeans. start is set by the caller of warm starts */
+    bool k_auto; /* kmeans.k is chosen from k_min..k_max; see cluster/k_search.h */
+    uint32_t k_min, k_max;                /* of k_auto */
     uint32_t encoder[SEG_LAYERS_MAX / 2]; /* autoencoder_kmeans: layer sizes down to the code */
     uint32_t n_encoder;
     struct seg_train_params autoencoder; /* autoencoder_kmeans */
     bool has_head;                       /* segmentation: an MLP trained on the segments found */
     struct seg_train_params mlp;         /* the head, or the classifier */
+    uint32_t search_trials;              /* classification: mlp is where a search of so many trials
+                                            begins; 0: none. See model/mlp_search.h */
+    double search_seconds;               /* limit of the search; 0: none */
+    uint32_t cv_folds;                   /* classification: cross-validation; 0: none */
     double test, validation;             /* shares of the rows */
     double min_features_share;           /* scoring: below it a row is insufficient_data */
     uint64_t seed;

@@ -123,16 +123,17 @@ static const struct db_stmt STMTS[MODEL_N_STMTS] = {
     [MODEL_VERSION_DELETE] = { "models_version_delete", 2, /* $1 model, $2 version */
                                "DELETE FROM model_versions v USING models m"
                                " WHERE m.id = v.model_id AND m.name = $1 AND v.version = $2::int" },
-    [MODEL_VERSION_ADD] = { "models_version_add", 12,
+    [MODEL_VERSION_ADD] = { "models_version_add", 13,
                             "WITH next AS (UPDATE models SET last_version = last_version + 1 WHERE "
                             "id = $1::bigint RETURNING id, last_version)"
                             " INSERT INTO model_versions (model_id, version, job_id, feature_set, "
                             "algorithm, spec, metrics, curve, data"
-                            ", duration_ms, warnings, projection, artifact, artifact_sha256)"
+                            ", duration_ms, k_search, warnings, projection, artifact, "
+                            "artifact_sha256)"
                             " SELECT id, last_version, $2::uuid, $3, $4, $5::json, $6::json, "
                             "$7::json, $8::json"
-                            ", $9::json, $10::json, $11::json, $12::bytea, "
-                            "encode(sha256($12::bytea), 'hex') FROM next"
+                            ", $9::json, $10::json, $11::json, $12::json, $13::bytea, "
+                            "encode(sha256($13::bytea), 'hex') FROM next"
                             " RETURNING version, artifact_sha256" },
     [MODEL_PROMOTE] = { "models_promote",
                         3, /* $1 model id, $2 version, $3 also when there is a champion */
@@ -319,7 +320,8 @@ enum db_status db_models_version_add(struct db *db, const struct db_version_new 
     const struct number_text id = number(v->model_id);
     const char *params[] = { id.text,        v->job_id,   v->feature_set, v->algorithm,
                              v->spec,        v->metrics,  v->curve,       v->data,
-                             v->duration_ms, v->warnings, v->projection,  artifact };
+                             v->duration_ms, v->k_search, v->warnings,    v->projection,
+                             artifact };
     enum db_status st = db_exec(db, &STMTS[MODEL_VERSION_ADD], params, &r);
     if (st == DB_ONE) *ret_version = (unsigned)db_result_int(r, 0, 0);
     if (st == DB_ONE && strcmp(db_result_text(r, 0, 1), v->artifact_sha256) != 0) st = DB_FATAL;

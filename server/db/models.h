@@ -55,7 +55,7 @@ enum db_status db_models_version_delete(struct db *db, const char *name, unsigne
 struct db_version_new {
     int64_t model_id;
     const char *job_id, *feature_set, *algorithm, *spec, *metrics, *curve, *data, *duration_ms,
-        *warnings, *projection; /* JSON from spec on */
+        *k_search, *warnings, *projection; /* JSON from spec on; k_search NULL: k was given */
     const uint8_t *artifact;
     size_t artifact_len;
     const char *artifact_sha256;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "json/json.h"
+#include "spec.h"
 
 static void write_doubles(struct json_out *o, const char *key, const double *values, size_t n)
 {
@@ -66,6 +67,85 @@ static void write_classification(const struct seg_classification *c, const struc
     json_out_end_array(o);
 }
 
+void report_k_search_json(const struct seg_report *r, struct json_out *o)
+{
+    const struct seg_k_search *s = &r->k_search;
+    json_out_array(o);
+    for (size_t i = 0; i < s->n_candidates; i++) {
+        const struct seg_k_candidate *c = &s->candidates[i];
+        json_out_object(o);
+        json_out_member_uint(o, "k", c->k);
+        json_out_member_bool(o, "chosen", c->k == s->k);
+        json_out_member_double(o, "inertia", c->inertia);
+        json_out_member_double(o, "silhouette", c->silhouette);
+        json_out_member_double(o, "davies_bouldin", c->davies_bouldin);
+        json_out_member_double(o, "calinski_harabasz", c->calinski_harabasz);
+        json_out_member_double(o, "gap", c->gap);
+        json_out_member_double(o, "gap_error", c->gap_error);
+        json_out_member_double(o, "stability_ari", c->stability_ari);
+        json_out_member_double(o, "stability_jaccard", c->stability_jaccard);
+        json_out_end_object(o);
+    }
+    json_out_end_array(o);
+}
+
+static void write_trial(const struct seg_mlp_trial *t, struct json_out *o)
+{
+    const struct seg_train_params *p = &t->params;
+    json_out_object(o);
+    json_out_key(o, "hidden");
+    json_out_array(o);
+    for (uint32_t i = 0; i < p->n_hidden; i++)
+        json_out_uint(o, p->hidden[i]);
+    json_out_end_array(o);
+    json_out_member_string(o, "activation", spec_activation_name(p->activation));
+    json_out_member_double(o, "learning_rate", p->learning_rate);
+    json_out_member_double(o, "l2", p->l2);
+    json_out_member_double(o, "dropout", p->dropout);
+    json_out_member_uint(o, "batch_size", p->batch_size);
+    json_out_member_uint(o, "epochs", t->epochs);
+    json_out_member_double(o, "score", t->score);
+    json_out_end_object(o);
+}
+
+static void write_mlp_search(const struct seg_mlp_search *s, struct json_out *o)
+{
+    const struct seg_mlp_trial best = { .params = s->best,
+                                        .epochs = s->best.epochs,
+                                        .score = s->score };
+    if (s->n_trials == 0) return;
+    json_out_key(o, "search");
+    json_out_object(o);
+    json_out_member_string(o, "reason", s->reason);
+    json_out_key(o, "best");
+    write_trial(&best, o);
+    json_out_key(o, "trials");
+    json_out_array(o);
+    for (size_t i = 0; i < s->n_trials; i++)
+        write_trial(&s->trials[i], o);
+    json_out_end_array(o);
+    json_out_end_object(o);
+}
+
+static void write_mean_sd(const char *key, const struct seg_mean_sd *v, struct json_out *o)
+{
+    json_out_key(o, key);
+    json_out_object(o);
+    json_out_member_double(o, "mean", v->mean);
+    json_out_member_double(o, "sd", v->sd);
+    json_out_end_object(o);
+}
+
+static void write_cv(const struct seg_mlp_cv *cv, struct json_out *o)
+{
+    json_out_key(o, "cross_validation");
+    json_out_object(o);
+    write_mean_sd("accuracy", &cv->accuracy, o);
+    write_mean_sd("log_loss", &cv->log_loss, o);
+    write_mean_sd("roc_auc", &cv->roc_auc, o);
+    json_out_end_object(o);
+}
+
 void report_metrics_json(const struct seg_report *r, const struct seg_model *m, struct json_out *o)
 {
     bool segmentation = seg_model_task(m) == SEG_SEGMENTATION;
@@ -80,6 +160,11 @@ void report_metrics_json(const struct seg_report *r, const struct seg_model *m, 
     if (segmentation) {
         const struct seg_cluster_quality *q = &r->quality;
         json_out_member_uint(o, "k", seg_model_n_results(m));
+        if (r->k_search.n_candidates > 0) {
+            json_out_member_string(o, "k_reason", r->k_search.reason);
+            json_out_member_uint(o, "k_search_rows", r->k_search.n_rows_used);
+            json_out_member_bool(o, "k_search_sampled", r->k_search.sampled);
+        }
         json_out_member_double(o, "inertia", r->inertia);
         json_out_member_uint(o, "iterations", r->n_iter);
         json_out_member_bool(o, "converged", r->converged);
@@ -97,6 +182,8 @@ void report_metrics_json(const struct seg_report *r, const struct seg_model *m, 
     }
     if (r->has_classification) write_classification(&r->classification, m, o);
     if (r->has_classification && segmentation) json_out_end_object(o);
+    write_mlp_search(&r->mlp_search, o);
+    if (r->has_cv) write_cv(&r->cv, o);
     json_out_end_object(o);
 }
 

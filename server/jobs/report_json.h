@@ -9,6 +9,8 @@
 
 /* "metrics" of a version. Definitions: docs/METRICS.md. */
 void report_metrics_json(const struct seg_report *r, const struct seg_model *m, struct json_out *o);
+/* "k_search" of a version: a row for each k that was tried; an empty array when k was given. */
+void report_k_search_json(const struct seg_report *r, struct json_out *o);
 /* "curve": {"kmeans": [inertia…], "network": {"train_loss", "validation_loss", …}, "autoencoder":
  * {…}}. */
 void report_curve_json(const struct seg_report *r, struct json_out *o);

@@ -239,7 +239,16 @@ static enum db_status should_promote(const struct training *t, struct db *db, bo
     return st == DB_NONE ? DB_ONE : st;
 }
 
-enum { DOC_SPEC, DOC_METRICS, DOC_CURVE, DOC_DATA, DOC_DURATION, DOC_PROJECTION, DOC_N };
+enum {
+    DOC_SPEC,
+    DOC_METRICS,
+    DOC_CURVE,
+    DOC_DATA,
+    DOC_DURATION,
+    DOC_K_SEARCH,
+    DOC_PROJECTION,
+    DOC_N
+};
 
 static void write_document(const struct training *t, const struct label_run *l, int which,
                            struct json_out *o)
@@ -249,6 +258,7 @@ static void write_document(const struct training *t, const struct label_run *l, 
     case DOC_SPEC: train_spec_write(&t->spec, &t->fs, o); break;
     case DOC_METRICS: report_metrics_json(&t->report, t->model, o); break;
     case DOC_CURVE: report_curve_json(&t->report, o); break;
+    case DOC_K_SEARCH: report_k_search_json(&t->report, o); break;
     case DOC_PROJECTION: report_projection_json(&t->report, t->model, o); break;
     case DOC_DATA:
         json_out_object(o);
@@ -287,21 +297,23 @@ static enum db_status add_version(struct training *t, struct db *write, const st
         good = good && docs[i] != NULL;
     }
     if (good) {
-        const struct db_version_new v = { .model_id = t->model_id,
-                                          .job_id = t->run->job->id,
-                                          .feature_set = t->fs.name,
-                                          .algorithm =
-                                              seg_algorithm_info(t->spec.core.algorithm)->name,
-                                          .spec = docs[DOC_SPEC],
-                                          .metrics = docs[DOC_METRICS],
-                                          .curve = docs[DOC_CURVE],
-                                          .data = docs[DOC_DATA],
-                                          .duration_ms = docs[DOC_DURATION],
-                                          .warnings = warnings,
-                                          .projection = docs[DOC_PROJECTION],
-                                          .artifact = t->artifact,
-                                          .artifact_len = t->artifact_len,
-                                          .artifact_sha256 = t->artifact_sha256 };
+        const struct db_version_new v = {
+            .model_id = t->model_id,
+            .job_id = t->run->job->id,
+            .feature_set = t->fs.name,
+            .algorithm = seg_algorithm_info(t->spec.core.algorithm)->name,
+            .spec = docs[DOC_SPEC],
+            .metrics = docs[DOC_METRICS],
+            .curve = docs[DOC_CURVE],
+            .data = docs[DOC_DATA],
+            .duration_ms = docs[DOC_DURATION],
+            .k_search = t->report.k_search.n_candidates > 0 ? docs[DOC_K_SEARCH] : NULL,
+            .warnings = warnings,
+            .projection = docs[DOC_PROJECTION],
+            .artifact = t->artifact,
+            .artifact_len = t->artifact_len,
+            .artifact_sha256 = t->artifact_sha256
+        };
         st = db_models_version_add(write, &v, ret_version);
     }
     for (int i = 0; i < DOC_N; i++)

@@ -68,6 +68,14 @@ def test_known_clusters_are_found(http, train, name, k, ari):
     assert adjusted_rand(truth, segments(http, name, ["x", "y"], x.tolist())) >= ari
 
 
+@pytest.mark.parametrize("name, k", [("s1", 15), ("unbalance", 8)])
+def test_k_auto_finds_how_many_clusters_there_are(http, train, name, k):
+    x = numpy.loadtxt(gzip.open(DATA / "clustering" / f"{name}.data.gz"))
+    load_csv(http, name, "x,y\n" + "".join(f"{a:.17g},{b:.17g}\n" for a, b in x))
+    version = train(f"{name}_auto", {"feature_set": name, "preprocess": {"default": {"scale": "none"}}, "algorithm": {"type": "kmeans", "k": "auto"}})
+    assert version["metrics"]["k"] == k, version["metrics"]["k_reason"]
+
+
 def test_codes_of_digits_cluster_better_than_their_pixels(http, train):
     body = gzip.open(DATA / "clustering" / "digits.csv.gz").read().decode()
     rows = list(csv.DictReader(io.StringIO(body)))

@@ -1,0 +1,72 @@
+"""What training chooses by itself: k, and the options of a network."""
+import pytest
+
+AUTO = {"feature_set": "blobs", "features": ["x", "y"], "algorithm": {"type": "kmeans", "k": "auto", "k_min": 2, "k_max": 6}}
+MLP = {"feature_set": "blobs", "task": "classification", "target": "channel", "features": ["x", "y"]}
+
+
+def faults(http, spec):
+    reply = http.post("/v1/models/refused/train?dry_run=true", json=spec)
+    assert reply.status_code == 422, reply.text
+    return {e["pointer"]: e["code"] for e in reply.json()["errors"]}
+
+
+def test_k_auto_finds_the_groups_and_says_why(http, train, blobs):
+    version = train("auto", AUTO)
+    table = version["k_search"]
+    assert [row["k"] for row in table] == [2, 3, 4, 5, 6]
+    assert [row["k"] for row in table if row["chosen"]] == [3] and version["metrics"]["k"] == 3
+    assert "3" in version["metrics"]["k_reason"] and version["metrics"]["k_search_sampled"] is False
+    for row in table:
+        assert row["inertia"] > 0 and -1 <= row["silhouette"] <= 1 and 0 <= row["stability_jaccard"] <= 1
+        assert None not in [row[c] for c in ("davies_bouldin", "calinski_harabasz", "gap", "gap_error", "stability_ari")]
+    assert version["spec"]["algorithm"]["k"] == "auto" and version["spec"]["algorithm"]["k_max"] == 6
+
+
+def test_a_given_k_has_no_search(train, blobs):
+    assert train("given", {**AUTO, "algorithm": {"type": "kmeans", "k": 3}})["k_search"] is None
+
+
+def test_the_spec_that_was_stored_trains_the_same_model_again(http, train, blobs):
+    first = train("again", AUTO)
+    second = train("again", first["spec"])
+    assert second["artifact_sha256"] == first["artifact_sha256"]
+
+
+def test_k_limits_are_checked_before_a_job_is_made(http, blobs):
+    algorithm = lambda **options: {**AUTO, "algorithm": {"type": "kmeans", **options}}
+    assert faults(http, algorithm(k="many")) == {"/algorithm/k": "unknown_value"}
+    assert faults(http, algorithm(k=3, k_min=2)) == {"/algorithm/k_min": "unknown_key"}
+    assert faults(http, algorithm(k="auto", k_min=5, k_max=4)) == {"/algorithm/k_max": "out_of_range"}
+    assert faults(http, algorithm(k="auto", k_min=1, k_max=200)) == {"/algorithm/k_min": "out_of_range", "/algorithm/k_max": "out_of_range"}
+
+
+def test_more_candidates_than_users_end_the_job_with_a_sentence(http, run_job, blobs):
+    body = "id,x\n" + "".join(f"{i},{i}\n" for i in range(10))
+    assert http.post("/v1/feature-sets/few/rows?id_column=id", data=body, headers={"Content-Type": "text/csv"}).status_code == 200
+    job = run_job("/v1/models/few/train", {"feature_set": "few", "algorithm": {"type": "kmeans", "k": "auto"}})
+    assert job["state"] == "failed" and "largest k" in job["error"]["detail"]
+
+
+def test_a_search_shows_its_trials_and_repeats_itself(train, blobs):
+    spec = {**MLP, "algorithm": {"type": "mlp", "epochs": 9, "search": {"trials": 6}}}
+    search = train("searched", spec)["metrics"]["search"]
+    assert len(search["trials"]) == 6 and search["reason"]
+    assert search["best"]["score"] == max(t["score"] for t in search["trials"] if t["epochs"] == 9)
+    assert train("searched", spec)["metrics"]["search"] == search
+
+
+def test_cross_validation_gives_mean_and_deviation(train, blobs):
+    cv = train("folded", {**MLP, "algorithm": {"type": "mlp", "hidden": [8], "epochs": 200, "learning_rate": 0.01, "cv": 5}})["metrics"]["cross_validation"]
+    assert cv["accuracy"]["mean"] > 0.95 and 0 <= cv["accuracy"]["sd"] < 0.1
+    assert cv["log_loss"]["mean"] > 0 and 0.9 < cv["roc_auc"]["mean"] <= 1
+
+
+def test_a_search_without_a_validation_part_is_refused(http, run_job, blobs):
+    assert faults(http, {**MLP, "algorithm": {"type": "mlp", "search": {}, "cv": 1}}) == {"/algorithm/search/trials": "missing", "/algorithm/cv": "out_of_range"}
+    assert faults(http, {**MLP, "algorithm": {"type": "mlp", "search": {"trials": 3}}, "split": {"test": 0.2, "validation": 0}}) == {"/split/validation": "missing"}
+
+
+def test_options_of_another_algorithm_are_unknown(http, blobs):
+    assert faults(http, {**AUTO, "algorithm": {"type": "kmeans", "k": 3, "search": {"trials": 3}, "cv": 5}}) == {
+        "/algorithm/search": "unknown_key", "/algorithm/cv": "unknown_key"}
