@@ -290,6 +290,12 @@ static void defaults(struct train_spec *s, const struct json *body,
     s->core.kmeans = (struct seg_kmeans_params){
         .k = 1, .init = SEG_INIT_KMEANS_PP, .n_init = 10, .n_iter_max = 300, .tol = 1e-4
     };
+    /* Of fewer starts, some of S3's seeds end in a worse optimum. */
+    s->core.gmm = (struct seg_gmm_params){ .covariance = SEG_COVARIANCE_FULL,
+                                           .n_init = 10,
+                                           .n_iter_max = 200,
+                                           .tol = 1e-3,
+                                           .regularisation = 1e-6 };
     s->core.k_min = 2;
     s->core.k_max = 20;
     s->core.mlp = (struct seg_train_params){ .hidden = { 64, 32 },
@@ -323,6 +329,7 @@ static void defaults(struct train_spec *s, const struct json *body,
                                           .upper = 0.99,
                                           .threshold = 1.5,
                                           .scale = SEG_SCALE_STANDARD,
+                                          .n_bins = SEG_BINS_DEFAULT,
                                           .max_categories = 32,
                                           .hash_buckets = 32 };
     /* A reconstruction error on standardised columns is spent on the rare values of near-constant

@@ -6,12 +6,14 @@
 static const char *const IMPUTE_NAMES[] = { "mean",     "median", "mode", "zero",
                                             "constant", "error",  NULL };
 static const char *const OUTLIERS_NAMES[] = { "none", "winsorize", "iqr", "zscore", NULL };
-static const char *const TRANSFORM_NAMES[] = { "none", "log1p", "yeo_johnson", "quantile", NULL };
+static const char *const TRANSFORM_NAMES[] = { "none",     "log1p", "yeo_johnson",
+                                               "quantile", "bins",  NULL };
 static const char *const SCALE_NAMES[] = {
     "none", "standard", "min_max", "robust", "max_abs", NULL
 };
 static const char *const ENCODE_NAMES[] = { "one_hot", "ordinal", "hash", "target", NULL };
 static const char *const INIT_NAMES[] = { "kmeans++", "random", NULL };
+static const char *const COVARIANCE_NAMES[] = { "diagonal", "full", NULL };
 static const char *const ACTIVATION_NAMES[] = { "relu", "sigmoid", "tanh", "gelu", NULL };
 static const char *const OPTIMIZER_NAMES[] = { "adam", "adamw", "sgd", NULL };
 static const char *const WEIGHT_NAMES[] = { "none", "balanced", NULL };
@@ -39,6 +41,13 @@ static const struct field network_fields[] = {
 };
 static const struct field classifier_fields[] = { ENUM("class_weight", seg_train_params,
                                                        class_weight, WEIGHT_NAMES) };
+static const struct field gmm_fields[] = {
+    ENUM("covariance", seg_gmm_params, covariance, COVARIANCE_NAMES),
+    U32("n_init", seg_gmm_params, n_init, 1, 100),
+    U32("max_iterations", seg_gmm_params, n_iter_max, 1, 10000),
+    F64("tolerance", seg_gmm_params, tol, 0, 1),
+    F64("regularisation", seg_gmm_params, regularisation, 1e-12, 1e12),
+};
 /* Read and written where "k" is "auto". */
 static const struct field k_range_fields[] = {
     U32("k_min", seg_spec, k_min, 2, SEG_K_MAX),
@@ -55,6 +64,7 @@ static const struct field column_fields[] = {
     ENUM("impute", seg_column_spec, impute, IMPUTE_NAMES),
     BOOL("indicator", seg_column_spec, indicator),
     ENUM("transform", seg_column_spec, transform, TRANSFORM_NAMES),
+    U32("n_bins", seg_column_spec, n_bins, 2, SEG_BINS_MAX),
     ENUM("scale", seg_column_spec, scale, SCALE_NAMES),
     ENUM("encode", seg_column_spec, encode, ENCODE_NAMES),
     U32("max_categories", seg_column_spec, max_categories, 1, 4096),
@@ -83,6 +93,7 @@ static const struct field outcome_fields[] = {
         fields, sizeof(fields) / sizeof((fields)[0])                                               \
     }
 static const struct field_list KMEANS_FIELDS = LIST(kmeans_fields);
+static const struct field_list GMM_FIELDS = LIST(gmm_fields);
 static const struct field_list NETWORK_FIELDS = LIST(network_fields);
 static const struct field_list CLASSIFIER_FIELDS = LIST(classifier_fields);
 const struct field_list K_RANGE_FIELDS = LIST(k_range_fields);
@@ -110,6 +121,7 @@ size_t spec_algorithm_tables(struct seg_spec *s, struct field_table ret[SPEC_TAB
 {
     switch (s->algorithm) {
     case SEG_KMEANS: ret[0] = field_table(&KMEANS_FIELDS, &s->kmeans); return 1;
+    case SEG_GMM: ret[0] = field_table(&GMM_FIELDS, &s->gmm); return 1;
     case SEG_AUTOENCODER_KMEANS:
         ret[0] = field_table(&KMEANS_FIELDS, &s->kmeans);
         ret[1] = field_table(&NETWORK_FIELDS, &s->autoencoder);

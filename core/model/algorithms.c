@@ -1,6 +1,6 @@
 /* algorithms.c - the table of algorithms, and what belongs to a spec.
  * A new algorithm is one row here, one value of enum seg_algorithm and one fit in
- * pipeline_<task>.c. */
+ * pipeline_cluster.c or pipeline_classification.c. */
 #include "model/spec.h"
 
 #include <string.h>
@@ -9,6 +9,8 @@
 static const struct seg_algorithm_info ALGORITHMS[SEG_N_ALGORITHMS] = {
     [SEG_KMEANS] = { "kmeans", SEG_SEGMENTATION, true, false,
                      "k-means on the preprocessed features" },
+    [SEG_GMM] = { "gmm", SEG_SEGMENTATION, true, false,
+                  "mixture of Gaussians: every user belongs to each segment to a degree" },
     [SEG_AUTOENCODER_KMEANS] = { "autoencoder_kmeans", SEG_SEGMENTATION, true, true,
                                  "k-means on the codes of an autoencoder" },
     [SEG_MLP] = { "mlp", SEG_CLASSIFICATION, false, false,

@@ -35,6 +35,7 @@ void seg_model_unref(struct seg_model *m)
     seg_preprocess_free(m->preprocess);
     seg_network_release(&m->autoencoder);
     seg_matrix_release(&m->centroids);
+    seg_gmm_release(&m->mixture);
     seg_free(m->segment_ids);
     seg_network_release(&m->network);
     for (uint32_t i = 0; m->class_names != NULL && i < m->n_classes; i++)
@@ -111,6 +112,10 @@ static enum seg_status seal_segments(struct seg_model *m, enum seg_status fault,
             if (m->segment_ids[i] == m->segment_ids[j])
                 return seg_fail(err, fault, "two segments have the id %u", m->segment_ids[i]);
     }
+    if (m->mixture.k > 0 && (m->mixture.k != m->n_results || m->mixture.d != m->n_space))
+        return seg_fail(err, fault,
+                        "the mixture has %u components of %u columns instead of %u of %u",
+                        m->mixture.k, m->mixture.d, m->n_results, m->n_space);
     if (m->network.n_layers > 0) wrong = network_fault(&m->network, m->n_inputs, m->n_results);
     if (wrong != NULL) return seg_fail(err, fault, "head: %s", wrong);
     return SEG_OK;
@@ -139,6 +144,7 @@ enum seg_status model_seal(struct seg_model *m, enum seg_status fault, struct se
         size_t n = seg_network_scratch(&m->autoencoder);
         if (n > m->n_network_scratch) m->n_network_scratch = n;
     }
+    if (m->mixture.k > 0) m->n_mixture_scratch = seg_gmm_scratch(&m->mixture);
     m->kernels = seg_kernels_get();
     return SEG_OK;
 }
@@ -187,7 +193,7 @@ const char *seg_model_class_name(const struct seg_model *m, uint32_t i)
 
 bool seg_model_has_probabilities(const struct seg_model *m)
 {
-    return m->network.n_layers > 0;
+    return m->network.n_layers > 0 || m->mixture.k > 0;
 }
 
 bool seg_model_has_distance(const struct seg_model *m)
@@ -264,8 +270,9 @@ static size_t max_size(size_t a, size_t b)
 size_t model_prepared_scratch(const struct seg_model *m)
 {
     size_t code = m->n_encoder > 0 ? m->n_space : 0;
-    size_t logits = m->network.n_layers > 0 ? m->n_results : 0;
-    return (code + logits) * SEG_TILE_ROWS + max_size(m->n_network_scratch, SEG_TILE_ROWS);
+    size_t logits = seg_model_has_probabilities(m) ? m->n_results : 0;
+    return (code + logits) * SEG_TILE_ROWS +
+           max_size(max_size(m->n_network_scratch, m->n_mixture_scratch), SEG_TILE_ROWS);
 }
 
 size_t seg_model_scratch(const struct seg_model *m)
@@ -289,9 +296,23 @@ static void score_by_distance(const struct seg_model *m, const float *z, unsigne
     }
 }
 
-/* The network decides: logits (n_results, 64) to probabilities in place. */
-static void score_by_network(const struct seg_model *m, float *logits, unsigned n_rows,
-                             struct seg_scores *out)
+void model_mixture_tile(const struct seg_model *m, const float *z, float *scratch,
+                        uint32_t label[SEG_TILE_ROWS])
+{
+    uint32_t k = m->mixture.k;
+    float *joint = scratch; /* (k, 64) */
+    seg_gmm_score_tile(&m->mixture, seg_kernels_get(), z, scratch + (size_t)k * SEG_TILE_ROWS,
+                       joint);
+    for (unsigned r = 0; r < SEG_TILE_ROWS; r++) {
+        label[r] = 0;
+        for (uint32_t i = 1; i < k; i++)
+            if (joint[i * SEG_TILE_ROWS + r] > joint[label[r] * SEG_TILE_ROWS + r]) label[r] = i;
+    }
+}
+
+/* Logits decide, of a network or a mixture: logits (n_results, 64) to probabilities in place. */
+static void score_by_logits(const struct seg_model *m, float *logits, unsigned n_rows,
+                            struct seg_scores *out)
 {
     clamp(logits, (size_t)m->n_results * SEG_TILE_ROWS, LOGIT_MAX);
     m->kernels->softmax(logits, m->n_results);
@@ -334,14 +355,17 @@ void model_score_prepared(const struct seg_model *m, float *x, unsigned n_rows, 
         model_encode_tile(&m->autoencoder, x, code, scratch);
         z = code;
     }
-    if (m->network.n_layers == 0) {
+    if (!seg_model_has_probabilities(m)) {
         score_by_distance(m, z, n_rows, out);
         return;
     }
     float *logits = scratch;
     scratch += (size_t)m->n_results * SEG_TILE_ROWS;
-    seg_network_forward(&m->network, 0, m->network.n_layers, x, logits, scratch);
-    score_by_network(m, logits, n_rows, out);
+    if (m->network.n_layers > 0)
+        seg_network_forward(&m->network, 0, m->network.n_layers, x, logits, scratch);
+    else
+        seg_gmm_score_tile(&m->mixture, m->kernels, z, scratch, logits);
+    score_by_logits(m, logits, n_rows, out);
     if (m->task == SEG_SEGMENTATION) measure_results(m, z, n_rows, out);
 }
 

@@ -20,6 +20,7 @@ struct seg_model {
     struct seg_preprocess *preprocess;
     struct seg_network autoencoder; /* its first half encodes; n_layers 0 = none */
     struct seg_matrix centroids;    /* (n_results, code or n_out); empty for classification */
+    struct seg_gmm mixture;         /* whose means are the centroids; k 0 = none */
     uint32_t *segment_ids;          /* (n_results); NULL for classification */
     struct seg_network network;     /* (n_out -> n_results) head or classifier; n_layers 0 = none */
     char **class_names;             /* (n_classes); NULL for segmentation */
@@ -30,7 +31,7 @@ struct seg_model {
     uint32_t n_encoder;     /* layers that encode; 0 = none */
     uint32_t n_space;       /* columns of the space of the centroids */
     uint32_t n_present_min; /* features a row must have */
-    size_t n_network_scratch;
+    size_t n_network_scratch, n_mixture_scratch;
     const struct seg_kernels *kernels;
 };
 
@@ -42,6 +43,10 @@ enum seg_status model_seal(struct seg_model *m, enum seg_status fault, struct se
 
 /* Floats of scratch for model_score_prepared, aligned to 64 bytes. */
 size_t model_prepared_scratch(const struct seg_model *m);
+/* The most probable component of each row of a tile z (n_space, 64), ties to the lower. scratch:
+ * seg_gmm_scratch + k * 64 floats. Used before the model is sealed too. */
+void model_mixture_tile(const struct seg_model *m, const float *z, float *scratch,
+                        uint32_t label[SEG_TILE_ROWS]);
 /* Scores a tile (n_inputs, 64) that is preprocessed already; fills everything but status. x is
  * clamped in place. */
 void model_score_prepared(const struct seg_model *m, float *x, unsigned n_rows, float *scratch,

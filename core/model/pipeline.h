@@ -21,7 +21,9 @@ struct seg_report {
     bool evaluated_on_test;   /* false: the test part is empty, figures are of the training part */
     uint32_t n_iter;          /* k-means iterations of the winning start */
     bool converged;
-    double inertia;                   /* of the training part, in the space of the centroids */
+    double inertia;      /* of the training part, in the space of the centroids; not of a mixture */
+    bool has_likelihood; /* a mixture: */
+    double log_likelihood, aic, bic;
     struct seg_k_search k_search;     /* n_candidates 0: k was given */
     struct seg_mlp_search mlp_search; /* n_trials 0: there was none */
     bool has_cv;
@@ -29,7 +31,8 @@ struct seg_report {
     struct seg_cluster_quality quality; /* segmentation, on the evaluated rows */
     bool has_classification; /* classification, or a head (truth = the nearest centroid) */
     struct seg_classification classification;
-    double *kmeans_curve;           /* (n_iter) */
+    double *kmeans_curve;           /* (n_iter) or NULL */
+    double *likelihood_curve;       /* (n_iter) or NULL */
     struct seg_curve network_curve; /* head or classifier; n_epochs 0 if none */
     struct seg_curve autoencoder_curve;
     struct seg_projection projection; /* of the training part in preprocessed space */

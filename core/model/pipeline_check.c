@@ -51,6 +51,10 @@ static enum seg_status check_segmentation(const struct pipeline *p, struct seg_e
                         spec->kmeans.k, n_rows, plural(n_rows));
     wrong = seg_kmeans_check(&spec->kmeans, n_rows);
     if (wrong != NULL) return seg_fail(err, SEG_EINVAL, "%s", wrong);
+    struct seg_gmm_params mixture = spec->gmm;
+    mixture.k = spec->k_auto ? spec->k_max : spec->kmeans.k;
+    if (spec->algorithm == SEG_GMM && (wrong = seg_gmm_check(&mixture, n_rows)) != NULL)
+        return seg_fail(err, SEG_EINVAL, "%s", wrong);
     if (spec->has_head && (wrong = seg_train_check(&spec->mlp)) != NULL)
         return seg_fail(err, SEG_EINVAL, "head: %s", wrong);
     if (!seg_algorithm_info(spec->algorithm)->encoder) return SEG_OK;

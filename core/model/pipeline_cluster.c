@@ -8,22 +8,29 @@
 /* What the time of choosing k is to that of the fit at the chosen k, roughly. */
 #define SEARCH_SHARE 0.6
 
-/* Takes the clusters that have rows of the k wanted; their order by size gives the ids 1, 2, 3 … */
-static enum seg_status take_segments(struct pipeline *p, const struct seg_kmeans *km, uint32_t k)
+/* The first n rows of centroids become the segments 1, 2, 3 … */
+static enum seg_status take_centroids(struct seg_model *m, const struct seg_matrix *centroids,
+                                      uint32_t n)
 {
-    struct seg_model *m = p->model;
-    uint32_t n = 0;
-
-    while (n < k && km->sizes[n] > 0)
-        n++;
-    enum seg_status st = seg_matrix_init(&m->centroids, n, km->centroids.n_cols);
+    enum seg_status st = seg_matrix_init(&m->centroids, n, centroids->n_cols);
     if (st != SEG_OK) return st;
-    memcpy(m->centroids.data, km->centroids.data, n * km->centroids.n_cols * sizeof(float));
+    memcpy(m->centroids.data, centroids->data, n * centroids->n_cols * sizeof(float));
     m->segment_ids = seg_alloc(n, sizeof(*m->segment_ids));
     if (m->segment_ids == NULL) return SEG_ENOMEM;
     for (uint32_t i = 0; i < n; i++)
         m->segment_ids[i] = i + 1;
-    if (n < k)
+    return SEG_OK;
+}
+
+/* Takes the clusters that have rows of the k wanted; they are ordered by size. */
+static enum seg_status take_segments(struct pipeline *p, const struct seg_kmeans *km, uint32_t k)
+{
+    uint32_t n = 0;
+
+    while (n < k && km->sizes[n] > 0)
+        n++;
+    enum seg_status st = take_centroids(p->model, &km->centroids, n);
+    if (st == SEG_OK && n < k)
         st = pipeline_warn(p, "%u distinct row%s for k = %u: %u segment%s empty and left out", n,
                            n == 1 ? "" : "s", k, k - n, k - n == 1 ? " is" : "s are");
     if (st == SEG_OK && !km->converged)
@@ -53,15 +60,14 @@ static enum seg_status choose_k(struct pipeline *p, struct stage *stage,
     return SEG_OK;
 }
 
-enum seg_status pipeline_cluster(struct pipeline *p, struct stage *stage, struct seg_error *err)
+static enum seg_status fit_kmeans(struct pipeline *p, const struct seg_kmeans_params *params,
+                                  const struct seg_progress *progress, struct seg_error *err)
 {
-    struct seg_kmeans_params params = p->spec->kmeans;
     struct seg_kmeans km = { 0 };
-    enum seg_status st = p->spec->k_auto ? choose_k(p, stage, &params, err) : SEG_OK;
+    enum seg_status st =
+        seg_kmeans_fit(p->pool, &p->space[SEG_PART_TRAIN], params, progress, &km, err);
     if (st != SEG_OK) return st;
-    st = seg_kmeans_fit(p->pool, &p->space[SEG_PART_TRAIN], &params, &stage->as, &km, err);
-    if (st != SEG_OK) return st;
-    st = take_segments(p, &km, params.k);
+    st = take_segments(p, &km, params->k);
     p->report.n_iter = km.n_iter;
     p->report.converged = km.converged;
     p->report.inertia = km.inertia;
@@ -71,10 +77,77 @@ enum seg_status pipeline_cluster(struct pipeline *p, struct stage *stage, struct
     return st;
 }
 
+/* Every component is a segment: one that few rows prefer still takes part in the degrees. */
+static enum seg_status fit_mixture(struct pipeline *p, const struct seg_kmeans_params *params,
+                                   const struct seg_progress *progress, struct seg_error *err)
+{
+    struct seg_gmm_params mixture = p->spec->gmm;
+    struct seg_gmm *g = &p->model->mixture;
+    mixture.k = params->k;
+    mixture.seed = params->seed;
+    mixture.start = NULL;
+    enum seg_status st =
+        seg_gmm_fit(p->pool, &p->space[SEG_PART_TRAIN], &mixture, progress, g, err);
+    if (st != SEG_OK) return st;
+    p->report.n_iter = g->n_iter;
+    p->report.converged = g->converged;
+    p->report.has_likelihood = true;
+    p->report.log_likelihood = g->log_likelihood;
+    p->report.aic = g->aic;
+    p->report.bic = g->bic;
+    p->report.likelihood_curve = g->curve;
+    g->curve = NULL;
+    if (!g->converged)
+        st = pipeline_warn(p, "the mixture did not converge in %u iterations", g->n_iter);
+    return st == SEG_OK ? take_centroids(p->model, &g->means, g->k) : st;
+}
+
+enum seg_status pipeline_cluster(struct pipeline *p, struct stage *stage, struct seg_error *err)
+{
+    struct seg_kmeans_params params = p->spec->kmeans;
+    enum seg_status st = p->spec->k_auto ? choose_k(p, stage, &params, err) : SEG_OK;
+    if (st != SEG_OK) return st;
+    return p->spec->algorithm == SEG_GMM ? fit_mixture(p, &params, &stage->as, err)
+                                         : fit_kmeans(p, &params, &stage->as, err);
+}
+
+struct labelling {
+    const struct seg_model *model;
+    const struct seg_tiles *z;
+    uint32_t *label;
+    atomic_bool no_memory;
+};
+
+static void label_chunk(void *ctx, size_t chunk)
+{
+    struct labelling *l = ctx;
+    const struct seg_gmm *g = &l->model->mixture;
+    uint32_t label[SEG_TILE_ROWS];
+    size_t n_tiles = seg_tiles_count(l->z), first = chunk * SEG_CHUNK_TILES;
+    float *scratch =
+        seg_alloc_aligned(seg_gmm_scratch(g) + (size_t)g->k * SEG_TILE_ROWS, sizeof(*scratch));
+    if (scratch == NULL) {
+        atomic_store(&l->no_memory, true);
+        return;
+    }
+    for (size_t i = first; i < n_tiles && i < first + SEG_CHUNK_TILES; i++) {
+        model_mixture_tile(l->model, seg_tiles_at(l->z, i), scratch, label);
+        memcpy(l->label + i * SEG_TILE_ROWS, label, seg_tiles_rows(l->z, i) * sizeof(*label));
+    }
+    seg_free(scratch);
+}
+
 uint32_t *pipeline_label_part(const struct pipeline *p, enum seg_part part)
 {
-    const struct seg_tiles *z = &p->space[part];
-    uint32_t *label = seg_alloc(z->n_rows, sizeof(*label));
-    if (label != NULL) seg_kmeans_assign(p->pool, z, &p->model->centroids, label, NULL);
-    return label;
+    struct labelling l = { .model = p->model, .z = &p->space[part] };
+    l.label = seg_alloc(l.z->n_rows, sizeof(*l.label));
+    if (l.label == NULL) return NULL;
+    if (p->model->mixture.k == 0) {
+        seg_kmeans_assign(p->pool, l.z, &p->model->centroids, l.label, NULL);
+        return l.label;
+    }
+    seg_pool_for(p->pool, SEG_PRIORITY_TRAINING, l.z->n_chunks, label_chunk, &l);
+    if (!atomic_load(&l.no_memory)) return l.label;
+    seg_free(l.label);
+    return NULL;
 }

@@ -83,6 +83,7 @@ void seg_report_release(struct seg_report *r)
     seg_cluster_quality_release(&r->quality);
     seg_classification_release(&r->classification);
     seg_free(r->kmeans_curve);
+    seg_free(r->likelihood_curve);
     seg_curve_release(&r->network_curve);
     seg_curve_release(&r->autoencoder_curve);
     seg_projection_release(&r->projection);

@@ -4,6 +4,7 @@
 #ifndef SEG_MODEL_SPEC_H
 #define SEG_MODEL_SPEC_H
 
+#include "cluster/gmm.h"
 #include "cluster/kmeans.h"
 #include "features/preprocess.h"
 #include "neural/train.h"
@@ -11,15 +12,16 @@
 enum seg_task { SEG_SEGMENTATION, SEG_CLASSIFICATION };
 
 /* The algorithms; core/model/algorithms.c has one row for each. */
-enum seg_algorithm { SEG_KMEANS, SEG_AUTOENCODER_KMEANS, SEG_MLP, SEG_N_ALGORITHMS };
+enum seg_algorithm { SEG_KMEANS, SEG_GMM, SEG_AUTOENCODER_KMEANS, SEG_MLP, SEG_N_ALGORITHMS };
 
 struct seg_spec {
     enum seg_task task;
     enum seg_algorithm algorithm;
     struct seg_kmeans_params
-        kmeans;  /* kmeans, autoencoder_kmeans. start is set by the caller of warm starts */
-    bool k_auto; /* kmeans.k is chosen from k_min..k_max; see cluster/k_search.h */
-    uint32_t k_min, k_max;                /* of k_auto */
+        kmeans; /* kmeans, autoencoder_kmeans. start is set by the caller of warm starts */
+    struct seg_gmm_params gmm; /* gmm; its k, seed and start are not used: those of kmeans are */
+    bool k_auto;               /* kmeans.k is chosen from k_min..k_max; see cluster/k_search.h */
+    uint32_t k_min, k_max;     /* of k_auto */
     uint32_t encoder[SEG_LAYERS_MAX / 2]; /* autoencoder_kmeans: layer sizes down to the code */
     uint32_t n_encoder;
     struct seg_train_params autoencoder; /* autoencoder_kmeans */
@@ -41,7 +43,7 @@ void seg_spec_release(struct seg_spec *s);
 struct seg_algorithm_info {
     const char *name; /* as in the API: "kmeans" */
     enum seg_task task;
-    bool clusters; /* uses spec.kmeans */
+    bool clusters; /* uses spec.kmeans, if only k and seed */
     bool encoder;  /* uses spec.encoder, spec.autoencoder */
     const char *summary;
 };

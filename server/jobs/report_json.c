@@ -165,7 +165,12 @@ void report_metrics_json(const struct seg_report *r, const struct seg_model *m, 
             json_out_member_uint(o, "k_search_rows", r->k_search.n_rows_used);
             json_out_member_bool(o, "k_search_sampled", r->k_search.sampled);
         }
-        json_out_member_double(o, "inertia", r->inertia);
+        json_out_member_double(o, "inertia", r->has_likelihood ? q->inertia : r->inertia);
+        if (r->has_likelihood) {
+            json_out_member_double(o, "log_likelihood", r->log_likelihood);
+            json_out_member_double(o, "aic", r->aic);
+            json_out_member_double(o, "bic", r->bic);
+        }
         json_out_member_uint(o, "iterations", r->n_iter);
         json_out_member_bool(o, "converged", r->converged);
         json_out_member_double(o, "silhouette", q->silhouette);
@@ -204,6 +209,8 @@ void report_curve_json(const struct seg_report *r, struct json_out *o)
 {
     json_out_object(o);
     if (r->kmeans_curve != NULL) write_doubles(o, "inertia", r->kmeans_curve, r->n_iter);
+    if (r->likelihood_curve != NULL)
+        write_doubles(o, "log_likelihood", r->likelihood_curve, r->n_iter);
     write_network_curve(&r->autoencoder_curve, "autoencoder", o);
     write_network_curve(&r->network_curve, "network", o);
     json_out_end_object(o);

@@ -1,4 +1,4 @@
-"""What training chooses by itself: k, and the options of a network."""
+"""What training chooses by itself: k, and the options of a network; and the algorithms beside k-means."""
 import pytest
 
 AUTO = {"feature_set": "blobs", "features": ["x", "y"], "algorithm": {"type": "kmeans", "k": "auto", "k_min": 2, "k_max": 6}}
@@ -70,3 +70,23 @@ def test_a_search_without_a_validation_part_is_refused(http, run_job, blobs):
 def test_options_of_another_algorithm_are_unknown(http, blobs):
     assert faults(http, {**AUTO, "algorithm": {"type": "kmeans", "k": 3, "search": {"trials": 3}, "cv": 5}}) == {
         "/algorithm/search": "unknown_key", "/algorithm/cv": "unknown_key"}
+
+
+def test_a_mixture_gives_every_user_a_degree_of_each_segment(http, train, blobs):
+    version = train("soft", {**AUTO, "algorithm": {"type": "gmm", "k": 3, "covariance": "diagonal"}, "label": True, "promote": "always"})
+    assert version["metrics"]["log_likelihood"] < 0 and version["metrics"]["bic"] > version["metrics"]["aic"]
+    curve = version["curve"]["log_likelihood"]
+    assert curve and all(later >= earlier - 1e-6 for earlier, later in zip(curve, curve[1:]))
+    rows = [{"features": {"x": f["x"], "y": f["y"]}} for f in blobs.values()] + [{"features": {"x": 5, "y": -2.5}}]
+    *users, between = http.post("/v1/models/soft/predict", json={"rows": rows}).json()["predictions"]
+    for p in users + [between]:
+        assert sum(p["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert p["confidence"] == max(p["probabilities"].values()) == p["probabilities"][str(p["segment"])]
+    assert [s["size"] for s in http.get("/v1/models/soft/segments").json()["items"]] == [100, 100, 100]
+
+
+def test_bins_are_an_option_of_a_column(http, train, blobs):
+    spec = {**AUTO, "algorithm": {"type": "kmeans", "k": 3}, "preprocess": {"columns": {"x": {"transform": "bins", "n_bins": 4}}}}
+    assert train("binned", spec)["spec"]["preprocess"]["columns"]["x"]["n_bins"] == 4
+    spec["preprocess"]["columns"]["x"]["n_bins"] = 1
+    assert faults(http, spec) == {"/preprocess/columns/x/n_bins": "out_of_range"}
