@@ -1,6 +1,12 @@
 """Side by side with the peers, in one run on one machine; only the ratios travel.
 
-usage: bench/run.py [main_job | rows]… (default: both), or bench/run.py engine [--quick] [--rounds N] [--only WORK]
+usage: bench/run.py [NAME [OPTION]…], NAME one of
+  main_job    features in PostgreSQL to labels in PostgreSQL, against pandas and scikit-learn
+  rows        decoders of scoring bodies
+  engine      k-means and networks against scikit-learn, faiss and PyTorch [--quick] [--rounds N] [--only WORK]
+  serve       scoring under load against FastAPI with PyTorch and bare libmicrohttpd [--quick]
+  resilience  what scoring keeps while something else goes wrong [memory | training | database | switches | overload]… [--quick]
+Without a name: main_job and rows.
 """
 import os
 import pathlib
@@ -18,43 +24,36 @@ def machine():
     print(f"machine: {model}, {os.cpu_count()} cores, Linux {platform.release()}, load {os.getloadavg()[0]:.1f}; commit {commit}")
 
 
-def main_job(env):
-    return subprocess.run([ROOT / "tests/with_postgres", PYTHON, ROOT / "bench/main_job.py"], env=env).returncode
-
-
 def build_bench():
     subprocess.run(["meson", "setup", "build-bench", "--buildtype=release", "-Dbench=true"] +
                    (["--reconfigure"] if (ROOT / "build-bench").exists() else []), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     subprocess.run(["ninja", "-C", "build-bench"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
-def rows(env):
-    build_bench()
-    return subprocess.run([ROOT / "build-bench/bench/bench_rows"], env=env).returncode
+def with_postgres(script, options, env):
+    return subprocess.run([ROOT / "tests/with_postgres", PYTHON, ROOT / "bench" / script, *options],
+                          env={"SEGMENTD_BIN": str(ROOT / "build-bench/server/segmentd"), **env}).returncode
 
 
-def engine(env, options):
-    build_bench()
-    return subprocess.run([PYTHON, ROOT / "bench/engine.py", *options], env=env).returncode
-
-
-BENCHES = {"main_job": main_job, "rows": rows}
+BENCHES = {
+    "main_job": lambda options, env: with_postgres("main_job.py", options, env),
+    "rows": lambda options, env: subprocess.run([ROOT / "build-bench/bench/bench_rows", *options], env=env).returncode,
+    "engine": lambda options, env: subprocess.run([PYTHON, ROOT / "bench/engine.py", *options], env=env).returncode,
+    "serve": lambda options, env: with_postgres("serve.py", options, env),
+    "resilience": lambda options, env: with_postgres("resilience.py", options, env),
+}
 
 
 def main():
-    names, options = sys.argv[1:] or list(BENCHES), []
-    if names[0] == "engine":  # the only one with options: what follows is its own
-        names, options = [], names[1:]
-    unknown = [n for n in names if n not in BENCHES]
-    if unknown:
-        print(f"unknown bench {unknown[0]}; there are engine, {', '.join(BENCHES)}", file=sys.stderr)
+    names, options = sys.argv[1:2] or ["main_job", "rows"], sys.argv[2:]
+    if names[0] not in BENCHES:
+        print(f"unknown bench {names[0]}; there are {', '.join(BENCHES)}", file=sys.stderr)
         return 2
     # Some shells export kernels that run at half speed: no contestant gets them.
     env = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
     machine()
-    if not names:
-        return engine(env, options)
-    return max(BENCHES[n](env) for n in names)
+    build_bench()
+    return max(BENCHES[name](options, env) for name in names)
 
 
 if __name__ == "__main__":
