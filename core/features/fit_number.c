@@ -280,7 +280,7 @@ static enum seg_status fit_knots(struct column *c, struct seg_number *s)
 /* The quantiles at equal steps; of those that coincide one is kept. */
 static enum seg_status fit_edges(uint32_t n_bins, struct column *c, struct seg_number *s)
 {
-    double edges[SEG_BINS_MAX + 1];
+    double edges[SEG_BINS_MAX + 1] = { 0 };
     size_t n = 0;
     seg_order_sort(c->values, c->n);
     for (uint32_t i = 0; i <= n_bins; i++) {
