@@ -23,12 +23,9 @@ struct seeding {
     double *left; /* (CANDIDATES_MAX, n_chunks) sum if candidate i became a centroid */
 };
 
-/* dist2 = min(dist2, distance to one point). */
-static void lower(const struct seeding *s, const float *tile, const float *point, float *dist2)
+/* dist2 = min(dist2, fresh). */
+static void lower(const float *fresh, float *dist2)
 {
-    uint32_t label[SEG_TILE_ROWS];
-    float fresh[SEG_TILE_ROWS];
-    s->kernels->nearest(tile, s->x->n_cols, point, 1, label, fresh, NULL);
     for (size_t i = 0; i < SEG_TILE_ROWS; i++)
         dist2[i] = fresh[i] < dist2[i] ? fresh[i] : dist2[i];
 }
@@ -50,20 +47,23 @@ static void seed_chunk(void *ctx, size_t chunk)
     const size_t first = chunk * SEG_CHUNK_TILES, n_tiles = seg_tiles_count(s->x);
     const size_t n_sums = s->n_tried > 0 ? s->n_tried : 1;
     double sum[CANDIDATES_MAX] = { 0 };
+    _Alignas(SEG_ALIGN) float fresh[CANDIDATES_MAX * SEG_TILE_ROWS];
     if (seg_progress_cancelled(s->progress)) return;
     for (size_t t = first; t < first + SEG_CHUNK_TILES && t < n_tiles; t++) {
         const float *tile = seg_tiles_at(s->x, t);
         float *closest = s->closest + t * SEG_TILE_ROWS;
         kmeans_prefetch(s->x, t + 1);
-        if (s->newest != NULL) lower(s, tile, s->newest, closest);
+        if (s->newest != NULL) {
+            s->kernels->squares(tile, s->x->n_cols, s->newest, 1, fresh);
+            lower(fresh, closest);
+        }
         for (size_t i = seg_tiles_rows(s->x, t); i < SEG_TILE_ROWS; i++)
             closest[i] = 0; /* lanes that are not rows */
         if (s->n_tried == 0) sum[0] += tile_sum(closest);
+        s->kernels->squares(tile, s->x->n_cols, s->tried.data, s->n_tried, fresh);
         for (size_t j = 0; j < s->n_tried; j++) {
-            float dist2[SEG_TILE_ROWS];
-            memcpy(dist2, closest, sizeof dist2);
-            lower(s, tile, seg_matrix_row(&s->tried, j), dist2);
-            sum[j] += tile_sum(dist2);
+            lower(closest, fresh + j * SEG_TILE_ROWS);
+            sum[j] += tile_sum(fresh + j * SEG_TILE_ROWS);
         }
     }
     for (size_t j = 0; j < n_sums; j++)
@@ -92,9 +92,13 @@ static size_t draw(const struct seeding *s, const double *left, double at)
     }
     const size_t first = chunk * SEG_CHUNK_TILES, n_tiles = seg_tiles_count(s->x);
     for (size_t t = first; t < first + SEG_CHUNK_TILES && t < n_tiles; t++) {
+        _Alignas(SEG_ALIGN) float fresh[SEG_TILE_ROWS];
         float dist2[SEG_TILE_ROWS];
         memcpy(dist2, s->closest + t * SEG_TILE_ROWS, sizeof dist2);
-        if (s->newest != NULL) lower(s, seg_tiles_at(s->x, t), s->newest, dist2);
+        if (s->newest != NULL) {
+            s->kernels->squares(seg_tiles_at(s->x, t), s->x->n_cols, s->newest, 1, fresh);
+            lower(fresh, dist2);
+        }
         for (unsigned i = 0; i < seg_tiles_rows(s->x, t); i++) {
             if (dist2[i] <= 0) continue;
             last = t * SEG_TILE_ROWS + i;

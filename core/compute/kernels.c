@@ -140,12 +140,11 @@ INLINE size_t block_size(size_t n_left)
     return (n_left + n_blocks - 1) / n_blocks;
 }
 
-/* x (d, 64) from the block's first row, w (n_outs, d), out (n_outs, 64). n_outs is a constant at
- * each call, so that the arrays become registers. */
-INLINE void affine_block(const float *x, size_t d, const float *w, const float *bias, float *out,
-                         const size_t n_outs)
+/* The sums of a register block, x (d, 64) from the block's first row and w (n_outs, d). n_outs is a
+ * constant at each call, so that the arrays become registers. */
+INLINE void affine_sums(const float *x, size_t d, const float *w, const float *bias,
+                        vfloat sum[OUTS_MAX][VECS], const size_t n_outs)
 {
-    vfloat sum[OUTS_MAX][VECS];
     UNROLL
     for (size_t j = 0; j < n_outs; j++) {
         UNROLL
@@ -165,47 +164,12 @@ INLINE void affine_block(const float *x, size_t d, const float *w, const float *
                 sum[j][v] += xc[v] * weight;
         }
     }
-    UNROLL
-    for (size_t j = 0; j < n_outs; j++) {
-        UNROLL
-        for (size_t v = 0; v < VECS; v++)
-            *(vfloat *)(out + j * ROWS + v * LANES) = sum[j][v];
-    }
 }
 
-static void affine(const float *x, size_t d, const float *w, const float *bias, size_t m,
-                   float *out)
+/* The same for squared distances to c (n_outs, d). */
+INLINE void square_sums(const float *x, size_t d, const float *c, vfloat sum[OUTS_MAX][VECS],
+                        const size_t n_outs)
 {
-    for (size_t row = 0; row < ROWS; row += BLOCK_ROWS) {
-        size_t n_outs;
-        for (size_t j = 0; j < m; j += n_outs) {
-            const float *wj = w + j * d, *bj = bias != NULL ? bias + j : NULL;
-            float *oj = out + j * ROWS + row;
-            n_outs = block_size(m - j);
-            switch (n_outs) {
-            case 1: affine_block(x + row, d, wj, bj, oj, 1); break;
-            case 2: affine_block(x + row, d, wj, bj, oj, 2); break;
-            case 3: affine_block(x + row, d, wj, bj, oj, 3); break;
-            case 4: affine_block(x + row, d, wj, bj, oj, 4); break;
-            case 5: affine_block(x + row, d, wj, bj, oj, 5); break;
-            default: affine_block(x + row, d, wj, bj, oj, OUTS_MAX); break;
-            }
-        }
-    }
-}
-
-/* The two nearest centroids so far of a block of rows. */
-struct best {
-    vfloat dist2[VECS];
-    vfloat second2[VECS];
-    vint label[VECS];
-};
-
-/* x (d, 64) from the block's first row, c (n_outs, d) the centroids first..first + n_outs - 1. */
-INLINE void nearest_block(const float *x, size_t d, const float *c, size_t first, struct best *best,
-                          const size_t n_outs)
-{
-    vfloat sum[OUTS_MAX][VECS];
     UNROLL
     for (size_t j = 0; j < n_outs; j++) {
         UNROLL
@@ -227,6 +191,87 @@ INLINE void nearest_block(const float *x, size_t d, const float *c, size_t first
             }
         }
     }
+}
+
+/* Runs `call(n)` with the constant n = n_outs. */
+#define WITH_CONSTANT(n_outs, call)                                                                \
+    switch (n_outs) {                                                                              \
+    case 1: call(1); break;                                                                        \
+    case 2: call(2); break;                                                                        \
+    case 3: call(3); break;                                                                        \
+    case 4: call(4); break;                                                                        \
+    case 5: call(5); break;                                                                        \
+    default: call(OUTS_MAX); break;                                                                \
+    }
+
+/* out (n_outs, 64) from the block's first row. */
+INLINE void store_sums(vfloat sum[OUTS_MAX][VECS], float *out, const size_t n_outs)
+{
+    UNROLL
+    for (size_t j = 0; j < n_outs; j++) {
+        UNROLL
+        for (size_t v = 0; v < VECS; v++)
+            *(vfloat *)(out + j * ROWS + v * LANES) = sum[j][v];
+    }
+}
+
+INLINE void affine_block(const float *x, size_t d, const float *w, const float *bias, float *out,
+                         const size_t n_outs)
+{
+    vfloat sum[OUTS_MAX][VECS];
+    affine_sums(x, d, w, bias, sum, n_outs);
+    store_sums(sum, out, n_outs);
+}
+
+static void affine(const float *x, size_t d, const float *w, const float *bias, size_t m,
+                   float *out)
+{
+    for (size_t row = 0; row < ROWS; row += BLOCK_ROWS) {
+        size_t n_outs;
+        for (size_t j = 0; j < m; j += n_outs) {
+            const float *wj = w + j * d, *bj = bias != NULL ? bias + j : NULL;
+            float *oj = out + j * ROWS + row;
+            n_outs = block_size(m - j);
+#define CALL(n) affine_block(x + row, d, wj, bj, oj, n)
+            WITH_CONSTANT(n_outs, CALL)
+#undef CALL
+        }
+    }
+}
+
+INLINE void squares_block(const float *x, size_t d, const float *c, float *out, const size_t n_outs)
+{
+    vfloat sum[OUTS_MAX][VECS];
+    square_sums(x, d, c, sum, n_outs);
+    store_sums(sum, out, n_outs);
+}
+
+static void squares(const float *x, size_t d, const float *c, size_t k, float *out)
+{
+    for (size_t row = 0; row < ROWS; row += BLOCK_ROWS) {
+        size_t n_outs;
+        for (size_t j = 0; j < k; j += n_outs) {
+            n_outs = block_size(k - j);
+#define CALL(n) squares_block(x + row, d, c + j * d, out + j * ROWS + row, n)
+            WITH_CONSTANT(n_outs, CALL)
+#undef CALL
+        }
+    }
+}
+
+/* The two nearest centroids so far of a block of rows. */
+struct best {
+    vfloat dist2[VECS];
+    vfloat second2[VECS];
+    vint label[VECS];
+};
+
+/* x (d, 64) from the block's first row, c (n_outs, d) the centroids first..first + n_outs - 1. */
+INLINE void nearest_block(const float *x, size_t d, const float *c, size_t first, struct best *best,
+                          const size_t n_outs)
+{
+    vfloat sum[OUTS_MAX][VECS];
+    square_sums(x, d, c, sum, n_outs);
     UNROLL
     for (size_t v = 0; v < VECS; v++) {
         vfloat dist2 = best->dist2[v], second2 = best->second2[v], label = (vfloat)best->label[v];
@@ -256,14 +301,9 @@ static void nearest(const float *x, size_t d, const float *c, size_t k, uint32_t
         size_t n_outs;
         for (size_t j = 0; j < k; j += n_outs) {
             n_outs = block_size(k - j);
-            switch (n_outs) {
-            case 1: nearest_block(x + row, d, c + j * d, j, &best, 1); break;
-            case 2: nearest_block(x + row, d, c + j * d, j, &best, 2); break;
-            case 3: nearest_block(x + row, d, c + j * d, j, &best, 3); break;
-            case 4: nearest_block(x + row, d, c + j * d, j, &best, 4); break;
-            case 5: nearest_block(x + row, d, c + j * d, j, &best, 5); break;
-            default: nearest_block(x + row, d, c + j * d, j, &best, OUTS_MAX); break;
-            }
+#define CALL(n) nearest_block(x + row, d, c + j * d, j, &best, n)
+            WITH_CONSTANT(n_outs, CALL)
+#undef CALL
         }
         memcpy(label + row, best.label, sizeof best.label);
         memcpy(dist2 + row, best.dist2, sizeof best.dist2);
@@ -416,6 +456,7 @@ extern const struct seg_kernels KERNELS_NAME(SEG_ISA);
 const struct seg_kernels KERNELS_NAME(SEG_ISA) = {
     .isa = ISA_NAME,
     .affine = affine,
+    .squares = squares,
     .nearest = nearest,
     .relu = relu,
     .exp = exp_map,

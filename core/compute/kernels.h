@@ -17,6 +17,8 @@ struct seg_kernels {
      * the projection. */
     void (*affine)(const float *x, size_t d, const float *w, const float *bias, size_t m,
                    float *out);
+    /* out (k, 64): squared Euclidean distances to c (k, d), with the bits that nearest gives. */
+    void (*squares)(const float *x, size_t d, const float *c, size_t k, float *out);
     /* Nearest of k centroids (k, d) by squared Euclidean distance, ties to the lower index: label
      * (64), dist2 (64) the distance to it, second2 (64, may be NULL) to the next one (FLT_MAX if k
      * = 1). Distances are sums of squared differences, not expanded: no cancellation.

@@ -147,6 +147,33 @@ static void nearest_finds_the_best_and_the_second(void **state)
         }
 }
 
+static void squares_agree_with_a_float64_loop_and_have_the_bits_of_nearest(void **state)
+{
+    (void)state;
+    struct seg_rng rng = seg_rng_make(12, 0);
+    FOR_EACH_ISA(k)
+    for (size_t a = 0; a < N_OF(WIDTHS); a++)
+        for (size_t b = 0; b < N_OF(COUNTS); b++) {
+            const size_t d = WIDTHS[a], n = COUNTS[b];
+            uint32_t label[ROWS];
+            float alone[ROWS];
+            fill(&rng, x, d * ROWS);
+            fill(&rng, w, n * d);
+            set_canaries(out, (n + 1) * ROWS);
+            k->squares(x, d, w, n, out);
+            assert_canaries(out + n * ROWS, ROWS);
+            for (size_t j = 0; j < n; j++) {
+                k->nearest(x, d, w + j * d, 1, label, alone, NULL);
+                assert_memory_equal(out + j * ROWS, alone, sizeof alone);
+                for (size_t r = 0; r < ROWS; r++) {
+                    const double expected = distance2(d, w, j, r);
+                    assert_true(fabs(out[j * ROWS + r] - expected) <=
+                                (double)(d + 2) * FLT_EPSILON * expected);
+                }
+            }
+        }
+}
+
 static void nearest_gives_a_tie_to_the_lower_index(void **state)
 {
     (void)state;
@@ -495,6 +522,7 @@ int main(void)
         cmocka_unit_test(affine_agrees_with_a_float64_loop),
         cmocka_unit_test(affine_of_no_columns_is_the_bias),
         cmocka_unit_test(nearest_finds_the_best_and_the_second),
+        cmocka_unit_test(squares_agree_with_a_float64_loop_and_have_the_bits_of_nearest),
         cmocka_unit_test(nearest_gives_a_tie_to_the_lower_index),
         cmocka_unit_test(nearest_labels_a_row_by_the_centroid_it_stands_on),
         cmocka_unit_test(nearest_does_not_cancel_far_from_the_origin),
