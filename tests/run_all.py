@@ -102,6 +102,9 @@ def main():
     ]
     if options.slow:
         stages.append(("slow", lambda: service(tally, "build-gcc", "tests/http", "tests/install", marks="slow")))
+    unknown = set(options.only or ()) - {name for name, _ in stages}
+    if unknown:
+        parser.error(f"no such stage: {', '.join(sorted(unknown))}; there are {', '.join(name for name, _ in stages)}")
     for name, stage in stages:
         if options.only and name not in options.only:
             continue
