@@ -313,16 +313,11 @@ static enum http_status infer(struct http_request *rq, const struct served_model
 
 enum http_status infer_post(struct http_request *rq)
 {
-    struct predict *p = rq->work;
-    if (p == NULL) {
-        struct served_model *served;
-        enum http_status st = find_model(rq, &served);
-        if (st != HTTP_200) return st;
-        p = seg_arena_alloc(&rq->arena, sizeof(*p));
-        if (p == NULL) return reply_error(rq, ERR_NO_MEMORY, NULL);
-        p->served = served;
-        rq->work = p;
-    }
+    struct predict *p;
+    uint32_t version;
+    if (!path_version(rq, &version)) return HTTP_ERROR;
+    enum http_status st = predict_begin(rq, version, &p);
+    if (st != HTTP_200) return st;
     if (!predict_runs_here(rq)) return request_move_to_compute(rq);
     if (request_is(rq, "application/json") || request_is(rq, "application/octet-stream"))
         return infer(rq, p->served);

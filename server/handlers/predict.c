@@ -38,6 +38,22 @@ enum http_status predict_find_model(struct http_request *rq, uint32_t version,
     return HTTP_200;
 }
 
+enum http_status predict_begin(struct http_request *rq, uint32_t version, struct predict **ret)
+{
+    struct predict *p = rq->work;
+    if (p == NULL) {
+        struct served_model *served;
+        enum http_status st = predict_find_model(rq, version, &served);
+        if (st != HTTP_200) return st;
+        p = seg_arena_alloc(&rq->arena, sizeof(*p));
+        if (p == NULL) return reply_error(rq, ERR_NO_MEMORY, NULL);
+        p->served = served;
+        rq->work = p;
+    }
+    *ret = p;
+    return HTTP_200;
+}
+
 bool predict_runs_here(const struct http_request *rq)
 {
     return !(rq->on_io_thread || rq->db != NULL) || rq->body.len <= request_inline_bytes(rq);
@@ -164,18 +180,11 @@ static enum http_status predict_json(struct http_request *rq, const struct predi
 
 enum http_status predict_post(struct http_request *rq)
 {
-    struct predict *p = rq->work;
-    if (p == NULL) {
-        struct served_model *served = NULL;
-        uint32_t version = 0;
-        if (!version_query(rq, &version)) return HTTP_ERROR;
-        enum http_status st = predict_find_model(rq, version, &served);
-        if (st != HTTP_200) return st;
-        p = seg_arena_alloc(&rq->arena, sizeof(*p));
-        if (p == NULL) return reply_error(rq, ERR_NO_MEMORY, NULL);
-        p->served = served;
-        rq->work = p;
-    }
+    struct predict *p;
+    uint32_t version = 0;
+    if (!version_query(rq, &version)) return HTTP_ERROR;
+    enum http_status st = predict_begin(rq, version, &p);
+    if (st != HTTP_200) return st;
     if (!predict_runs_here(rq)) return request_move_to_compute(rq);
     if (request_is(rq, "application/json")) return predict_json(rq, p);
     if (request_is(rq, "application/x-ndjson")) return predict_stream(rq, p, SCORE_NDJSON);

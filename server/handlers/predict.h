@@ -13,6 +13,8 @@ struct predict {
  * the request. HTTP_200: *ret is set; else what the handler returns. */
 enum http_status predict_find_model(struct http_request *rq, uint32_t version,
                                     struct served_model **ret);
+/* The same once a request, however often its handler is called: kept in rq->work. */
+enum http_status predict_begin(struct http_request *rq, uint32_t version, struct predict **ret);
 /* False: the batch is too large for this thread and goes to the compute pool. */
 bool predict_runs_here(const struct http_request *rq);
 /* Replies that the body as a whole is refused; NULL error means no memory. */
