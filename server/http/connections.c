@@ -3,6 +3,7 @@
  */
 #include "http/connections.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
@@ -11,12 +12,14 @@
 #include "http/exchange.h"
 
 #define REAP_EVERY_MS 250
+#define POLL_AT_ONCE  64
 
 struct connection {
     struct connection *prev, *next; /* under connections.lock */
     int fd;
     bool is_surplus;
-    bool is_cut;                 /* under connections.lock */
+    bool is_cut, is_half_closed; /* under connections.lock */
+    int64_t seen_due_ns;         /* under connections.lock: due_ns at the last walk */
     atomic_int_least64_t due_ns; /* monotonic; 0: none */
 };
 
@@ -31,17 +34,49 @@ struct connections {
     bool stopping;
 };
 
+/* The I/O thread reads an end of file and closes; the number is not reused before that. */
+static void cut(struct connections *c, struct connection *k)
+{
+    shutdown(k->fd, SHUT_RDWR);
+    k->is_cut = true;
+    metrics_add(c->metrics, METRIC_CONNECTIONS_CUT, 1);
+}
+
+/* libmicrohttpd takes a read shorter than its buffer for the last of an edge, so an end of file
+ * that came with the bytes before it is never read. A second edge makes it look again. */
+static void wake_half_closed(struct connection *const waiting[], struct pollfd fds[], nfds_t n)
+{
+    if (poll(fds, n, 0) <= 0) return;
+    for (nfds_t i = 0; i < n; i++) {
+        if ((fds[i].revents & POLLRDHUP) == 0) continue;
+        shutdown(fds[i].fd, SHUT_RD);
+        waiting[i]->is_half_closed = true;
+    }
+}
+
 static void reap(struct connections *c)
 {
+    struct connection *waiting[POLL_AT_ONCE];
+    struct pollfd fds[POLL_AT_ONCE];
+    nfds_t n = 0;
     int64_t now = monotonic_ns();
     for (struct connection *k = c->head; k != NULL; k = k->next) {
         int64_t due = atomic_load_explicit(&k->due_ns, memory_order_relaxed);
-        if (due == 0 || due > now || k->is_cut) continue;
-        /* The I/O thread reads an end of file and closes; the number is not reused before that. */
-        shutdown(k->fd, SHUT_RDWR);
-        k->is_cut = true;
-        metrics_add(c->metrics, METRIC_CONNECTIONS_CUT, 1);
+        bool rests = due == k->seen_due_ns; /* nothing happened since the last walk */
+        k->seen_due_ns = due;
+        if (due == 0 || k->is_cut) continue;
+        if (due <= now) {
+            cut(c, k);
+        } else if (rests && !k->is_half_closed) {
+            waiting[n] = k;
+            fds[n++] = (struct pollfd){ .fd = k->fd, .events = POLLRDHUP };
+        }
+        if (n == POLL_AT_ONCE) {
+            wake_half_closed(waiting, fds, n);
+            n = 0;
+        }
     }
+    wake_half_closed(waiting, fds, n);
 }
 
 static void *reaper_main(void *arg)

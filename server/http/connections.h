@@ -2,7 +2,9 @@
  *
  * Properties: libmicrohttpd's own timeout counts from the last byte, so that a byte a second holds
  * a connection for ever; here each phase (head, body, reply) has a deadline, and what is past it is
- * shut down. Operation: a reaper thread looks four times a second. Safety: any thread. */
+ * shut down; a client that ended its side is noticed within half a second even when its last bytes
+ * and the end came together. Operation: a reaper thread looks four times a second. Safety: any
+ * thread. */
 #ifndef SERVER_HTTP_CONNECTIONS_H
 #define SERVER_HTTP_CONNECTIONS_H
 

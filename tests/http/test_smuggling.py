@@ -1,5 +1,6 @@
 """Framing: where the end of a request is in doubt it is refused and the connection closed, so that no proxy in front can be made to
 disagree with us about where the next one starts."""
+import contextlib
 import socket
 
 import pytest
@@ -54,6 +55,18 @@ def test_a_bad_chunk_never_becomes_a_request(server, chunk):
         reply = w.reply()
         assert reply is None or reply[0] in (400, 413)
         assert b" 200 OK" not in w.rest()
+
+
+@pytest.mark.parametrize("sent, statuses", [(HIDDEN, [200]), (HIDDEN * 2, [200, 200]), (POST + b"Content-Length: 9\r\n\r\n{}", []), (b"GET / HT", [])],
+                         ids=["a request", "two requests", "half a body", "half a line"])
+def test_a_client_that_ends_its_side_with_its_last_bytes_gets_its_answers_and_the_end(server, sent, statuses):
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(wire(server, timeout=5)) for _ in range(20)]  # whether the end comes in the same read is a race
+        for w in wires:
+            w.send(sent).socket.shutdown(socket.SHUT_WR)
+        for w in wires:
+            assert [w.reply()[0] for _ in statuses] == statuses
+            assert w.rest() == b""
 
 
 def test_http_0_9_is_not_answered_with_a_resource(server):
