@@ -312,6 +312,7 @@ enum seg_status seg_fit_category(const struct seg_fit *fit, uint32_t feature, st
 
     switch (spec->encode) {
     case SEG_ENCODE_ONE_HOT: plan->n_values = d->n; break;
+    case SEG_ENCODE_CODE: plan->n_values = 1; break;
     case SEG_ENCODE_HASH:
         plan->n_values = spec->hash_buckets;
         st = seg_plan_hash(plan, d);

@@ -80,7 +80,8 @@ static char *value_name(const struct seg_feature *f, const struct seg_plan *plan
         case SEG_ENCODE_TARGET:
             if (plan->n_values > 1) snprintf(number, sizeof number, "@%u", j + 1);
             break;
-        case SEG_ENCODE_ORDINAL: break;
+        case SEG_ENCODE_ORDINAL:
+        case SEG_ENCODE_CODE: break;
         }
     }
     const char *between = detail == number ? "" : "=";
@@ -147,11 +148,20 @@ uint32_t seg_preprocess_out_feature(const struct seg_preprocess *p, uint32_t i)
     return p->out_feature[i];
 }
 
+uint32_t seg_preprocess_out_codes(const struct seg_preprocess *p, uint32_t i)
+{
+    const struct seg_feature *f = &p->inputs.features[p->out_feature[i]];
+    const struct seg_plan *plan = &p->plans[p->out_feature[i]];
+    const bool is_code = f->type == SEG_CATEGORICAL && plan->encode == SEG_ENCODE_CODE &&
+                         i == plan->first_out; /* and not the indicator */
+    return is_code ? f->dictionary.n + 1 : 0;
+}
+
 /* ---- fitting ---- */
 
 static const char *check_category_spec(const struct seg_column_spec *s)
 {
-    if ((unsigned)s->encode > SEG_ENCODE_TARGET) return "encode is none of the known ones";
+    if ((unsigned)s->encode > SEG_ENCODE_CODE) return "encode is none of the known ones";
     if (s->impute == SEG_IMPUTE_CONSTANT &&
         memchr(s->constant_text, '\0', sizeof s->constant_text) == NULL)
         return "the constant is too long";

@@ -11,9 +11,9 @@
  * constant but has no interquartile range is only centered by robust, as in scikit-learn. Output is
  * finite, within +-1e30, and a row's output depends on that row alone. A category that training did
  * not see, or did not keep, is all zero in one_hot and hash, the mean of the training codes in
- * ordinal, and the prior in target. A missing category becomes the mode for mean, median and mode,
- * and counts as unseen for zero. Where impute is error, a missing value makes fitting fail; in
- * scoring it becomes the mean, or unseen.
+ * ordinal, the prior in target, and the number of categories kept in code: a category of its own. A
+ * missing category becomes the mode for mean, median and mode, and counts as unseen for zero. Where
+ * impute is error, a missing value makes fitting fail; in scoring it becomes the mean, or unseen.
  *
  * Bins hold about equally many training values each: a value becomes the index of its bin over the
  * index of the last, 0..1. A value on an edge belongs to the bin above it; edges that coincide are
@@ -61,7 +61,13 @@ enum seg_scale {
     SEG_SCALE_ROBUST,
     SEG_SCALE_MAX_ABS
 };
-enum seg_encode { SEG_ENCODE_ONE_HOT, SEG_ENCODE_ORDINAL, SEG_ENCODE_HASH, SEG_ENCODE_TARGET };
+enum seg_encode {
+    SEG_ENCODE_ONE_HOT,
+    SEG_ENCODE_ORDINAL,
+    SEG_ENCODE_HASH,
+    SEG_ENCODE_TARGET,
+    SEG_ENCODE_CODE /* the category's number, 0 for the most frequent: a name, not a quantity */
+};
 
 /* What to do with one feature. */
 struct seg_column_spec {
@@ -79,8 +85,8 @@ struct seg_column_spec {
     enum seg_scale scale; /* standard: (x - mean) / sd (n); min_max: to 0..1; robust: (x - median) /
                              IQR; max_abs */
     enum seg_encode encode;  /* categorical only */
-    uint32_t max_categories; /* one_hot, ordinal, target: the most frequent ones (ties: by string);
-                                others are unseen */
+    uint32_t max_categories; /* all but hash: the most frequent ones (ties: by string); others are
+                                unseen */
     uint32_t hash_buckets;   /* hash: columns */
 };
 
@@ -110,6 +116,9 @@ uint32_t seg_preprocess_n_out(const struct seg_preprocess *p);
 const char *seg_preprocess_out_name(const struct seg_preprocess *p, uint32_t i);
 /* Index of the input feature that output column i comes from. */
 uint32_t seg_preprocess_out_feature(const struct seg_preprocess *p, uint32_t i);
+/* Codes that output column i can hold, 0 to one less than this, the last for unseen; 0: the column
+ * is a number. The others are the input's dictionary. */
+uint32_t seg_preprocess_out_codes(const struct seg_preprocess *p, uint32_t i);
 
 /* One tile: raw cells (n_cells, 64) to out (n_out, 64). No allocation. Lanes past the last row are
  * computed as if missing and mean nothing. Missing and unseen are handled as fitted. */

@@ -29,6 +29,10 @@ static void category_tile(const struct seg_plan *plan, uint32_t n, const float *
         for (unsigned r = 0; r < N; r++)
             if (codes[r] < n) out[(size_t)plan->buckets[codes[r]] * N + r] = 1.0f;
         break;
+    case SEG_ENCODE_CODE:
+        for (unsigned r = 0; r < N; r++)
+            out[r] = (float)codes[r]; /* exact: SEG_CATEGORIES_MAX is below 2^24 */
+        break;
     case SEG_ENCODE_ORDINAL:
     case SEG_ENCODE_TARGET:
         for (uint32_t j = 0; j < plan->n_values; j++) {

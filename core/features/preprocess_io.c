@@ -203,14 +203,15 @@ static enum seg_status check_fields(const struct source *s, size_t i, struct seg
     const bool category = f[FIELD_TYPE] == SEG_CATEGORICAL;
     bool good = f[FIELD_TYPE] <= SEG_VECTOR && f[FIELD_INDICATOR] <= 1 && f[FIELD_WIDTH] >= 1 &&
                 f[FIELD_WIDTH] <= SEG_VECTOR_WIDTH_MAX &&
-                f[FIELD_TRANSFORM] <= SEG_TRANSFORM_BINS && f[FIELD_ENCODE] <= SEG_ENCODE_TARGET;
+                f[FIELD_TRANSFORM] <= SEG_TRANSFORM_BINS && f[FIELD_ENCODE] <= SEG_ENCODE_CODE;
     if (category) {
         const uint32_t n = f[FIELD_CATEGORIES], code = f[FIELD_IMPUTE_CODE];
         good = good && f[FIELD_TRANSFORM] == 0 && n >= 1 && n <= SEG_CATEGORIES_MAX &&
                f[FIELD_VALUES] >= 1 && f[FIELD_VALUES] <= SEG_OUTPUTS_MAX &&
                (code < n || code == SEG_CODE_UNSEEN);
         if (f[FIELD_ENCODE] == SEG_ENCODE_ONE_HOT) good = good && f[FIELD_VALUES] == n;
-        if (f[FIELD_ENCODE] == SEG_ENCODE_ORDINAL) good = good && f[FIELD_VALUES] == 1;
+        if (f[FIELD_ENCODE] == SEG_ENCODE_ORDINAL || f[FIELD_ENCODE] == SEG_ENCODE_CODE)
+            good = good && f[FIELD_VALUES] == 1;
     } else {
         good = good && f[FIELD_ENCODE] == 0 && f[FIELD_VALUES] == 0 && f[FIELD_IMPUTE_CODE] == 0 &&
                f[FIELD_CATEGORIES] == 0;
@@ -384,7 +385,8 @@ static enum seg_status load_plan(struct source *s, struct seg_preprocess *p, uin
     st = load_dictionary(s, field[FIELD_CATEGORIES], &f->dictionary, err);
     if (st != SEG_OK) return st;
     switch (plan->encode) {
-    case SEG_ENCODE_ONE_HOT: return SEG_OK;
+    case SEG_ENCODE_ONE_HOT:
+    case SEG_ENCODE_CODE: return SEG_OK;
     case SEG_ENCODE_ORDINAL: return load_codes(s, plan, f->dictionary.n, err);
     case SEG_ENCODE_HASH:
         st = seg_plan_hash(plan, &f->dictionary);

@@ -104,6 +104,38 @@ static void ordinal_counts_by_frequency_and_the_unseen_are_neutral(void **state)
     seg_preprocess_free(p);
 }
 
+static void code_numbers_by_frequency_and_the_unseen_are_a_category_of_their_own(void **state)
+{
+    (void)state;
+    struct seg_column_spec spec = plain_spec();
+    spec.encode = SEG_ENCODE_CODE;
+    spec.scale = SEG_SCALE_STANDARD; /* a name is not scaled */
+    spec.indicator = true;
+    spec.max_categories = 3;
+    struct seg_preprocess *p = fit_letters("bbba.accd", spec);
+    assert_int_equal(seg_preprocess_n_out(p), 2);
+    assert_string_equal(seg_preprocess_out_name(p, 0), "f0");
+    assert_int_equal(seg_preprocess_out_codes(p, 0), 4);
+    assert_int_equal(seg_preprocess_out_codes(p, 1), 0); /* the indicator is a number */
+    assert_true(apply_code(p, code_of(p, 'b'), 0) == 0);
+    assert_true(apply_code(p, code_of(p, 'a'), 0) == 1);
+    assert_true(apply_code(p, code_of(p, 'c'), 0) == 2);
+    assert_int_equal(code_of(p, 'd'), SEG_CODE_UNSEEN); /* not kept */
+    assert_true(apply_code(p, SEG_CODE_UNSEEN, 0) == 3);
+    assert_true(apply_code(p, 77, 0) == 3);
+    assert_true(apply_code(p, SEG_CODE_MISSING, 0) == 0); /* median: the mode */
+    seg_preprocess_free(p);
+
+    spec.impute = SEG_IMPUTE_ZERO;
+    p = fit_letters("bba..", spec);
+    assert_true(apply_code(p, SEG_CODE_MISSING, 0) == 2); /* as the unseen */
+    seg_preprocess_free(p);
+
+    p = fit_letters("bba", plain_spec());
+    assert_int_equal(seg_preprocess_out_codes(p, 0), 0);
+    seg_preprocess_free(p);
+}
+
 static void hash_puts_each_known_string_in_one_column(void **state)
 {
     (void)state;
@@ -279,7 +311,7 @@ static void category_specs_that_make_no_sense_are_refused(void **state)
     struct seg_preprocess *p = NULL;
     const struct seg_column_spec good = plain_spec();
     struct seg_column_spec bad[5] = { good, good, good, good, good };
-    bad[0].encode = (enum seg_encode)4;
+    bad[0].encode = (enum seg_encode)(SEG_ENCODE_CODE + 1);
     bad[1].max_categories = 0;
     bad[2].encode = SEG_ENCODE_HASH, bad[2].hash_buckets = 0;
     bad[3].encode = SEG_ENCODE_HASH, bad[3].hash_buckets = UINT32_MAX;
@@ -311,6 +343,7 @@ int main(void)
         cmocka_unit_test(one_hot_of_the_unseen_is_all_zero),
         cmocka_unit_test(missing_category_becomes_what_was_asked_for),
         cmocka_unit_test(ordinal_counts_by_frequency_and_the_unseen_are_neutral),
+        cmocka_unit_test(code_numbers_by_frequency_and_the_unseen_are_a_category_of_their_own),
         cmocka_unit_test(hash_puts_each_known_string_in_one_column),
         cmocka_unit_test(target_codes_are_means_smoothed_towards_the_prior),
         cmocka_unit_test(target_needs_a_target),

@@ -6,7 +6,7 @@
 enum { N_ROWS = 400 };
 
 static const enum seg_encode ENCODES[] = { SEG_ENCODE_ONE_HOT, SEG_ENCODE_ORDINAL, SEG_ENCODE_HASH,
-                                           SEG_ENCODE_TARGET };
+                                           SEG_ENCODE_TARGET, SEG_ENCODE_CODE };
 
 static void classes(uint16_t y[N_ROWS])
 {
