@@ -29,6 +29,15 @@ static void read_sizes(struct field_reader *r, const struct json *v, const char 
     *ret_n = n;
 }
 
+/* What the options of a network must be to each other. */
+static void check_network(struct field_reader *r, const char *pointer,
+                          const struct seg_train_params *p)
+{
+    if (p->warmup_epochs > p->epochs)
+        faults_add(r->faults, field_pointer(r, pointer, "warmup_epochs"), "out_of_range",
+                   "must be at most epochs, %u", p->epochs);
+}
+
 /* The members that a classifier and a head have. keys: those that are not plain, which the caller
  * knows. */
 static void read_mlp(struct field_reader *r, const struct json *v, const char *pointer,
@@ -41,6 +50,7 @@ static void read_mlp(struct field_reader *r, const struct json *v, const char *p
     if (hidden != NULL)
         read_sizes(r, hidden, field_pointer(r, pointer, "hidden"), p->hidden, &p->n_hidden, 0,
                    SEG_LAYERS_MAX - 1);
+    check_network(r, pointer, p);
 }
 
 static void read_head(struct field_reader *r, const struct json *v, struct seg_train_params *p)
@@ -109,6 +119,7 @@ static void read_clustering(struct field_reader *r, const struct json *v, struct
     const char *keys[] = { "type", "k", "k_min", "k_max", "head", info->encoder ? "encoder" : NULL,
                            NULL };
     fields_read(r, v, "/algorithm", tables, n_tables, keys);
+    if (info->encoder) check_network(r, "/algorithm", &s->autoencoder);
     read_k(r, v, s);
     const struct json *head = json_get(v, "head"), *encoder = json_get(v, "encoder");
     if (encoder != NULL && info->encoder)
@@ -307,7 +318,9 @@ static void defaults(struct train_spec *s, const struct json *body,
                                              .momentum = 0.9,
                                              .batch_size = 128,
                                              .epochs = 200,
-                                             .patience = 10 };
+                                             .patience = 10,
+                                             .step_epochs = 30,
+                                             .step_factor = 0.1 };
     /* On the optical digits these give codes on which k-means beats k-means on the pixels at every
      * seed tried. */
     s->core.autoencoder = s->core.mlp;

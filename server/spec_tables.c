@@ -16,6 +16,7 @@ static const char *const INIT_NAMES[] = { "kmeans++", "random", NULL };
 static const char *const COVARIANCE_NAMES[] = { "diagonal", "full", NULL };
 static const char *const ACTIVATION_NAMES[] = { "relu", "sigmoid", "tanh", "gelu", NULL };
 static const char *const OPTIMIZER_NAMES[] = { "adam", "adamw", "sgd", NULL };
+static const char *const SCHEDULE_NAMES[] = { "constant", "cosine", "step", NULL };
 static const char *const WEIGHT_NAMES[] = { "none", "balanced", NULL };
 const char *const TASK_NAMES[] = { "segmentation", "classification", NULL };
 const char *const PROMOTE_NAMES[] = { "always", "if_better", "never", NULL };
@@ -38,9 +39,17 @@ static const struct field network_fields[] = {
     U32("batch_size", seg_train_params, batch_size, 1, 65536),
     U32("epochs", seg_train_params, epochs, 1, 10000),
     U32("patience", seg_train_params, patience, 0, 10000),
+    ENUM("schedule", seg_train_params, schedule, SCHEDULE_NAMES),
+    U32("warmup_epochs", seg_train_params, warmup_epochs, 0, 10000),
+    F64("cosine_floor", seg_train_params, cosine_floor, 0, 1),
+    U32("step_epochs", seg_train_params, step_epochs, 1, 10000),
+    { "step_factor", FIELD_F64, offsetof(struct seg_train_params, step_factor), 0, 1, NULL, true },
+    F64("clip_norm", seg_train_params, clip_norm, 0, 1e6),
 };
-static const struct field classifier_fields[] = { ENUM("class_weight", seg_train_params,
-                                                       class_weight, WEIGHT_NAMES) };
+static const struct field classifier_fields[] = {
+    ENUM("class_weight", seg_train_params, class_weight, WEIGHT_NAMES),
+    F64("label_smoothing", seg_train_params, label_smoothing, 0, 0.99),
+};
 static const struct field gmm_fields[] = {
     ENUM("covariance", seg_gmm_params, covariance, COVARIANCE_NAMES),
     U32("n_init", seg_gmm_params, n_init, 1, 100),

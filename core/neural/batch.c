@@ -3,6 +3,7 @@
  * the layer's delta will be; the way back then only multiplies the error onto it. */
 #include "neural/batch.h"
 
+#include <math.h>
 #include <string.h>
 #include "base/alloc.h"
 
@@ -18,7 +19,7 @@ static float *slot_floats(const struct seg_batch *b, size_t slot)
     return b->floats + slot * b->stride;
 }
 
-static void place_layers(struct seg_batch *b, const bool *drops)
+static void place_layers(struct seg_batch *b)
 {
     size_t at = (size_t)b->net->n_in * SEG_TILE_ROWS, in_at = 0;
     if (b->data->target != NULL && b->data->target != b->data->x) {
@@ -35,7 +36,7 @@ static void place_layers(struct seg_batch *b, const bool *drops)
         layer->out_at = at + layer->row_stride * SEG_TILE_ROWS;
         layer->delta_at = layer->out_at + layer->n_out * SEG_TILE_ROWS;
         layer->param_at = b->n_params;
-        layer->drops = b->dropout > 0.0 && drops[i];
+        layer->drops = b->options.dropout > 0.0 && b->options.drops[i];
         in_at = layer->out_at;
         at = layer->delta_at + layer->n_out * SEG_TILE_ROWS;
         b->n_params += layer->n_out * (layer->n_in + 1);
@@ -80,8 +81,8 @@ static enum seg_status blocks_init(struct seg_batch *b)
 }
 
 enum seg_status seg_batch_init(struct seg_batch *b, struct seg_network *net,
-                               const struct seg_batch_data *data, size_t n_tiles, double dropout,
-                               const bool *drops, uint64_t seed,
+                               const struct seg_batch_data *data, size_t n_tiles,
+                               const struct seg_batch_options *options,
                                const struct seg_progress *progress)
 {
     if (n_tiles > SEG_BATCH_SLOTS) n_tiles = SEG_BATCH_SLOTS;
@@ -93,18 +94,18 @@ enum seg_status seg_batch_init(struct seg_batch *b, struct seg_network *net,
         .progress = progress,
         .n_slots = n_tiles > SLOTS_MIN ? n_tiles : SLOTS_MIN,
         .shard_tiles = n_tiles < 4 ? 1 : 2,
-        .dropout = dropout,
-        .seed = seed,
+        .options = *options,
     };
     made.n_shards = (n_tiles + made.shard_tiles - 1) / made.shard_tiles;
-    place_layers(&made, drops);
+    place_layers(&made);
     size_t n_bits = (size_t)net->widest * SEG_TILE_ROWS, n_floats = made.n_slots * made.stride;
     made.floats = seg_alloc_aligned(n_floats, sizeof *made.floats);
     made.slots = seg_alloc_aligned(made.n_slots, sizeof *made.slots);
     made.grad = seg_alloc_aligned(made.n_shards, made.n_params * sizeof *made.grad);
-    if (dropout > 0.0) made.bits = seg_alloc_aligned(made.n_slots, n_bits * sizeof(uint16_t));
+    if (options->dropout > 0.0)
+        made.bits = seg_alloc_aligned(made.n_slots, n_bits * sizeof(uint16_t));
     if (made.floats == NULL || made.slots == NULL || made.grad == NULL ||
-        (dropout > 0.0 && made.bits == NULL) || blocks_init(&made) != SEG_OK) {
+        (options->dropout > 0.0 && made.bits == NULL) || blocks_init(&made) != SEG_OK) {
         seg_batch_release(&made);
         return SEG_ENOMEM;
     }
@@ -152,14 +153,14 @@ static void drop_units(const struct seg_batch *b, uint32_t i, size_t slot, float
 {
     size_t n = b->layers[i].n_out * SEG_TILE_ROWS;
     uint16_t *bits = b->bits + slot * b->net->widest * SEG_TILE_ROWS;
-    struct seg_rng rng = seg_rng_make(b->seed, DROPOUT_STREAM | b->epoch << EPOCH_SHIFT |
-                                                   (uint64_t)i << LAYER_SHIFT | b->number);
+    struct seg_rng rng = seg_rng_make(b->options.seed, DROPOUT_STREAM | b->epoch << EPOCH_SHIFT |
+                                                           (uint64_t)i << LAYER_SHIFT | b->number);
     rng.counter = (b->first_tile + slot) * TILE_BITS(b->layers[i].n_out);
     for (size_t at = 0; at < n; at += 4) {
         uint64_t draw = seg_rng_u64(&rng);
         memcpy(bits + at, &draw, sizeof draw);
     }
-    double keep = 1.0 - b->dropout;
+    double keep = 1.0 - b->options.dropout;
     b->layer_kernels->drop(bits, (uint32_t)(keep * 65536.0), (float)(1.0 / keep), n, act, slope);
 }
 
@@ -192,7 +193,8 @@ static void slot_loss(const struct seg_batch *b, size_t slot, const float *targe
     }
     memcpy(delta, out, at->n_out * SEG_TILE_ROWS * sizeof *delta);
     b->kernels->softmax(delta, at->n_out);
-    s->loss = b->layer_kernels->cross_entropy(out, at->n_out, s->y, s->weight, b->scale, delta);
+    s->loss = b->layer_kernels->cross_entropy(out, at->n_out, s->y, s->weight,
+                                              (float)b->options.label_smoothing, b->scale, delta);
 }
 
 /* Class and weight of each lane of a slot; lane r holds row rows[r], or first + r. */
@@ -280,18 +282,46 @@ static void train_shard(void *ctx, size_t shard)
     }
 }
 
-/* Second phase: a block's gradient over all shards, and its update. */
-static void update_block(void *ctx, size_t index)
+static void update(struct seg_batch *b, const struct seg_batch_block *block, const float *grad)
+{
+    seg_optimizer_update(b->optimizer, block->param_at, block->n, block->is_weights, grad,
+                         block->params);
+}
+
+/* Second phase: a block's gradient over all shards, and its update unless that has to wait. */
+static void sum_block(void *ctx, size_t index)
+{
+    struct seg_batch *b = ctx;
+    struct seg_batch_block *block = &b->blocks[index];
+    float *grad = b->grad + block->param_at;
+    if (seg_progress_cancelled(b->progress)) return;
+    for (size_t shard = 1; shard < b->n_shards_used; shard++)
+        b->layer_kernels->add(grad + shard * b->n_params, block->n, grad);
+    if (b->optimizer == NULL) return;
+    if (b->options.clip_norm > 0.0)
+        block->square_sum = b->layer_kernels->square_sum(grad, block->n);
+    else
+        update(b, block, grad);
+}
+
+/* Third phase, with clip_norm. */
+static void clip_block(void *ctx, size_t index)
 {
     struct seg_batch *b = ctx;
     const struct seg_batch_block *block = &b->blocks[index];
     float *grad = b->grad + block->param_at;
     if (seg_progress_cancelled(b->progress)) return;
-    for (size_t shard = 1; shard < b->n_shards_used; shard++)
-        b->layer_kernels->add(grad + shard * b->n_params, block->n, grad);
-    if (b->optimizer != NULL)
-        seg_optimizer_update(b->optimizer, block->param_at, block->n, block->is_weights, grad,
-                             block->params);
+    if (b->shrink < 1.0f) b->layer_kernels->scale(grad, block->n, b->shrink);
+    update(b, block, grad);
+}
+
+static float clip_factor(const struct seg_batch *b)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < b->n_blocks; i++)
+        sum += b->blocks[i].square_sum;
+    double norm = sqrt(sum);
+    return norm > b->options.clip_norm ? (float)(b->options.clip_norm / norm) : 1.0f;
 }
 
 double seg_batch_train(struct seg_batch *b, struct seg_team *team,
@@ -314,7 +344,11 @@ double seg_batch_train(struct seg_batch *b, struct seg_team *team,
         for (size_t i = 0; i < n; i++)
             loss += b->slots[i].loss;
     }
-    seg_team_phase(team, b->n_blocks, update_block, b);
+    seg_team_phase(team, b->n_blocks, sum_block, b);
+    if (optimizer != NULL && b->options.clip_norm > 0.0) {
+        b->shrink = clip_factor(b);
+        seg_team_phase(team, b->n_blocks, clip_block, b);
+    }
     return loss;
 }
 

@@ -4,8 +4,10 @@
  * each shard through the layers and back and sums its gradient; the second adds the shards'
  * gradients up in order, block of parameters by block, and updates them at once. So every number is
  * made by one task in one order, whatever the number of workers, and what passes between cores is a
- * gradient a shard instead of every activation. Batches over SEG_BATCH_SLOTS tiles go in groups,
- * which add to the gradients of the group before. Nothing is allocated after seg_batch_init. */
+ * gradient a shard instead of every activation. With clip_norm the second phase only adds up, and a
+ * third updates once the norm is known: float64 sums of squares by block, added in block order.
+ * Batches over SEG_BATCH_SLOTS tiles go in groups, which add to the gradients of the group before.
+ * Nothing is allocated after seg_batch_init. */
 #ifndef SEG_NEURAL_BATCH_H
 #define SEG_NEURAL_BATCH_H
 
@@ -25,6 +27,15 @@ struct seg_batch_data {
     const struct seg_tiles *target; /* y NULL: (n, n_out); x itself for an autoencoder */
 };
 
+/* Of a training; seg_train_params has their meaning. */
+struct seg_batch_options {
+    double dropout;
+    bool drops[SEG_LAYERS_MAX]; /* layers whose outputs are subject to dropout */
+    double label_smoothing;
+    double clip_norm;
+    uint64_t seed;
+};
+
 /* Where one layer stands in a slot and among the parameters. */
 struct seg_batch_layer {
     size_t n_in, n_out;
@@ -40,6 +51,7 @@ struct seg_batch_block {
     size_t param_at; /* their place among all parameters */
     size_t n;
     bool is_weights;
+    double square_sum; /* of its gradient; with clip_norm alone */
 };
 
 /* Beside a slot's floats. */
@@ -66,8 +78,7 @@ struct seg_batch {
         *grad; /* (n_shards, n_params) layer by layer, weights then bias; the sum ends in shard 0 */
     struct seg_batch_block *blocks;
     size_t n_blocks;
-    double dropout;
-    uint64_t seed;
+    struct seg_batch_options options;
     uint16_t *bits;         /* (n_slots, widest * 64) random; NULL without dropout */
     uint64_t epoch, number; /* of this batch in its epoch: choose the dropout's random numbers */
     /* The group being worked on. */
@@ -76,14 +87,14 @@ struct seg_batch {
     float scale;               /* 1 / (rows of the batch, times columns for squared error) */
     bool add;                  /* gradients go on top of those of the groups before */
     size_t n_shards_used;      /* by the first group, which has the most */
+    float shrink;              /* what clipping multiplies the batch's gradient by */
     const struct seg_optimizer_state *optimizer; /* NULL: only the gradient is wanted */
 };
 
-/* data: what will be trained on. n_tiles: those of a full batch.
- * drops (n_layers): which layers' outputs are subject to dropout. SEG_ENOMEM. */
+/* data: what will be trained on. n_tiles: those of a full batch. SEG_ENOMEM. */
 enum seg_status seg_batch_init(struct seg_batch *b, struct seg_network *net,
-                               const struct seg_batch_data *data, size_t n_tiles, double dropout,
-                               const bool *drops, uint64_t seed,
+                               const struct seg_batch_data *data, size_t n_tiles,
+                               const struct seg_batch_options *options,
                                const struct seg_progress *progress);
 void seg_batch_release(struct seg_batch *b);
 

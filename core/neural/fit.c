@@ -78,10 +78,16 @@ static enum seg_status run_init(struct run *r, struct seg_pool *pool, const stru
     *r = (struct run){ .fit = f, .progress = progress, .net = net };
     r->batch_size = p->batch_size < n_rows ? p->batch_size : n_rows;
     size_t n_tiles = (r->batch_size + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS;
-    enum seg_status st =
-        seg_batch_init(&r->batch, net, &f->train, n_tiles, p->dropout, f->drops, p->seed, progress);
+    struct seg_batch_options options = { .dropout = p->dropout,
+                                         .label_smoothing = p->label_smoothing,
+                                         .clip_norm = p->clip_norm,
+                                         .seed = p->seed };
+    memcpy(options.drops, f->drops, sizeof options.drops);
+    enum seg_status st = seg_batch_init(&r->batch, net, &f->train, n_tiles, &options, progress);
     if (st == SEG_OK) st = seg_sampler_init(&r->sampler, f->train.x);
-    if (st == SEG_OK) st = seg_optimizer_init(&r->optimizer, p, n_params);
+    if (st == SEG_OK)
+        st = seg_optimizer_init(&r->optimizer, p, n_params,
+                                (n_rows + r->batch_size - 1) / r->batch_size);
     if (st == SEG_OK) st = curve_init(&r->curve, f);
     if (st != SEG_OK) return st;
     r->rows = seg_alloc(r->batch_size, sizeof *r->rows);

@@ -266,6 +266,12 @@ static void add(const float *restrict from, size_t n, float *restrict to)
         to[i] += from[i];
 }
 
+static void scale(float *x, size_t n, float factor)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] *= factor;
+}
+
 /* Natural logarithm of positive normal floats, to 1 ulp: mantissa to [sqrt(1/2), sqrt(2)), then the
  * polynomial of Cephes logf (Moshier 1989). */
 static inline vec log_vec(vec x)
@@ -299,10 +305,42 @@ static double sum_rows(const float *x)
            ((part[4] + part[5]) + (part[6] + part[7]));
 }
 
-static double cross_entropy(const float *logits, size_t m, const uint16_t *y, const float *weight,
-                            float scale, float *delta)
+/* Eight chains in a fixed order; a rest shorter than eight comes last. */
+static double square_sum(const float *x, size_t n)
 {
-    /* -log p(y) = log sum exp(z - max) + max - z(y), and the sum is 1 / max p: never log 0 */
+    double part[8] = { 0 }, rest = 0.0;
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (size_t j = 0; j < 8; j++)
+            part[j] += (double)x[i + j] * (double)x[i + j];
+    for (; i < n; i++)
+        rest += (double)x[i] * (double)x[i];
+    return ((part[0] + part[1]) + (part[2] + part[3])) +
+           ((part[4] + part[5]) + (part[6] + part[7])) + rest;
+}
+
+/* The target's part of the gradient, taken off delta, and of_y (64), the target's mean logit. */
+static void aim(const float *logits, size_t m, const uint16_t *y, float smoothing, float *delta,
+                float *of_y)
+{
+    for (size_t r = 0; r < ROWS; r++) {
+        of_y[r] = (1.0f - smoothing) * logits[y[r] * ROWS + r];
+        delta[y[r] * ROWS + r] -= 1.0f - smoothing;
+    }
+    if (smoothing == 0.0f) return;
+    float share = smoothing / (float)m;
+    for (size_t j = 0; j < m; j++)
+        for (size_t r = 0; r < ROWS; r++) {
+            of_y[r] += share * logits[j * ROWS + r];
+            delta[j * ROWS + r] -= share;
+        }
+}
+
+static double cross_entropy(const float *logits, size_t m, const uint16_t *y, const float *weight,
+                            float smoothing, float scale, float *delta)
+{
+    /* -log p(y) = log sum exp(z - max) + max - z(y), and the sum is 1 / max p: never log 0; so for
+     * a target that is a mean of classes, with its mean of z */
     float top[ROWS] __attribute__((aligned(64)));
     float top_p[ROWS] __attribute__((aligned(64)));
     float of_y[ROWS] __attribute__((aligned(64)));
@@ -314,10 +352,7 @@ static double cross_entropy(const float *logits, size_t m, const uint16_t *y, co
             top[r] = z > top[r] ? z : top[r];
             top_p[r] = p > top_p[r] ? p : top_p[r];
         }
-    for (size_t r = 0; r < ROWS; r++) {
-        of_y[r] = logits[y[r] * ROWS + r];
-        delta[y[r] * ROWS + r] -= 1.0f;
-    }
+    aim(logits, m, y, smoothing, delta, of_y);
     float loss[ROWS] __attribute__((aligned(64)));
     float factor[ROWS] __attribute__((aligned(64)));
     for (size_t v = 0; v < ROWS; v += LANES) {
@@ -385,6 +420,8 @@ const struct seg_layer_kernels PASTE(seg_layer_kernels_, SEG_ISA) = {
     .backward = backward,
     .gradient = gradient,
     .add = add,
+    .scale = scale,
+    .square_sum = square_sum,
     .cross_entropy = cross_entropy,
     .squared_error = squared_error,
     .adam = adam,

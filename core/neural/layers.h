@@ -62,11 +62,16 @@ struct seg_layer_kernels {
     void (*gradient)(const struct seg_gradient *g);
     /* to (n) += from (n): the next part of a gradient. */
     void (*add)(const float *from, size_t n, float *to);
-    /* Softmax cross-entropy. logits (m, 64) and their softmax in delta (m, 64); class y (64) with
-     * weight (64), 0 for a lane without a row. delta becomes weight * (p - onehot(y)) * scale.
-     * Returns the sum of weight * -log p(y). */
+    /* x (n) *= factor. */
+    void (*scale)(float *x, size_t n, float factor);
+    /* Sum of x (n) squared, in float64. */
+    double (*square_sum)(const float *x, size_t n);
+    /* Softmax cross-entropy. logits (m, 64) and their softmax p in delta (m, 64); class y (64) with
+     * weight (64), 0 for a lane without a row. The target q is (1 - smoothing) onehot(y) +
+     * smoothing / m. delta becomes weight * (p - q) * scale. Returns the sum of weight * -q log p.
+     */
     double (*cross_entropy)(const float *logits, size_t m, const uint16_t *y, const float *weight,
-                            float scale, float *delta);
+                            float smoothing, float scale, float *delta);
     /* Squared error: delta (m, 64), the slope of the output's activation, is multiplied by
      * 2 * scale * weight * (out - target). Returns the sum over rows and columns of
      * weight * (out - target)^2. */

@@ -3,19 +3,18 @@
 
 #include <math.h>
 #include "base/alloc.h"
+#include "neural/schedule.h"
 
 #define BETA_1 0.9 /* as in layers.c */
 #define BETA_2 0.999
 
 enum seg_status seg_optimizer_init(struct seg_optimizer_state *o, const struct seg_train_params *p,
-                                   size_t n_params)
+                                   size_t n_params, uint64_t epoch_steps)
 {
     struct seg_optimizer_state made = {
-        .kind = p->optimizer,
         .kernels = seg_layer_kernels_get(),
-        .learning_rate = p->learning_rate,
-        .l2 = p->l2,
-        .momentum = p->momentum,
+        .params = p,
+        .epoch_steps = epoch_steps,
     };
     bool adam = p->optimizer != SEG_SGD;
     made.first = seg_calloc(n_params, sizeof *made.first);
@@ -37,9 +36,10 @@ void seg_optimizer_release(struct seg_optimizer_state *o)
 
 void seg_optimizer_step(struct seg_optimizer_state *o)
 {
+    o->learning_rate = seg_schedule_rate(o->params, o->n_steps, o->epoch_steps);
     o->n_steps++;
     o->rate = (float)o->learning_rate;
-    if (o->kind == SEG_SGD) return;
+    if (o->params->optimizer == SEG_SGD) return;
     o->rate = (float)(o->learning_rate / (1.0 - pow(BETA_1, (double)o->n_steps)));
     o->unbias = (float)(1.0 / sqrt(1.0 - pow(BETA_2, (double)o->n_steps)));
 }
@@ -47,8 +47,8 @@ void seg_optimizer_step(struct seg_optimizer_state *o)
 void seg_optimizer_update(const struct seg_optimizer_state *o, size_t at, size_t n, bool penalised,
                           const float *grad, float *w)
 {
-    double l2 = penalised ? o->l2 : 0.0;
-    bool decoupled = o->kind == SEG_ADAMW;
+    double l2 = penalised ? o->params->l2 : 0.0;
+    bool decoupled = o->params->optimizer == SEG_ADAMW;
     struct seg_update u = {
         .w = w,
         .grad = grad,
@@ -58,10 +58,10 @@ void seg_optimizer_update(const struct seg_optimizer_state *o, size_t at, size_t
         .rate = o->rate,
         .l2 = decoupled ? 0.0f : (float)l2,
         .decay = decoupled ? (float)(o->learning_rate * l2) : 0.0f,
-        .momentum = (float)o->momentum,
+        .momentum = (float)o->params->momentum,
         .unbias = o->unbias,
     };
-    if (o->kind == SEG_SGD)
+    if (o->params->optimizer == SEG_SGD)
         o->kernels->sgd(&u);
     else
         o->kernels->adam(&u);

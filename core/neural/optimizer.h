@@ -11,17 +11,18 @@
 #include "neural/train.h"
 
 struct seg_optimizer_state {
-    enum seg_optimizer kind;
     const struct seg_layer_kernels *kernels;
-    double learning_rate, l2, momentum;
-    uint64_t n_steps;
+    const struct seg_train_params *params; /* borrowed */
+    uint64_t epoch_steps;                  /* steps an epoch */
+    uint64_t n_steps;                      /* begun */
     float *first, *second; /* (n_params) moments, zero at the start; second is NULL for SGD */
-    float rate, unbias;    /* of this step */
+    double learning_rate;  /* of this step */
+    float rate, unbias;    /* of this step, as the loops want them */
 };
 
-/* SEG_ENOMEM. */
+/* epoch_steps: batches of an epoch, which the schedule counts by. SEG_ENOMEM. */
 enum seg_status seg_optimizer_init(struct seg_optimizer_state *o, const struct seg_train_params *p,
-                                   size_t n_params);
+                                   size_t n_params, uint64_t epoch_steps);
 void seg_optimizer_release(struct seg_optimizer_state *o);
 /* Begins the next step. */
 void seg_optimizer_step(struct seg_optimizer_state *o);

@@ -6,6 +6,19 @@
 #include "base/alloc.h"
 #include "neural/fit.h"
 
+static const char *schedule_check(const struct seg_train_params *p)
+{
+    if (p->schedule > SEG_SCHEDULE_STEP) return "unknown schedule";
+    if (p->warmup_epochs > p->epochs) return "warmup_epochs must be at most epochs";
+    if (p->schedule == SEG_SCHEDULE_COSINE && !(p->cosine_floor >= 0.0 && p->cosine_floor <= 1.0))
+        return "cosine_floor must be 0 to 1";
+    if (p->schedule != SEG_SCHEDULE_STEP) return NULL;
+    if (p->step_epochs < 1) return "step_epochs must be 1 or more";
+    if (!(p->step_factor > 0.0 && p->step_factor <= 1.0))
+        return "step_factor must be more than 0 and at most 1";
+    return NULL;
+}
+
 const char *seg_train_check(const struct seg_train_params *p)
 {
     if (p->n_hidden > SEG_LAYERS_MAX - 1) return "too many hidden layers (limit 15)";
@@ -22,7 +35,10 @@ const char *seg_train_check(const struct seg_train_params *p)
     if (!(p->momentum >= 0.0 && p->momentum <= 1.0)) return "momentum must be 0 to 1";
     if (p->batch_size < 1 || p->batch_size > 65536) return "batch_size must be 1 to 65536";
     if (p->epochs < 1 || p->epochs > 10000) return "epochs must be 1 to 10000";
-    return NULL;
+    if (!(p->clip_norm >= 0.0 && isfinite(p->clip_norm))) return "clip_norm must be 0 or more";
+    if (!(p->label_smoothing >= 0.0 && p->label_smoothing < 1.0))
+        return "label_smoothing must be 0 to less than 1";
+    return schedule_check(p);
 }
 
 static enum seg_status classes_check(const uint16_t *y, size_t n, uint32_t n_classes,
@@ -123,12 +139,13 @@ static void lead_gradient(struct seg_team *team, void *ctx)
 
 enum seg_status seg_network_gradient(const struct seg_network *net, const float *rows, size_t n,
                                      const uint16_t *y, const float *class_weights,
-                                     const float *target, double *ret_loss, float *grad)
+                                     double label_smoothing, const float *target, double *ret_loss,
+                                     float *grad)
 {
     struct seg_network copy = { 0 };
     struct seg_tiles x = { 0 }, wanted = { 0 };
     struct seg_batch batch = { 0 };
-    const bool drops[SEG_LAYERS_MAX] = { false };
+    const struct seg_batch_options options = { .label_smoothing = label_smoothing };
     uint32_t *order = NULL;
     bool linear = net->layers[net->n_layers - 1].activation == SEG_LINEAR;
     enum seg_status st = SEG_EINVAL;
@@ -141,7 +158,7 @@ enum seg_status seg_network_gradient(const struct seg_network *net, const float 
     struct seg_batch_data data = {
         .x = &x, .y = y, .class_weights = class_weights, .target = y == NULL ? &wanted : NULL
     };
-    st = seg_batch_init(&batch, &copy, &data, seg_tiles_count(&x), 0.0, drops, 0, NULL);
+    st = seg_batch_init(&batch, &copy, &data, seg_tiles_count(&x), &options, NULL);
     if (st != SEG_OK) goto out;
     order = seg_alloc(n, sizeof *order);
     if (order == NULL) {

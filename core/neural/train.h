@@ -11,6 +11,7 @@
 #include "neural/network.h"
 
 enum seg_optimizer { SEG_ADAM, SEG_ADAMW, SEG_SGD };
+enum seg_schedule { SEG_SCHEDULE_CONSTANT, SEG_SCHEDULE_COSINE, SEG_SCHEDULE_STEP };
 enum seg_class_weight {
     SEG_WEIGHT_NONE,
     SEG_WEIGHT_BALANCED
@@ -26,12 +27,21 @@ struct seg_train_params {
                   scikit-learn's alpha is divided by the rows of the batch: l2 = alpha / batch_size.
                   torch.optim's weight_decay is the same number (but falls on biases too). >= 0 */
     enum seg_optimizer optimizer;
-    double learning_rate; /* > 0 */
-    double momentum;      /* SGD, 0..1 */
-    uint32_t batch_size;  /* 1..65536; clipped to the rows */
-    uint32_t epochs;      /* 1..10000 */
-    uint32_t patience;    /* stop after this many epochs without a better validation loss; the best
-                             epoch's weights are kept. 0 = no early stopping: the last epoch's are */
+    double learning_rate;       /* > 0 */
+    double momentum;            /* SGD, 0..1 */
+    enum seg_schedule schedule; /* of the learning rate, by batch; formulas in neural/schedule.h */
+    uint32_t warmup_epochs;     /* the rate rises linearly over so many, 0..epochs */
+    double cosine_floor;        /* cosine: where the rate ends, as a share of it, 0..1 */
+    uint32_t step_epochs;       /* step: after each so many, >= 1, the rate is multiplied by */
+    double step_factor;         /* this, above 0 to 1 */
+    double clip_norm; /* a batch's gradient of a larger Euclidean norm, over all parameters and
+                         without l2, is scaled down to it (Pascanu et al. 2013). 0: never */
+    double label_smoothing; /* e: classification aims at (1 - e) onehot(y) + e / n_classes (Szegedy
+                               et al. 2016), in both curves. 0..1, below 1 */
+    uint32_t batch_size;    /* 1..65536; clipped to the rows */
+    uint32_t epochs;        /* 1..10000 */
+    uint32_t patience; /* stop after this many epochs without a better validation loss; the best
+                          epoch's weights are kept. 0 = no early stopping: the last epoch's are */
     enum seg_class_weight class_weight;
     uint64_t seed;
 };
@@ -50,7 +60,8 @@ void seg_curve_release(struct seg_curve *c);
 const char *seg_train_check(const struct seg_train_params *p);
 
 /* A classifier with outputs 0..n_classes-1 (logits; the caller applies softmax). x (n, d), y (n).
- * Loss: the sum of weight(y) * -log p(y) over the rows, divided by the rows. x_val with 0 rows, or
+ * Loss: the sum of weight(y) * -log p(y) over the rows, divided by the rows; with label_smoothing,
+ * of weight(y) times the cross-entropy to the smoothed target. x_val with 0 rows, or
  * NULL: no validation, and patience then counts on the training loss. SEG_EINVAL: no rows, bad
  * params, y out of range; "training diverged: loss is not finite at epoch 3". SEG_ENOMEM,
  * SEG_ECANCELED. */
@@ -78,6 +89,7 @@ enum seg_status seg_autoencoder_fit(struct seg_pool *pool, const struct seg_tile
  */
 enum seg_status seg_network_gradient(const struct seg_network *net, const float *rows, size_t n,
                                      const uint16_t *y, const float *class_weights,
-                                     const float *target, double *ret_loss, float *grad);
+                                     double label_smoothing, const float *target, double *ret_loss,
+                                     float *grad);
 
 #endif

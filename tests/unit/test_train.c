@@ -12,195 +12,29 @@
 #include <string.h>
 #include "base/alloc.h"
 #include "compute/kernels.h"
-#include "neural/fit.h"
 #include "neural/sampler.h"
+#include "network_twin.h"
 
-#define ROWS SEG_TILE_ROWS
-
-/* ---- data ---- */
-
-static void fill(float *x, size_t n, struct seg_rng *rng)
-{
-    for (size_t i = 0; i < n; i++)
-        x[i] = (float)seg_rng_normal(rng);
-}
-
-/* n rows of d normal features; class = argmax of n_classes random linear scores, some at random. */
-static void blobs(size_t n, uint32_t d, uint32_t n_classes, uint64_t seed, struct seg_tiles *ret_x,
-                  uint16_t *y)
-{
-    struct seg_rng rng = seg_rng_make(seed, 7);
-    float *rows = seg_alloc(n * d, sizeof *rows);
-    float *w = seg_alloc((size_t)d * n_classes, sizeof *w);
-    assert_non_null(rows);
-    assert_non_null(w);
-    fill(w, (size_t)d * n_classes, &rng);
-    fill(rows, n * d, &rng);
-    for (size_t i = 0; i < n; i++) {
-        double top = -INFINITY;
-        for (uint32_t k = 0; k < n_classes; k++) {
-            double score = seg_rng_normal(&rng);
-            for (uint32_t c = 0; c < d; c++)
-                score += (double)(rows[i * d + c] * w[k * d + c]);
-            if (score > top) {
-                top = score;
-                y[i] = (uint16_t)k;
-            }
-        }
-    }
-    assert_int_equal(seg_tiles_from_rows(ret_x, rows, n, d), SEG_OK);
-    seg_free(rows);
-    seg_free(w);
-}
-
-static const struct seg_train_params SMALL = {
-    .hidden = { 12, 7 },
-    .n_hidden = 2,
-    .activation = SEG_RELU,
-    .optimizer = SEG_ADAM,
-    .learning_rate = 0.01,
-    .batch_size = 100,
-    .epochs = 3,
-    .seed = 42,
-};
-
-/* ---- the float64 twin of a network ---- */
-
-static double twin_activation(enum seg_activation a, double z)
-{
-    switch (a) {
-    case SEG_RELU: return z > 0.0 ? z : 0.0;
-    case SEG_SIGMOID: return 1.0 / (1.0 + exp(-z));
-    case SEG_TANH: return tanh(z);
-    case SEG_GELU: return 0.5 * z * (1.0 + tanh(sqrt(2.0 / M_PI) * (z + 0.044715 * z * z * z)));
-    case SEG_LINEAR: break;
-    }
-    return z;
-}
-
-/* One row through the layers with parameters flat as in seg_network_gradient. */
-static void twin_forward(const struct seg_network *net, const double *params, const float *row,
-                         double *out)
-{
-    double from[SEG_UNITS_MAX], to[SEG_UNITS_MAX];
-    for (size_t c = 0; c < net->n_in; c++)
-        from[c] = (double)row[c];
-    for (uint32_t i = 0; i < net->n_layers; i++) {
-        size_t m = net->layers[i].weights.n_rows, d = net->layers[i].weights.n_cols;
-        const double *bias = params + m * d;
-        for (size_t j = 0; j < m; j++) {
-            double z = bias[j];
-            for (size_t c = 0; c < d; c++)
-                z += params[j * d + c] * from[c];
-            to[j] = twin_activation(net->layers[i].activation, z);
-        }
-        memcpy(from, to, m * sizeof *to);
-        params += m * (d + 1);
-    }
-    memcpy(out, from, net->n_out * sizeof *out);
-}
-
-/* Mean loss of row-major rows; target NULL: weighted cross-entropy of y. */
-static double twin_loss(const struct seg_network *net, const double *params, const float *rows,
-                        size_t n, const uint16_t *y, const float *class_weights,
-                        const float *target)
-{
-    double out[64], sum = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        twin_forward(net, params, rows + i * net->n_in, out);
-        if (target != NULL) {
-            for (size_t j = 0; j < net->n_out; j++)
-                sum += pow(out[j] - (double)target[i * net->n_out + j], 2.0) / net->n_out;
-            continue;
-        }
-        double top = out[0], total = 0.0;
-        for (size_t j = 1; j < net->n_out; j++)
-            top = fmax(top, out[j]);
-        for (size_t j = 0; j < net->n_out; j++)
-            total += exp(out[j] - top);
-        double weight = class_weights != NULL ? (double)class_weights[y[i]] : 1.0;
-        sum += weight * (log(total) + top - out[y[i]]);
-    }
-    return sum / (double)n;
-}
-
-static double *flat_params(const struct seg_network *net)
-{
-    double *flat = seg_alloc(seg_network_n_params(net), sizeof *flat), *at = flat;
-    assert_non_null(flat);
-    for (uint32_t i = 0; i < net->n_layers; i++) {
-        const struct seg_matrix *w = &net->layers[i].weights;
-        for (size_t j = 0; j < w->n_rows * w->n_cols; j++)
-            *at++ = (double)w->data[j];
-        for (size_t j = 0; j < w->n_rows; j++)
-            *at++ = (double)net->layers[i].bias[j];
-    }
-    return flat;
-}
-
-/* Central differences of the twin against the gradient of training, every `step`th parameter. */
-static void check_gradient(const uint32_t *sizes, uint32_t n_layers, enum seg_activation hidden,
-                           enum seg_activation output, size_t n, bool classify, bool weighted,
-                           size_t step)
-{
-    struct seg_rng rng = seg_rng_make(11, hidden);
-    struct seg_network net = { 0 };
-    assert_int_equal(seg_network_init(&net, sizes, n_layers, hidden, output, &rng, NULL), SEG_OK);
-    for (uint32_t i = 0; i < n_layers; i++)
-        fill(net.layers[i].bias, net.layers[i].weights.n_rows, &rng);
-    size_t n_params = seg_network_n_params(&net);
-    float *rows = seg_alloc(n * net.n_in, sizeof *rows);
-    float *target = seg_alloc(n * net.n_out, sizeof *target);
-    float *grad = seg_alloc(n_params, sizeof *grad);
-    uint16_t *y = seg_alloc(n, sizeof *y);
-    double *params = flat_params(&net);
-    float weights[16];
-    double loss = 0.0, off = 0.0, size = 0.0;
-    const double h = 1e-5;
-    fill(rows, n * net.n_in, &rng);
-    fill(target, n * net.n_out, &rng);
-    for (size_t i = 0; i < n; i++)
-        y[i] = (uint16_t)seg_rng_below(&rng, net.n_out);
-    for (size_t j = 0; j < 16; j++)
-        weights[j] = 0.25f + (float)j;
-
-    const float *class_weights = weighted ? weights : NULL;
-    const float *wanted = classify ? NULL : target;
-    assert_int_equal(seg_network_gradient(&net, rows, n, classify ? y : NULL, class_weights, wanted,
-                                          &loss, grad),
-                     SEG_OK);
-    double expected = twin_loss(&net, params, rows, n, y, class_weights, wanted);
-    assert_true(fabs(loss - expected) <= 2e-6 * (1.0 + fabs(expected)));
-    for (size_t i = 0; i < n_params; i += step) {
-        double at = params[i];
-        params[i] = at + h;
-        double above = twin_loss(&net, params, rows, n, y, class_weights, wanted);
-        params[i] = at - h;
-        double below = twin_loss(&net, params, rows, n, y, class_weights, wanted);
-        params[i] = at;
-        double slope = (above - below) / (2.0 * h);
-        off += (slope - (double)grad[i]) * (slope - (double)grad[i]);
-        size += slope * slope;
-    }
-    assert_true(size > 0.0);
-    assert_true(sqrt(off) <= 1e-4 * sqrt(size));
-    seg_network_release(&net);
-    seg_free(rows);
-    seg_free(target);
-    seg_free(grad);
-    seg_free(y);
-    seg_free(params);
-}
+/* ---- gradients ---- */
 
 static void gradient_of_every_activation_matches_finite_differences(void **state)
 {
     (void)state;
     const uint32_t sizes[] = { 5, 9, 7, 3 };
     for (int a = SEG_RELU; a <= SEG_LINEAR; a++) {
-        check_gradient(sizes, 3, (enum seg_activation)a, SEG_LINEAR, 50, true, false, 1);
-        check_gradient(sizes, 3, (enum seg_activation)a, SEG_LINEAR, 50, true, true, 1);
-        check_gradient(sizes, 3, (enum seg_activation)a, SEG_LINEAR, 50, false, false, 1);
-        check_gradient(sizes, 3, SEG_TANH, (enum seg_activation)a, 50, false, false, 1);
+        struct gradient_case g = { .sizes = sizes,
+                                   .n_layers = 3,
+                                   .hidden = (enum seg_activation)a,
+                                   .output = SEG_LINEAR,
+                                   .n = 50 };
+        check_gradient(&g);
+        g.weighted = true;
+        check_gradient(&g);
+        g.regress = true;
+        check_gradient(&g);
+        g.hidden = SEG_TANH;
+        g.output = (enum seg_activation)a;
+        check_gradient(&g);
     }
 }
 
@@ -208,16 +42,27 @@ static void gradient_of_one_layer_matches_finite_differences(void **state)
 {
     (void)state;
     const uint32_t sizes[] = { 6, 4 };
-    check_gradient(sizes, 1, SEG_RELU, SEG_LINEAR, 64, true, true, 1);
-    check_gradient(sizes, 1, SEG_RELU, SEG_LINEAR, 1, false, false, 1);
+    struct gradient_case g = {
+        .sizes = sizes, .n_layers = 1, .output = SEG_LINEAR, .n = 64, .weighted = true
+    };
+    check_gradient(&g);
+    g.n = 1;
+    g.regress = true;
+    check_gradient(&g);
 }
 
 static void gradient_of_a_batch_in_several_groups_is_that_of_all_its_rows(void **state)
 {
     (void)state;
     const uint32_t sizes[] = { 3, 70, 2 }; /* 70 units: blocks of units with a rest */
-    check_gradient(sizes, 2, SEG_TANH, SEG_LINEAR, (2 * SEG_BATCH_SLOTS + 1) * ROWS + 5, true, true,
-                   31);
+    const struct gradient_case g = { .sizes = sizes,
+                                     .n_layers = 2,
+                                     .hidden = SEG_TANH,
+                                     .output = SEG_LINEAR,
+                                     .n = (2 * SEG_BATCH_SLOTS + 1) * ROWS + 5,
+                                     .weighted = true,
+                                     .step = 31 };
+    check_gradient(&g);
 }
 
 static void gradient_of_cross_entropy_wants_logits(void **state)
@@ -231,7 +76,8 @@ static void gradient_of_cross_entropy_wants_logits(void **state)
     struct seg_rng rng = seg_rng_make(1, 1);
     struct seg_network net = { 0 };
     assert_int_equal(seg_network_init(&net, sizes, 1, SEG_RELU, SEG_SIGMOID, &rng, NULL), SEG_OK);
-    assert_int_equal(seg_network_gradient(&net, rows, 1, y, NULL, NULL, &loss, grad), SEG_EINVAL);
+    assert_int_equal(seg_network_gradient(&net, rows, 1, y, NULL, 0.0, NULL, &loss, grad),
+                     SEG_EINVAL);
     assert_true(loss == -1.0);
     seg_network_release(&net);
 }
@@ -249,7 +95,7 @@ static void loss_of_a_hopeless_row_is_finite(void **state)
     assert_int_equal(seg_network_init(&net, sizes, 1, SEG_RELU, SEG_LINEAR, &rng, NULL), SEG_OK);
     net.layers[0].weights.data[0] = 0.0f;
     net.layers[0].weights.data[1] = 1000.0f; /* p(0) = exp(-1000) is 0 in any float */
-    assert_int_equal(seg_network_gradient(&net, rows, 1, y, NULL, NULL, &loss, grad), SEG_OK);
+    assert_int_equal(seg_network_gradient(&net, rows, 1, y, NULL, 0.0, NULL, &loss, grad), SEG_OK);
     assert_true(fabs(loss - 1000.0) < 1e-3);
     seg_network_release(&net);
 }
@@ -262,11 +108,6 @@ static float *tile(size_t n, struct seg_rng *rng)
     assert_non_null(x);
     fill(x, n * ROWS, rng);
     return x;
-}
-
-static void assert_near(double got, double wanted, double tolerance)
-{
-    if (!(fabs(got - wanted) <= tolerance)) fail_msg("%.9g is not %.9g", got, wanted);
 }
 
 static void backward_of_any_shape_matches_its_twin(void **state)
@@ -404,98 +245,16 @@ static void dropout_keeps_the_wanted_share_and_scales_it(void **state)
 
 /* ---- optimizers ---- */
 
-/* Full-batch steps with the formulas of the papers, on finite differences of the twin. */
-static void twin_train(const struct seg_network *net, double *w, const float *rows, size_t n,
-                       const uint16_t *y, const struct seg_train_params *p)
-{
-    size_t n_params = seg_network_n_params(net), n_weights = (size_t)net->n_in * net->n_out;
-    double *m = seg_calloc(n_params, sizeof *m), *v = seg_calloc(n_params, sizeof *v);
-    double *g = seg_calloc(n_params, sizeof *g);
-    const double h = 1e-5;
-    for (uint32_t t = 1; t <= p->epochs; t++) {
-        for (size_t i = 0; i < n_params; i++) {
-            double at = w[i];
-            w[i] = at + h;
-            g[i] = twin_loss(net, w, rows, n, y, NULL, NULL) / (2.0 * h);
-            w[i] = at - h;
-            g[i] -= twin_loss(net, w, rows, n, y, NULL, NULL) / (2.0 * h);
-            w[i] = at;
-        }
-        for (size_t i = 0; i < n_params; i++) {
-            double l2 = i < n_weights ? p->l2 : 0.0;
-            if (p->optimizer != SEG_ADAMW) g[i] += l2 * w[i];
-            if (p->optimizer == SEG_ADAMW) w[i] -= p->learning_rate * l2 * w[i];
-            if (p->optimizer == SEG_SGD) {
-                v[i] = p->momentum * v[i] + g[i];
-                w[i] -= p->learning_rate * v[i];
-                continue;
-            }
-            m[i] = 0.9 * m[i] + 0.1 * g[i];
-            v[i] = 0.999 * v[i] + 0.001 * g[i] * g[i];
-            double m_hat = m[i] / (1.0 - pow(0.9, t)), v_hat = v[i] / (1.0 - pow(0.999, t));
-            w[i] -= p->learning_rate * m_hat / (sqrt(v_hat) + 1e-8);
-        }
-    }
-    seg_free(m);
-    seg_free(v);
-    seg_free(g);
-}
-
 static void optimizers_follow_their_formulas(void **state)
 {
     (void)state;
-    const uint32_t d = 4, n_classes = 3;
-    const size_t n = 90;
-    uint16_t y[90];
-    float *rows = seg_alloc(n * d, sizeof *rows);
-    struct seg_tiles x;
-    blobs(n, d, n_classes, 1, &x, y);
-    for (size_t i = 0; i < n; i++)
-        seg_tiles_get_row(&x, i, rows + i * d);
     for (int kind = SEG_ADAM; kind <= SEG_SGD; kind++) {
-        struct seg_train_params p = SMALL;
-        struct seg_network start = { 0 }, net = { 0 };
-        struct seg_curve curve = { 0 };
-        const uint32_t sizes[] = { d, n_classes };
-        p.n_hidden = 0;
-        p.optimizer = (enum seg_optimizer)kind;
-        p.learning_rate = 0.05;
-        p.momentum = 0.8;
-        p.l2 = 0.1;
-        p.epochs = 6;
-        struct seg_rng rng = seg_rng_make(p.seed, SEG_STREAM_WEIGHTS);
-        assert_int_equal(seg_network_init(&start, sizes, 1, SEG_RELU, SEG_LINEAR, &rng, NULL),
-                         SEG_OK);
-        assert_int_equal(
-            seg_classifier_fit(NULL, &x, y, NULL, NULL, n_classes, &p, NULL, &net, &curve, NULL),
-            SEG_OK);
-        double *expected = flat_params(&start), *got = flat_params(&net);
-        twin_train(&start, expected, rows, n, y, &p);
-        for (size_t i = 0; i < seg_network_n_params(&net); i++)
-            assert_near(got[i], expected[i], 1e-4);
-        seg_free(expected);
-        seg_free(got);
-        seg_network_release(&start);
-        seg_network_release(&net);
-        seg_curve_release(&curve);
+        const struct seg_train_params p = steps_params((enum seg_optimizer)kind);
+        check_steps(&p);
     }
-    seg_tiles_release(&x);
-    seg_free(rows);
 }
 
 /* ---- whole fits ---- */
-
-static void assert_same_network(const struct seg_network *a, const struct seg_network *b)
-{
-    assert_int_equal(a->n_layers, b->n_layers);
-    for (uint32_t i = 0; i < a->n_layers; i++) {
-        size_t n = a->layers[i].weights.n_rows * a->layers[i].weights.n_cols;
-        assert_memory_equal(a->layers[i].weights.data, b->layers[i].weights.data,
-                            n * sizeof(float));
-        assert_memory_equal(a->layers[i].bias, b->layers[i].bias,
-                            a->layers[i].weights.n_rows * sizeof(float));
-    }
-}
 
 static void fit_gives_the_same_bits_at_any_worker_count(void **state)
 {
@@ -565,16 +324,17 @@ static void early_stopping_returns_the_weights_of_the_best_epoch(void **state)
     for (uint32_t e = 0; e < curve.n_epochs; e++)
         assert_true(curve.validation_loss[e] >= curve.validation_loss[curve.best_epoch]);
     double *params = flat_params(&net);
+    const struct twin_task task = { .rows = rows, .n = N_VAL, .y = y_val };
+    assert_near(twin_loss(&net, params, &task), curve.validation_loss[curve.best_epoch], 1e-5);
+    double *out = twin_forward(&net, params, rows, N_VAL);
     size_t n_right = 0;
-    assert_near(twin_loss(&net, params, rows, N_VAL, y_val, NULL, NULL),
-                curve.validation_loss[curve.best_epoch], 1e-5);
     for (size_t i = 0; i < N_VAL; i++) {
-        double out[3];
-        twin_forward(&net, params, rows + i * 6, out);
-        int top = out[1] > out[0] ? 1 : 0;
-        if (out[2] > out[top]) top = 2;
+        const double *of = out + i * 3;
+        int top = of[1] > of[0] ? 1 : 0;
+        if (of[2] > of[top]) top = 2;
         n_right += top == y_val[i];
     }
+    seg_free(out);
     assert_near(curve.validation_accuracy[curve.best_epoch], (double)n_right / N_VAL, 1e-12);
     seg_free(params);
     seg_network_release(&net);
