@@ -3,6 +3,7 @@
  * the layer's delta will be; the way back then only multiplies the error onto it. */
 #include "neural/batch.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 #include "base/alloc.h"
@@ -41,6 +42,14 @@ static void place_layers(struct seg_batch *b)
         at = layer->delta_at + layer->n_out * SEG_TILE_ROWS;
         b->n_params += layer->n_out * (layer->n_in + 1);
     }
+    const struct seg_code_loss *loss = b->data->code_loss;
+    b->code_scratch_at = at;
+    if (loss != NULL) {
+        assert(loss->layer + 1 < b->net->n_layers && !b->layers[loss->layer].drops);
+        assert(b->net->layers[loss->layer].activation == SEG_LINEAR);
+        at += (loss->n_scratch + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS * SEG_TILE_ROWS;
+        b->n_params += loss->n_params;
+    }
     b->stride = at;
 }
 
@@ -64,9 +73,11 @@ static struct seg_batch_block *cut_blocks(struct seg_batch_block *block, float *
 
 static enum seg_status blocks_init(struct seg_batch *b)
 {
+    const struct seg_code_loss *loss = b->data->code_loss;
     for (uint32_t i = 0; i < b->net->n_layers; i++)
         b->n_blocks +=
             count_blocks(b->layers[i].n_out * b->layers[i].n_in) + count_blocks(b->layers[i].n_out);
+    if (loss != NULL) b->n_blocks += count_blocks(loss->n_params);
     b->blocks = seg_alloc(b->n_blocks, sizeof *b->blocks);
     if (b->blocks == NULL) return SEG_ENOMEM;
     struct seg_batch_block *block = b->blocks;
@@ -77,6 +88,8 @@ static enum seg_status blocks_init(struct seg_batch *b)
         block = cut_blocks(block, layer->weights.data, at->param_at, n_weights, true);
         block = cut_blocks(block, layer->bias, at->param_at + n_weights, at->n_out, false);
     }
+    if (loss != NULL)
+        cut_blocks(block, loss->params, b->n_params - loss->n_params, loss->n_params, false);
     return SEG_OK;
 }
 
@@ -220,9 +233,22 @@ static void gather(const struct seg_batch *b, const struct seg_tiles *from, cons
     b->layer_kernels->gather(src, (unsigned)n, from->n_cols, out);
 }
 
-/* One tile of the group, there and back. */
-static void train_slot(struct seg_batch *b, size_t slot)
+/* The code loss of a tile; its delta stands complete where the way back has reached the layer. */
+static void add_code_loss(struct seg_batch *b, size_t slot, const uint32_t *rows, size_t n,
+                          float *grad)
 {
+    const struct seg_code_loss *loss = b->data->code_loss;
+    const struct seg_batch_layer *at = &b->layers[loss->layer];
+    float *floats = slot_floats(b, slot);
+    b->slots[slot].code_loss = loss->add(
+        loss->ctx, rows, (unsigned)n, floats + at->out_at, 1.0f / (float)b->n_rows,
+        floats + at->delta_at, grad + b->n_params - loss->n_params, floats + b->code_scratch_at);
+}
+
+/* One tile of the group, there and back; grad (n_params) is that of its shard. */
+static void train_slot(struct seg_batch *b, size_t slot, float *grad)
+{
+    const struct seg_code_loss *code_loss = b->data->code_loss;
     const struct seg_layer_kernels *lk = b->layer_kernels;
     size_t at = (b->first_tile + slot) * SEG_TILE_ROWS;
     size_t n = b->n_rows - at < SEG_TILE_ROWS ? b->n_rows - at : SEG_TILE_ROWS;
@@ -239,6 +265,7 @@ static void train_slot(struct seg_batch *b, size_t slot)
         const struct seg_batch_layer *layer = &b->layers[i];
         lk->backward(floats + layer->delta_at, layer->n_out, b->net->layers[i].weights.data,
                      layer->n_in, floats + b->layers[i - 1].delta_at);
+        if (code_loss != NULL && code_loss->layer == i - 1) add_code_loss(b, slot, rows, n, grad);
     }
     for (uint32_t i = 0; i < b->net->n_layers; i++) {
         const struct seg_batch_layer *layer = &b->layers[i];
@@ -259,11 +286,14 @@ static void train_shard(void *ctx, size_t shard)
     struct seg_batch *b = ctx;
     if (seg_progress_cancelled(b->progress)) return;
     size_t first = shard * b->shard_tiles, n = group_tiles(b) - first;
-    if (n > b->shard_tiles) n = b->shard_tiles;
-    for (size_t i = 0; i < n; i++)
-        train_slot(b, first + i);
     const float *floats = slot_floats(b, first);
+    const struct seg_code_loss *loss = b->data->code_loss;
     float *grad = b->grad + shard * b->n_params;
+    if (n > b->shard_tiles) n = b->shard_tiles;
+    if (loss != NULL && !b->add)
+        memset(grad + b->n_params - loss->n_params, 0, loss->n_params * sizeof *grad);
+    for (size_t i = 0; i < n; i++)
+        train_slot(b, first + i, grad);
     for (uint32_t i = 0; i < b->net->n_layers; i++) {
         const struct seg_batch_layer *at = &b->layers[i];
         const struct seg_gradient g = {
@@ -336,13 +366,16 @@ double seg_batch_train(struct seg_batch *b, struct seg_team *team,
     b->n_rows = n_rows;
     b->scale = (float)(1.0 / n_terms);
     b->optimizer = optimizer;
+    b->code_loss = 0.0;
     for (b->first_tile = 0; b->first_tile < n_tiles; b->first_tile += b->n_slots) {
         size_t n = group_tiles(b), n_shards = (n + b->shard_tiles - 1) / b->shard_tiles;
         b->add = b->first_tile > 0;
         if (!b->add) b->n_shards_used = n_shards;
         seg_team_phase(team, n_shards, train_shard, b);
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
             loss += b->slots[i].loss;
+            b->code_loss += data->code_loss != NULL ? b->slots[i].code_loss : 0.0;
+        }
     }
     seg_team_phase(team, b->n_blocks, sum_block, b);
     if (optimizer != NULL && b->options.clip_norm > 0.0) {

@@ -19,12 +19,29 @@
 
 #define SEG_BATCH_SLOTS 16u
 
+/* A further loss, on the outputs of a hidden layer that is linear and knows no dropout: of a code,
+ * for instance, on where it lies. It may have parameters of its own, which are updated with the
+ * network's and without l2. Plays no part in evaluation. */
+struct seg_code_loss {
+    uint32_t layer; /* whose outputs it reads; not the last */
+    float *params;  /* (n_params); their gradient stands after that of the network's parameters */
+    size_t n_params;
+    size_t n_scratch; /* floats that a call wants */
+    /* Takes the outputs z (m, 64) of rows[0..n-1] of data->x: adds scale * the gradient of the
+     * summed loss to delta (m, 64) and to grad (n_params). Returns that loss. Called from any
+     * thread, several at once. */
+    double (*add)(const void *ctx, const uint32_t *rows, unsigned n, const float *z, float scale,
+                  float *delta, float *grad, float *scratch);
+    const void *ctx;
+};
+
 /* What is learned from, or evaluated on. Borrowed. */
 struct seg_batch_data {
-    const struct seg_tiles *x;      /* (n, n_in) */
-    const uint16_t *y;              /* (n) classes: cross-entropy; NULL: squared error */
-    const float *class_weights;     /* (n_out) or NULL for 1 */
-    const struct seg_tiles *target; /* y NULL: (n, n_out); x itself for an autoencoder */
+    const struct seg_tiles *x;             /* (n, n_in) */
+    const uint16_t *y;                     /* (n) classes: cross-entropy; NULL: squared error */
+    const float *class_weights;            /* (n_out) or NULL for 1 */
+    const struct seg_tiles *target;        /* y NULL: (n, n_out); x itself for an autoencoder */
+    const struct seg_code_loss *code_loss; /* or NULL */
 };
 
 /* Of a training; seg_train_params has their meaning. */
@@ -58,7 +75,7 @@ struct seg_batch_block {
 struct seg_batch_slot {
     _Alignas(SEG_ALIGN) uint16_t y[SEG_TILE_ROWS];
     float weight[SEG_TILE_ROWS]; /* 0 where there is no row */
-    double loss;                 /* sum over its rows */
+    double loss, code_loss;      /* sums over its rows */
     size_t n_right;              /* rows whose class is the most likely one; evaluation only */
 };
 
@@ -70,12 +87,13 @@ struct seg_batch {
     const struct seg_layer_kernels *layer_kernels;
     const struct seg_progress *progress; /* its cancel flag makes tasks return at once; or NULL */
     size_t n_slots, stride, target_at;   /* stride: floats of a slot */
+    size_t code_scratch_at;              /* in a slot; of the code loss */
     float *floats;                       /* (n_slots, stride) */
     struct seg_batch_slot *slots;        /* (n_slots) */
     size_t shard_tiles, n_shards;
-    size_t n_params;
-    float
-        *grad; /* (n_shards, n_params) layer by layer, weights then bias; the sum ends in shard 0 */
+    size_t n_params; /* of the network and the code loss */
+    float *grad;     /* (n_shards, n_params) layer by layer, weights then bias, and last the code
+                        loss's; the sum ends in shard 0 */
     struct seg_batch_block *blocks;
     size_t n_blocks;
     struct seg_batch_options options;
@@ -88,6 +106,7 @@ struct seg_batch {
     bool add;                  /* gradients go on top of those of the groups before */
     size_t n_shards_used;      /* by the first group, which has the most */
     float shrink;              /* what clipping multiplies the batch's gradient by */
+    double code_loss;          /* of the last batch, summed over its rows */
     const struct seg_optimizer_state *optimizer; /* NULL: only the gradient is wanted */
 };
 
@@ -101,8 +120,9 @@ void seg_batch_release(struct seg_batch *b);
 /* Floating-point operations of training on one row. */
 double seg_batch_flops(const struct seg_batch *b);
 
-/* Gradient of the mean loss of the given rows into b->grad, then, with an optimizer, its update.
- * Returns the summed loss: of rows, times columns for squared error. */
+/* Gradient of the mean loss of the given rows, code loss included, into b->grad, then, with an
+ * optimizer, its update. Returns the summed loss without the code loss: of rows, times columns for
+ * squared error. */
 double seg_batch_train(struct seg_batch *b, struct seg_team *team,
                        const struct seg_batch_data *data, const uint32_t *rows, size_t n_rows,
                        const struct seg_optimizer_state *optimizer);

@@ -29,10 +29,12 @@ struct run {
     struct seg_curve curve;
     double row_flops;
     /* Of the pass at hand. */
-    double loss;
-    size_t n_right;
+    double loss, code_loss;
+    size_t n_right, n_rows;
     size_t next_tile;
     bool done;
+    size_t until_between; /* batches */
+    bool ended;           /* by `between` */
 };
 
 void seg_curve_release(struct seg_curve *c)
@@ -40,6 +42,7 @@ void seg_curve_release(struct seg_curve *c)
     seg_free(c->train_loss);
     seg_free(c->validation_loss);
     seg_free(c->validation_accuracy);
+    seg_free(c->code_loss);
     *c = (struct seg_curve){ 0 };
 }
 
@@ -55,8 +58,10 @@ static enum seg_status curve_init(struct seg_curve *c, const struct seg_fit *f)
     c->train_loss = seg_alloc(n, sizeof(double));
     if (has_validation(f)) c->validation_loss = seg_alloc(n, sizeof(double));
     if (accuracy) c->validation_accuracy = seg_alloc(n, sizeof(double));
+    if (f->train.code_loss != NULL) c->code_loss = seg_alloc(n, sizeof(double));
     bool ok = c->train_loss != NULL && (!has_validation(f) || c->validation_loss != NULL) &&
-              (!accuracy || c->validation_accuracy != NULL);
+              (!accuracy || c->validation_accuracy != NULL) &&
+              (f->train.code_loss == NULL || c->code_loss != NULL);
     return ok ? SEG_OK : SEG_ENOMEM;
 }
 
@@ -86,7 +91,7 @@ static enum seg_status run_init(struct run *r, struct seg_pool *pool, const stru
     enum seg_status st = seg_batch_init(&r->batch, net, &f->train, n_tiles, &options, progress);
     if (st == SEG_OK) st = seg_sampler_init(&r->sampler, f->train.x);
     if (st == SEG_OK)
-        st = seg_optimizer_init(&r->optimizer, p, n_params,
+        st = seg_optimizer_init(&r->optimizer, p, r->batch.n_params,
                                 (n_rows + r->batch_size - 1) / r->batch_size);
     if (st == SEG_OK) st = curve_init(&r->curve, f);
     if (st != SEG_OK) return st;
@@ -102,12 +107,16 @@ static void lead_training(struct seg_team *team, void *ctx)
 {
     struct run *r = ctx;
     for (double flops = 0.0; flops < ROUND_FLOPS && !seg_progress_cancelled(r->progress);) {
+        if (r->until_between == 0) return;
         size_t n = seg_sampler_next(&r->sampler, r->batch_size, r->rows);
         r->done = n == 0;
         if (r->done) return;
         seg_optimizer_step(&r->optimizer);
         r->loss += seg_batch_train(&r->batch, team, &r->fit->train, r->rows, n, &r->optimizer);
+        r->code_loss += r->batch.code_loss;
+        r->n_rows += n;
         r->batch.number++;
+        r->until_between--;
         flops += r->row_flops * (double)n;
     }
 }
@@ -128,16 +137,29 @@ static void lead_validation(struct seg_team *team, void *ctx)
     }
 }
 
+/* What stands between two batches. */
+static void run_between(struct run *r)
+{
+    const struct seg_fit *f = r->fit;
+    size_t n_rows = f->train.x->n_rows;
+    size_t epoch = (n_rows + r->batch_size - 1) / r->batch_size;
+    r->done = r->ended = f->between != NULL && !f->between(f->between_ctx);
+    r->until_between = f->between == NULL ? SIZE_MAX : f->interval > 0 ? f->interval : epoch;
+}
+
 /* Rounds until the pass is done. */
 static enum seg_status run_pass(struct run *r, seg_lead_fn lead)
 {
-    r->loss = 0.0;
-    r->n_right = 0;
+    r->loss = r->code_loss = 0.0;
+    r->n_right = r->n_rows = 0;
     r->next_tile = 0;
     r->done = false;
     while (!r->done) {
         if (seg_progress_cancelled(r->progress)) return SEG_ECANCELED;
-        seg_team_run(r->pool, lead, r);
+        if (lead == lead_training && r->until_between == 0)
+            run_between(r);
+        else
+            seg_team_run(r->pool, lead, r);
     }
     return SEG_OK;
 }
@@ -156,8 +178,10 @@ static enum seg_status run_epoch(struct run *r, uint32_t epoch)
     r->batch.number = 0;
     enum seg_status st = run_pass(r, lead_training);
     if (st != SEG_OK) return st;
+    if (r->n_rows == 0) return SEG_OK; /* ended before its first batch */
     r->curve.n_epochs = epoch + 1;
-    r->curve.train_loss[epoch] = r->loss / loss_terms(r, f->train.x->n_rows);
+    r->curve.train_loss[epoch] = r->loss / loss_terms(r, r->n_rows);
+    if (r->curve.code_loss != NULL) r->curve.code_loss[epoch] = r->code_loss / (double)r->n_rows;
     if (!has_validation(f)) return SEG_OK;
 
     st = run_pass(r, lead_validation);
@@ -218,6 +242,7 @@ static enum seg_status run_epochs(struct run *r, struct seg_error *err)
     for (uint32_t epoch = 0; epoch < r->fit->params->epochs; epoch++) {
         enum seg_status st = run_epoch(r, epoch);
         if (st != SEG_OK) return st;
+        if (r->curve.n_epochs == epoch) break;
         double train_loss = r->curve.train_loss[epoch];
         double watched = has_validation(r->fit) ? r->curve.validation_loss[epoch] : train_loss;
         /* a last step can overflow after its loss was taken, hence the look at the weights */
@@ -234,8 +259,9 @@ static enum seg_status run_epochs(struct run *r, struct seg_error *err)
         } else if (epoch - r->curve.best_epoch >= patience) {
             break;
         }
+        if (r->ended) break;
     }
-    if (patience > 0) params_restore(r->net, r->best);
+    if (patience > 0 && r->curve.n_epochs > 0) params_restore(r->net, r->best);
     return SEG_OK;
 }
 

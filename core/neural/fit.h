@@ -15,6 +15,12 @@ struct seg_fit {
     struct seg_batch_data validation; /* x NULL or without rows: none */
     const struct seg_train_params *params;
     bool drops[SEG_LAYERS_MAX]; /* layers whose outputs dropout applies to */
+    /* NULL, or called on the caller's thread before the first batch and after every `interval`
+     * batches (0: after every epoch), when net holds the weights so far. False ends the training:
+     * an epoch that has begun counts with the rows it saw. */
+    bool (*between)(void *ctx);
+    void *between_ctx;
+    uint32_t interval;
 };
 
 /* Trains net, whose weights are set, in place. On SEG_OK fills *ret_curve; else the weights of net

@@ -53,6 +53,7 @@ struct seg_curve {
                                     is at work, and the weights still move */
     double *validation_loss;     /* (n_epochs), NULL without a validation part */
     double *validation_accuracy; /* (n_epochs), classification with a validation part; else NULL */
+    double *code_loss; /* (n_epochs) mean of a code loss over the epoch's rows; else NULL */
 };
 void seg_curve_release(struct seg_curve *c);
 
