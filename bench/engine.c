@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "cluster/k_search.h"
 #include "cluster/kmeans.h"
 #include "cluster/kmeans_run.h"
 #include "compute/kernels.h"
@@ -132,6 +133,31 @@ static void run_start(struct seg_pool *pool, char **arg)
     seg_tiles_release(&x);
 }
 
+/* choose DATA N D K_MIN K_MAX N_INIT: choosing k, beside one fit at K_MAX with the same options. */
+static void run_choose(struct seg_pool *pool, char **arg)
+{
+    struct seg_error err = { 0 };
+    struct seg_k_search found;
+    struct seg_kmeans km;
+    struct seg_k_search_params p = {
+        .k_min = (uint32_t)number(arg[3]),
+        .k_max = (uint32_t)number(arg[4]),
+        .kmeans = { .n_init = (uint32_t)number(arg[5]), .n_iter_max = 300, .tol = 1e-4 }
+    };
+    struct seg_kmeans_params largest = p.kmeans;
+    struct seg_tiles x = read_tiles(arg[0], number(arg[1]), (uint32_t)number(arg[2]));
+    largest.k = p.k_max;
+    double begin = now_s();
+    if (seg_kmeans_fit(pool, &x, &largest, NULL, &km, &err) != SEG_OK) die("k-means", err.text);
+    double fitted = now_s();
+    if (seg_k_search(pool, &x, &p, NULL, &found, &err) != SEG_OK) die("k search", err.text);
+    printf("{\"fit\": %.6f, \"search\": %.6f, \"k\": %u, \"rows\": %zu}\n", fitted - begin,
+           now_s() - fitted, found.k, found.n_rows_used);
+    seg_k_search_release(&found);
+    seg_kmeans_release(&km);
+    seg_tiles_release(&x);
+}
+
 /* The weights a fit begins with, layer by layer weights (n_out, n_in) then bias. */
 static void write_network(const char *path, const struct seg_network *net)
 {
@@ -220,6 +246,8 @@ int main(int argc, char **argv)
         run_kmeans(pool, arg);
     else if (strcmp(work, "start") == 0 && argc == 7)
         run_start(pool, arg);
+    else if (strcmp(work, "choose") == 0 && argc == 8)
+        run_choose(pool, arg);
     else if (strcmp(work, "weights") == 0 && argc > 5)
         run_weights(arg, (uint32_t)argc - 4);
     else if ((strcmp(work, "classifier") == 0 || strcmp(work, "coder") == 0) && argc > 8)

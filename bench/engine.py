@@ -141,6 +141,21 @@ class Bench:
                 self.compare(f"k-means++ start, {shape}", {**work, "kind": "start"}, lambda turn: ("start", data, n, d, k, turn), ["scikit-learn"],
                              GOALS["k-means++ start"][i], "scikit-learn")
 
+    def choosing(self):
+        """What choosing k costs, beside one fit at the largest k with the same options."""
+        for n, k_max in ((5_000, 20), (100_000, 20), (1_000_000, 10)):
+            if self.options.quick:
+                n //= 5
+            title = f"choosing k from 2 to {k_max}, n {n:,}, d 20"
+            if not self.wanted(title):
+                continue
+            data, _ = self.data.mixture(max(n, 200_000), 20, 8)
+            runs = [self.ours("choose", data, n, 20, 2, k_max, 10) for _ in range(self.rounds)]
+            fit, search = (statistics.median(r[what] for r in runs) for what in ("fit", "search"))
+            verdict = "" if self.options.quick else f"  goal 3 at most: {'reached' if search <= 3 * fit else 'NOT REACHED'}"
+            print(f"{title}  (load {os.getloadavg()[0]:.1f})")
+            print(f"  {search:.4f} s = {search / fit:.1f} x the fit of {fit:.4f} s; k = {runs[0]['k']} by {runs[0]['rows']:,} rows{verdict}", flush=True)
+
     def networks(self):
         n = 10_000 if self.options.quick else 100_000
         for name, coder, sizes, batch, goal, goal_peer in NETWORKS:
@@ -198,6 +213,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options, folder)
         bench.kmeans()
+        bench.choosing()
         bench.networks()
         if bench.wanted("growth"):
             bench.growth()

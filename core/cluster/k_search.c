@@ -11,8 +11,10 @@
 #include "cluster/k_search_run.h"
 #include "cluster/quality.h"
 
-#define STARTS_MAX  5u /* of the fit to the sample */
-#define ROUND_TASKS 32u
+#define STARTS_MAX          5u /* of the fit of the largest k to the sample */
+#define STARTS_BELOW_MAX    2u /* of the others, which start from the next larger one as well */
+#define DRAW_ROWS_A_CLUSTER 40u
+#define ROUND_TASKS         32u
 
 /* One k on its way. */
 struct slot {
@@ -89,7 +91,9 @@ static struct seg_kmeans_params params_for(const struct search *s, const struct 
 
 static enum seg_status fit_base(struct search *s, struct slot *slot)
 {
-    const struct seg_kmeans_params p = params_for(s, slot, STARTS_MAX);
+    const bool is_largest = slot == &s->slots[s->n_slots - 1];
+    const struct seg_kmeans_params p =
+        params_for(s, slot, is_largest ? STARTS_MAX : STARTS_BELOW_MAX);
     return seg_kmeans_fit(s->pool, s->x, &p, &s->quiet, &slot->km, NULL);
 }
 
@@ -129,8 +133,8 @@ static enum seg_status measure_base(struct search *s, struct slot *slot)
     struct seg_k_candidate *c = &slot->result;
     struct seg_cluster_quality q = { 0 };
     seg_kmeans_assign(s->pool, s->x, &slot->km.centroids, slot->label, NULL);
-    enum seg_status st =
-        seg_cluster_quality(s->pool, s->x, slot->label, c->k, s->p->seed, &s->quiet, &q);
+    enum seg_status st = seg_cluster_quality(
+        s->pool, s->x, slot->label, c->k, SEG_K_SEARCH_SILHOUETTE_ROWS, s->p->seed, &s->quiet, &q);
     if (st != SEG_OK) return st;
     c->silhouette = q.silhouette;
     c->davies_bouldin = q.davies_bouldin;
@@ -293,9 +297,11 @@ static enum seg_status search_init(struct search *s, const struct seg_tiles *x)
     if (st == SEG_OK) st = k_search_box_init(&s->box, s->x);
     if (st != SEG_OK) return st;
     const size_t n = s->x->n_rows;
-    s->n_draw = SEG_K_SEARCH_DRAW_ROWS;
-    if (s->n_draw < 10 * (size_t)s->p->k_max) s->n_draw = 10 * (size_t)s->p->k_max;
-    if (s->n_draw > n) s->n_draw = n;
+    s->n_draw = n / 2;
+    if (s->n_draw > SEG_K_SEARCH_DRAW_ROWS) s->n_draw = SEG_K_SEARCH_DRAW_ROWS;
+    if (s->n_draw < DRAW_ROWS_A_CLUSTER * (size_t)s->p->k_max)
+        s->n_draw = DRAW_ROWS_A_CLUSTER * (size_t)s->p->k_max;
+    if (s->n_draw > n) s->n_draw = n / 2;
     s->n_slots = 2 + (size_t)(s->p->k_max - s->p->k_min);
     s->slots = seg_calloc(s->n_slots, sizeof *s->slots);
     if (s->slots == NULL) return SEG_ENOMEM;

@@ -8,8 +8,9 @@
  * statistic (Tibshirani, Walther and Hastie 2001), each with a sentence that says so.
  *
  * All is measured on at most SEG_K_SEARCH_ROWS rows (fewer when they are wide), drawn without
- * replacement; resamples and reference sets have at most SEG_K_SEARCH_DRAW_ROWS. So the time does
- * not grow with the table. Pure functions: any thread may call, nothing is logged. Same data,
+ * replacement; silhouettes on at most SEG_K_SEARCH_SILHOUETTE_ROWS of them; resamples and reference
+ * sets have half of them and at most SEG_K_SEARCH_DRAW_ROWS. So the time does not grow with the
+ * table. Pure functions: any thread may call, nothing is logged. Same data,
  * params and seed give the same bits, whatever the worker count: every fit is a task with a random
  * stream of its own, and tasks are put together in order. */
 #ifndef SEG_CLUSTER_K_SEARCH_H
@@ -20,6 +21,7 @@
 
 #define SEG_K_SEARCH_ROWS            20000u
 #define SEG_K_SEARCH_DRAW_ROWS       4000u
+#define SEG_K_SEARCH_SILHOUETTE_ROWS 2000u
 #define SEG_K_SEARCH_CELLS           (1u << 24) /* rows * columns measured on, when that is fewer rows */
 #define SEG_K_SEARCH_CANDIDATES      100u
 #define SEG_K_SEARCH_RESAMPLES       8u

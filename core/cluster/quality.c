@@ -1,7 +1,7 @@
 /* quality.c - silhouette, Davies-Bouldin, Calinski-Harabasz and the adjusted Rand index.
  * The silhouette measures every row of the sample against every other: rows stand sorted by cluster
- * in tiles, and each tile of 64 is measured against one row after the other, so that the sums of a
- * cluster stay in the first cache. */
+ * in tiles, and each tile of 64 is measured against a few rows after the other, so that the sums of
+ * a cluster stay in the first cache. */
 #include <math.h>
 #include <string.h>
 #include "base/alloc.h"
@@ -187,15 +187,15 @@ static void sample_release(struct sample *s)
     seg_free(s->score);
 }
 
-/* Draws at most SEG_SILHOUETTE_EXACT_MAX rows (selection sampling, Knuth 3.4.2 S). */
+/* Draws at most n_max rows (selection sampling, Knuth 3.4.2 S). */
 static enum seg_status sample_init(struct sample *s, const struct seg_tiles *x,
-                                   const uint32_t *label, uint32_t k, uint64_t seed)
+                                   const uint32_t *label, uint32_t k, size_t n_max, uint64_t seed)
 {
     const size_t d = x->n_cols, n = x->n_rows;
     struct seg_rng rng = seg_rng_make(seed, 0);
     enum seg_status st = SEG_ENOMEM;
     size_t taken = 0, *place = seg_alloc(k, sizeof *place);
-    s->n = n < SEG_SILHOUETTE_EXACT_MAX ? n : SEG_SILHOUETTE_EXACT_MAX;
+    s->n = n < n_max ? n : n_max;
     s->k = k;
     s->kernels = seg_kernels_get();
     size_t *drawn = seg_alloc(s->n, sizeof *drawn);
@@ -226,17 +226,21 @@ out:
     return st;
 }
 
-/* Adds the distances of a tile's rows to the rows of cluster j. */
+/* What a tile is measured against in one call of the kernel. */
+#define ROWS_AT_ONCE 12u
+
+/* Sums the distances of a tile's rows to the rows of cluster j. */
 static void cluster_distances(const struct sample *s, const float *tile, uint32_t j, double *sum)
 {
-    const size_t d = s->tiles.n_cols;
-    uint32_t no_label[SEG_TILE_ROWS];
-    float dist2[SEG_TILE_ROWS];
+    const size_t d = s->tiles.n_cols, end = s->first[j + 1];
+    _Alignas(SEG_ALIGN) float dist2[ROWS_AT_ONCE * SEG_TILE_ROWS];
     memset(sum, 0, SEG_TILE_ROWS * sizeof *sum);
-    for (size_t r = s->first[j]; r < s->first[j + 1]; r++) {
-        s->kernels->nearest(tile, d, s->rows + r * d, 1, no_label, dist2, NULL);
-        for (size_t i = 0; i < SEG_TILE_ROWS; i++)
-            sum[i] += (double)sqrtf(dist2[i]);
+    for (size_t r = s->first[j]; r < end; r += ROWS_AT_ONCE) {
+        const size_t n = end - r < ROWS_AT_ONCE ? end - r : ROWS_AT_ONCE;
+        s->kernels->squares(tile, d, s->rows + r * d, n, dist2);
+        for (size_t i = 0; i < n; i++)
+            for (size_t lane = 0; lane < SEG_TILE_ROWS; lane++)
+                sum[lane] += (double)sqrtf(dist2[i * SEG_TILE_ROWS + lane]);
     }
 }
 
@@ -268,14 +272,14 @@ static void silhouette_tile(void *ctx, size_t t)
 
 /* Fills the silhouette of q, whose array by cluster is there. */
 static enum seg_status silhouette(struct seg_pool *pool, const struct seg_tiles *x,
-                                  const uint32_t *label, uint32_t k, uint64_t seed,
+                                  const uint32_t *label, uint32_t k, size_t n_max, uint64_t seed,
                                   const struct seg_progress *progress,
                                   struct seg_cluster_quality *q)
 {
     struct sample s = { .progress = progress };
     double sum = 0;
     uint32_t n_used = 0;
-    enum seg_status st = sample_init(&s, x, label, k, seed);
+    enum seg_status st = sample_init(&s, x, label, k, n_max, seed);
     if (st != SEG_OK) goto out;
 
     q->silhouette_rows = s.n;
@@ -303,8 +307,8 @@ out:
 }
 
 enum seg_status seg_cluster_quality(struct seg_pool *pool, const struct seg_tiles *x,
-                                    const uint32_t *label, uint32_t k, uint64_t seed,
-                                    const struct seg_progress *progress,
+                                    const uint32_t *label, uint32_t k, size_t silhouette_rows_max,
+                                    uint64_t seed, const struct seg_progress *progress,
                                     struct seg_cluster_quality *ret_q)
 {
     struct seg_cluster_quality q = { .silhouette = NAN,
@@ -331,7 +335,7 @@ enum seg_status seg_cluster_quality(struct seg_pool *pool, const struct seg_tile
         if (x->n_rows > n_used)
             q.calinski_harabasz = calinski_harabasz(&shape, n_used, q.inertia, x->n_rows);
     }
-    st = silhouette(pool, x, label, k, seed, progress, &q);
+    st = silhouette(pool, x, label, k, silhouette_rows_max, seed, progress, &q);
     if (st != SEG_OK) goto out;
     *ret_q = q;
     q.silhouette_by_cluster = NULL;

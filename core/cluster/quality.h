@@ -9,7 +9,7 @@
 #include "compute/tiles.h"
 #include "compute/worker_pool.h"
 
-#define SEG_SILHOUETTE_EXACT_MAX 10000u /* rows; above, that many are sampled */
+#define SEG_SILHOUETTE_EXACT_MAX 10000u /* rows; the usual silhouette_rows_max */
 
 struct seg_cluster_quality {
     double inertia;    /* sum of squared distances to the mean of the cluster's own rows */
@@ -23,11 +23,11 @@ struct seg_cluster_quality {
     double
         calinski_harabasz; /* Calinski and Harabasz 1974; NaN if fewer than 2 clusters or n <= k */
 };
-/* x (n, d), label (n) in 0..k-1. The sample is drawn without replacement by seed. SEG_ENOMEM,
- * SEG_ECANCELED. */
+/* x (n, d), label (n) in 0..k-1. The silhouette is of all rows, or of silhouette_rows_max of them,
+ * drawn without replacement by seed. SEG_ENOMEM, SEG_ECANCELED. */
 enum seg_status seg_cluster_quality(struct seg_pool *pool, const struct seg_tiles *x,
-                                    const uint32_t *label, uint32_t k, uint64_t seed,
-                                    const struct seg_progress *progress,
+                                    const uint32_t *label, uint32_t k, size_t silhouette_rows_max,
+                                    uint64_t seed, const struct seg_progress *progress,
                                     struct seg_cluster_quality *ret_q);
 void seg_cluster_quality_release(struct seg_cluster_quality *q);
 

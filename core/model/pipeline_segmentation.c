@@ -138,8 +138,9 @@ enum seg_status pipeline_evaluate_segments(struct pipeline *p, struct seg_error 
     if (label == NULL) return SEG_ENOMEM;
     stage_begin(&stage, p, FRACTION_FITTED, 0.8 * (1.0 - FRACTION_FITTED), "evaluating");
     seg_progress_report(&stage.as, 0.0, "quality of the segments");
-    enum seg_status st = seg_cluster_quality(p->pool, &p->space[part], label, p->model->n_results,
-                                             p->spec->seed, &stage.as, &p->report.quality);
+    enum seg_status st =
+        seg_cluster_quality(p->pool, &p->space[part], label, p->model->n_results,
+                            SEG_SILHOUETTE_EXACT_MAX, p->spec->seed, &stage.as, &p->report.quality);
     if (st != SEG_OK || p->model->network.n_layers == 0) goto out;
 
     truth = classes_of(label, n);

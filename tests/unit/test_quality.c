@@ -16,7 +16,8 @@ static struct seg_cluster_quality measure(struct seg_pool *pool, const struct se
                                           const uint32_t *label, uint32_t k)
 {
     struct seg_cluster_quality q;
-    assert_int_equal(seg_cluster_quality(pool, x, label, k, 3, NULL, &q), SEG_OK);
+    assert_int_equal(seg_cluster_quality(pool, x, label, k, SEG_SILHOUETTE_EXACT_MAX, 3, NULL, &q),
+                     SEG_OK);
     return q;
 }
 
@@ -171,7 +172,9 @@ static void quality_gives_the_same_bits_at_any_worker_count_and_samples_large_da
 
     atomic_bool cancel = true;
     struct seg_progress progress = { .cancel = &cancel };
-    assert_int_equal(seg_cluster_quality(pool, &t, label, 4, 3, &progress, &q), SEG_ECANCELED);
+    assert_int_equal(
+        seg_cluster_quality(pool, &t, label, 4, SEG_SILHOUETTE_EXACT_MAX, 3, &progress, &q),
+        SEG_ECANCELED);
     seg_pool_free(pool);
     seg_cluster_quality_release(&alone);
     seg_free(label);
@@ -205,7 +208,7 @@ static void quality_survives_every_failed_allocation(void **state)
     while (st != SEG_OK) {
         struct seg_cluster_quality q;
         seg_alloc_fail_at(++nth);
-        st = seg_cluster_quality(NULL, &t, label, 6, 3, NULL, &q);
+        st = seg_cluster_quality(NULL, &t, label, 6, SEG_SILHOUETTE_EXACT_MAX, 3, NULL, &q);
         seg_alloc_fail_at(0);
         if (st == SEG_OK)
             seg_cluster_quality_release(&q);
