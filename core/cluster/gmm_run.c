@@ -122,6 +122,7 @@ static void sum_chunk(void *ctx, size_t index)
         }
         for (uint32_t j = 0; j < k; j++)
             add_component(run, slot, j, x, slot->joint + j * ROWS);
+        seg_pool_give_way();
     }
 }
 

@@ -199,6 +199,7 @@ static void assign_chunk(void *ctx, size_t chunk)
         const unsigned n_awake = (unsigned)__builtin_popcountll(awake[t]);
         const uint32_t row = (uint32_t)((first + t) * SEG_TILE_ROWS);
         if (awake[t + 1] != 0) kmeans_prefetch(x, first + t + 1);
+        if (t % 8 == 7) seg_pool_give_way();
         if (n_awake * (k + GATHER_COST) >= SEG_TILE_ROWS * k) {
             uint32_t rows[SEG_TILE_ROWS];
             const unsigned n = seg_tiles_rows(x, first + t);

@@ -78,6 +78,7 @@ static void shape_block(void *ctx, size_t block)
     size_t first = block * p->n_tiles_block, n_tiles = seg_tiles_count(p->x);
     for (size_t t = first; t < first + p->n_tiles_block && t < n_tiles; t++) {
         if (t % SEG_CHUNK_TILES == 0 && seg_progress_cancelled(p->progress)) return;
+        seg_pool_give_way();
         shape_rows(&p->blocks[block], p->mean, seg_tiles_at(p->x, t), p->label + t * SEG_TILE_ROWS,
                    seg_tiles_rows(p->x, t));
     }
@@ -241,6 +242,7 @@ static void cluster_distances(const struct sample *s, const float *tile, uint32_
         for (size_t i = 0; i < n; i++)
             for (size_t lane = 0; lane < SEG_TILE_ROWS; lane++)
                 sum[lane] += (double)sqrtf(dist2[i * SEG_TILE_ROWS + lane]);
+        seg_pool_give_way();
     }
 }
 

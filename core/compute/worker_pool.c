@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
+#include <time.h>
 #include "base/alloc.h"
 #include "compute/gemm.h"
 
@@ -22,6 +22,11 @@
 /* Sleeping and being woken costs some microseconds, so whoever waits looks for that long first, but
  * no longer: on a full machine a spin takes the core from the thread it waits for. */
 #define SPINS_MAX 100
+/* The idle priority alone does not let everybody in at once. A thread that wakes and has had more
+ * than its share lately waits, under Linux 6.6 and later, until the account is even, which is
+ * looked at each timer tick: 4 ms. Who yields forfeits its claim. Some 50 microseconds at 2 to 4
+ * GHz. */
+#define OFFER_TICKS 150000u
 
 /* One seg_pool_for. */
 struct job {
@@ -73,6 +78,35 @@ struct seg_pool {
 
 /* The pool this thread works for. */
 static _Thread_local const struct seg_pool *own_pool;
+/* When this thread last offered its processor, in ticks of the clock below; 0: it never does. */
+static _Thread_local uint64_t offered_at;
+
+/* A clock that costs a few nanoseconds: what matters is that offers are not much rarer than
+ * OFFER_TICKS apart, not how long a tick is. */
+static uint64_t ticks(void)
+{
+#if defined(__x86_64__)
+    return __builtin_ia32_rdtsc();
+#else
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+#endif
+}
+
+void seg_pool_thread_gives_way(void)
+{
+    offered_at = ticks();
+}
+
+void seg_pool_give_way(void)
+{
+    if (offered_at == 0) return;
+    uint64_t now = ticks();
+    if (now - offered_at < OFFER_TICKS) return;
+    sched_yield();
+    offered_at = ticks();
+}
 
 static void cpu_relax(void)
 {
@@ -141,6 +175,7 @@ static void job_run_chunks(struct job *job)
     while (!all_claimed(job)) {
         size_t i = atomic_fetch_add_explicit(&job->next_chunk, 1, memory_order_relaxed);
         if (i < job->n_chunks) job->fn(job->ctx, i);
+        seg_pool_give_way();
     }
 }
 
@@ -223,10 +258,11 @@ static void wait_for_work(struct crew *crew)
 
 /* Training runs when nobody else wants the processor. Where the system does not allow it, it runs
  * as everything does. */
-static void give_way(void)
+static void go_last(void)
 {
     const struct sched_param none = { 0 };
     pthread_setschedparam(pthread_self(), SCHED_IDLE, &none);
+    seg_pool_thread_gives_way();
 }
 
 static void *worker_main(void *arg)
@@ -243,7 +279,7 @@ static void *worker_main(void *arg)
     seg_gemm_warm_up(); /* all of a crew at once: see there */
     pthread_mutex_lock(&crew->lock);
     if (++crew->n_ready == crew->n_workers) pthread_cond_broadcast(&crew->idle);
-    if (is_training) give_way(); /* behind the start, which somebody waits for */
+    if (is_training) go_last(); /* behind the start, which somebody waits for */
 
     for (;;) {
         if (run_next(crew)) continue;
@@ -368,8 +404,10 @@ void seg_pool_for(struct seg_pool *pool, enum seg_priority priority, size_t n_ch
                   seg_chunk_fn fn, void *ctx)
 {
     if (pool == NULL) {
-        for (size_t i = 0; i < n_chunks; i++)
+        for (size_t i = 0; i < n_chunks; i++) {
             fn(ctx, i);
+            seg_pool_give_way();
+        }
         return;
     }
     if (n_chunks == 0) return;

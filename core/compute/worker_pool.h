@@ -1,9 +1,9 @@
 /* worker_pool.h - the process's only compute threads.
  *
  * Properties: a fixed number of workers for each of two priorities; bounded queues; training
- * workers run at the system's idle priority, so that scoring and whatever else the machine does go
- * first; no result depends on the number of workers, because work is cut in chunks that the caller
- * fixed and combined by the caller in chunk order.
+ * workers run at the system's idle priority and offer the processor every 50 microseconds, so that
+ * scoring and whatever else the machine does go first; no result depends on the number of workers,
+ * because work is cut in chunks that the caller fixed and combined by the caller in chunk order.
  * Operation: seg_pool_for cuts one computation over the workers of a priority and waits;
  * seg_pool_submit hands over a task and returns. A worker that itself calls seg_pool_for takes part
  * in the work instead of waiting, so that nesting cannot deadlock.
@@ -45,6 +45,14 @@ unsigned seg_pool_size(const struct seg_pool *pool);
  */
 void seg_pool_for(struct seg_pool *pool, enum seg_priority priority, size_t n_chunks,
                   seg_chunk_fn fn, void *ctx);
+
+/* A chunk of training that takes longer than some 50 microseconds calls it now and then: offers the
+ * processor to whoever wants it. Costs a few nanoseconds when an offer was made lately, and nothing
+ * on a thread that is not one of training. */
+void seg_pool_give_way(void);
+/* The calling thread, which is none of the pool's, does a training's serial work from now on: it
+ * keeps its priority, and gives way where it calls the above. */
+void seg_pool_thread_gives_way(void);
 
 /* Queues fn(ctx). SEG_EBUSY at once when queue_max tasks of the priority wait already or the pool
  * is draining. */

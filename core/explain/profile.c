@@ -6,10 +6,12 @@
 #include <stdbool.h>
 #include <string.h>
 #include "base/alloc.h"
+#include "compute/worker_pool.h"
 #include "explain/profile.h"
 
 #define CATEGORIES_SHOWN 20u
 #define EFFECT_MIN       0.1
+#define PASS             4096u /* swaps between two offers of the processor */
 
 /* What all columns share. */
 struct survey {
@@ -53,6 +55,7 @@ static void select_nth(float *v, size_t n, size_t k)
                 j--;
             if (i >= j) break;
             swap_floats(&v[i++], &v[j--]);
+            if (i % PASS == 0) seg_pool_give_way();
         }
         /* v[low..j] <= pivot <= v[j + 1..high] */
         if (k <= j)
@@ -120,6 +123,7 @@ static bool sort_column(const struct survey *s, const struct seg_feature *f, uin
     for (size_t t = 0; t < seg_tiles_count(x); t++) {
         const size_t row = t * SEG_TILE_ROWS, n = seg_tiles_rows(x, t);
         const union seg_cell *from = seg_table_cell(s->t, row, cell);
+        if (t % SEG_CHUNK_TILES == 0) seg_pool_give_way();
         for (size_t i = 0; i < n; i++) {
             const uint16_t segment = s->segment[row + i];
             if (segment == UINT16_MAX || is_missing(from[i], f)) continue;

@@ -44,6 +44,7 @@ static void sum_block(void *ctx, size_t block)
     double *sum = m->sum + block * d;
     for (size_t t = first; t < first + m->n_tiles_block && t < n_tiles; t++) {
         const float *tile = seg_tiles_at(m->x, t);
+        if (t % SEG_CHUNK_TILES == 0) seg_pool_give_way();
         for (size_t c = 0; c < d; c++) {
             double part[8] = { 0 }; /* lanes past the last row are zero */
             for (size_t r = 0; r < SEG_TILE_ROWS; r += 8)
@@ -75,6 +76,7 @@ static void covariance_block(void *ctx, size_t block)
                  gram, d);
         for (size_t i = 0; i < d * d; i++)
             cov[i] += (double)gram[i];
+        seg_pool_give_way();
     }
 }
 

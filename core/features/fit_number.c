@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 #include "base/alloc.h"
+#include "compute/worker_pool.h"
 #include "features/moments.h"
 #include "features/order.h"
 
@@ -83,6 +84,7 @@ static void gather(const struct seg_fit *fit, uint32_t cell, struct column *c)
         const uint8_t *part = fit->part == NULL ? NULL : fit->part + i * SEG_TILE_ROWS;
         const unsigned rows = seg_tiles_rows(cells, i);
         if (i + PREFETCH_TILES < n_tiles) prefetch_column(cells, i + PREFETCH_TILES, cell);
+        if (i % SEG_CHUNK_TILES == 0) seg_pool_give_way();
         for (unsigned r = 0; r < rows; r++) {
             const bool finite = fabsf(x[r]) <= FLT_MAX;
             values[n] = clip(x[r], -SEG_VALUE_MAX, SEG_VALUE_MAX);
@@ -185,6 +187,7 @@ static struct seg_moments transformed_moments(const struct seg_number *s, const 
     double t[BLOCK];
     for (size_t i = 0; i < n; i += BLOCK) {
         const size_t len = n - i < BLOCK ? n - i : BLOCK;
+        if (i % (16 * BLOCK) == 0) seg_pool_give_way();
         if (len < BLOCK) memcpy(rest, values + i, len * sizeof *rest);
         kernels->transform(s, len < BLOCK ? rest : values + i, t);
         seg_moments_add(&m, t, len);

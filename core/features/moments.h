@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stddef.h>
+#include "compute/worker_pool.h"
 
 #define SEG_MOMENTS_BLOCK 64u
 
@@ -57,6 +58,7 @@ static inline struct seg_moments seg_moments_of(const float *x, size_t n)
     double block[SEG_MOMENTS_BLOCK];
     for (size_t i = 0; i < n; i += SEG_MOMENTS_BLOCK) {
         const size_t len = n - i < SEG_MOMENTS_BLOCK ? n - i : SEG_MOMENTS_BLOCK;
+        if (i % (64 * SEG_MOMENTS_BLOCK) == 0) seg_pool_give_way();
         for (size_t j = 0; j < len; j++)
             block[j] = (double)x[i + j];
         seg_moments_add(&m, block, len);

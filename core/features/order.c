@@ -8,11 +8,13 @@
 #include <stdint.h>
 #include <string.h>
 #include "base/alloc.h"
+#include "compute/worker_pool.h"
 #include "features/table.h"
 
 #define INSERTION_MAX 48u   /* below it insertion sort beats counting 256 buckets */
 #define SORT_MAX      8192u /* below it sorting beats two histograms of 65,536 */
 #define BUCKETS       ((size_t)1 << 16)
+#define PASS          ((size_t)1 << 14) /* values between two offers of the processor */
 #define NO_BUCKET     UINT32_MAX
 
 static inline uint32_t key_of(float x)
@@ -49,8 +51,10 @@ static void radix_sort(float *x, size_t n, unsigned shift)
         return;
     }
     size_t next[256] = { 0 }, end[256];
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        if (i % PASS == PASS - 1) seg_pool_give_way();
         next[key_of(x[i]) >> shift & 255]++;
+    }
     size_t at = 0;
     for (unsigned b = 0; b < 256; b++) {
         const size_t count = next[b];
@@ -70,6 +74,7 @@ static void radix_sort(float *x, size_t n, unsigned shift)
             }
             x[next[b]++] = v;
         }
+        if (n > PASS) seg_pool_give_way();
     }
     if (shift == 0) return;
     for (unsigned b = 0; b < 256; b++) {
@@ -103,8 +108,10 @@ struct selector {
 
 static void count_upper(struct selector *s)
 {
-    for (size_t i = 0; i < s->n; i++)
+    for (size_t i = 0; i < s->n; i++) {
+        if (i % PASS == PASS - 1) seg_pool_give_way();
         s->first[key_of(s->x[i]) >> 16]++;
+    }
     size_t at = 0;
     for (size_t b = 0; b < BUCKETS; b++) {
         const size_t count = s->first[b];
@@ -117,6 +124,7 @@ static void count_lower(struct selector *s, uint32_t bucket)
 {
     memset(s->lower, 0, BUCKETS * sizeof *s->lower);
     for (size_t i = 0; i < s->n; i++) {
+        if (i % PASS == PASS - 1) seg_pool_give_way();
         const uint32_t key = key_of(s->x[i]);
         if (key >> 16 == bucket) s->lower[key & 0xffff]++;
     }

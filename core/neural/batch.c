@@ -292,8 +292,10 @@ static void train_shard(void *ctx, size_t shard)
     if (n > b->shard_tiles) n = b->shard_tiles;
     if (loss != NULL && !b->add)
         memset(grad + b->n_params - loss->n_params, 0, loss->n_params * sizeof *grad);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         train_slot(b, first + i, grad);
+        seg_pool_give_way();
+    }
     for (uint32_t i = 0; i < b->net->n_layers; i++) {
         const struct seg_batch_layer *at = &b->layers[i];
         const struct seg_gradient g = {
@@ -309,6 +311,7 @@ static void train_shard(void *ctx, size_t shard)
             .grad_b = grad + at->param_at + at->n_out * at->n_in,
         };
         b->layer_kernels->gradient(&g);
+        seg_pool_give_way();
     }
 }
 

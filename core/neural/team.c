@@ -59,6 +59,7 @@ static bool run_one(struct seg_team *team)
                                                   memory_order_acq_rel, memory_order_acquire)) {
             team->fn(team->fn_ctx, (size_t)next);
             atomic_fetch_add_explicit(&team->n_done, 1, memory_order_release);
+            seg_pool_give_way();
             return true;
         }
     }

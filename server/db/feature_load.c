@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "compute/worker_pool.h"
 #include "digest.h"
 #include "evaluate/classification.h"
 
@@ -495,6 +496,7 @@ enum db_status feature_load_rows(struct feature_load *l, size_t n_rows_max, stru
             return st;
         }
         seg = eat(l, bytes, len, n_rows_end, t, ids, &end, err);
+        if (t->cells.n_rows % SEG_TILE_ROWS == 0) seg_pool_give_way();
     }
     if (seg == SEG_ENOMEM) seg_fail(err, seg, "out of memory after %zu rows", t->cells.n_rows);
     if (seg != SEG_OK) return DB_FATAL;

@@ -136,6 +136,7 @@ static enum db_status score_block(struct stream *s, size_t first)
     for (size_t row = first; row < n_rows; row++) {
         const struct seg_scores *scores = &s->scores[(row - first) / SEG_TILE_ROWS];
         unsigned lane = (unsigned)(row % SEG_TILE_ROWS);
+        if (lane == 0) seg_pool_give_way();
         bool ok = scores->status[lane] == SEG_ROW_OK;
         uint32_t result = scores->result[lane];
         struct label l = { .result = !ok ? -1

@@ -272,6 +272,7 @@ static void *runner_main(void *arg)
     struct runner *r = arg;
     struct job_runner *o = r->owner;
     struct db *db = NULL;
+    seg_pool_thread_gives_way();
     while (!atomic_load(&o->stop)) {
         struct seg_arena arena;
         struct db_job job;
