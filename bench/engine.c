@@ -100,7 +100,7 @@ static void run_kmeans(struct seg_pool *pool, char **arg)
     fclose(f);
     p.start = &start;
     double begin = now_s();
-    if (seg_kmeans_fit(pool, &x, &p, NULL, &km, &err) != SEG_OK) die("k-means", err.text);
+    if (seg_kmeans_fit_own(pool, &x, &p, NULL, &km, &err) != SEG_OK) die("k-means", err.text);
     answer(now_s() - begin, km.inertia, km.n_iter);
     seg_kmeans_release(&km);
     seg_matrix_release(&start);

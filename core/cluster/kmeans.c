@@ -43,7 +43,7 @@ static void assign_chunk(void *ctx, size_t chunk)
         kmeans_prefetch(a->x, t + 1);
         a->kernels->nearest(seg_tiles_at(a->x, t), a->x->n_cols, a->c->data, a->c->n_rows, label,
                             dist2, NULL);
-        memcpy(a->label + row, label, n * sizeof *label);
+        if (a->label != NULL) memcpy(a->label + row, label, n * sizeof *label);
         if (a->dist2 != NULL) memcpy(a->dist2 + row, dist2, n * sizeof *dist2);
     }
 }
@@ -52,8 +52,7 @@ void kmeans_assign(struct seg_pool *pool, const struct seg_tiles *x, const struc
                    const struct seg_progress *progress, uint32_t *label, float *dist2)
 {
     struct assignment a = { x, seg_kernels_get(), c, progress, label, dist2 };
-    seg_pool_for(pool, SEG_PRIORITY_TRAINING,
-                 (seg_tiles_count(x) + SEG_CHUNK_TILES - 1) / SEG_CHUNK_TILES, assign_chunk, &a);
+    seg_pool_for(pool, SEG_PRIORITY_TRAINING, kmeans_n_chunks(x), assign_chunk, &a);
 }
 
 void seg_kmeans_assign(struct seg_pool *pool, const struct seg_tiles *x,
@@ -156,10 +155,10 @@ static enum seg_status check(const struct seg_tiles *x, const struct seg_kmeans_
     return SEG_OK;
 }
 
-enum seg_status seg_kmeans_fit(struct seg_pool *pool, const struct seg_tiles *x,
-                               const struct seg_kmeans_params *p,
-                               const struct seg_progress *progress, struct seg_kmeans *ret_km,
-                               struct seg_error *err)
+/* own: x if it may be reordered meanwhile, else NULL. */
+static enum seg_status fit(struct seg_pool *pool, const struct seg_tiles *x, struct seg_tiles *own,
+                           const struct seg_kmeans_params *p, const struct seg_progress *progress,
+                           struct seg_kmeans *ret_km, struct seg_error *err)
 {
     struct seg_kmeans km = { 0 };
     struct kmeans_data data = { 0 };
@@ -168,7 +167,7 @@ enum seg_status seg_kmeans_fit(struct seg_pool *pool, const struct seg_tiles *x,
     if (st != SEG_OK) return st;
 
     st = kmeans_data_init(&data, pool, x);
-    if (st == SEG_OK) st = kmeans_run_init(&run, pool, &data, p, progress);
+    if (st == SEG_OK) st = kmeans_run_init(&run, pool, &data, own, p, progress);
     if (st != SEG_OK) goto out;
     km.curve = seg_alloc(p->n_iter_max, sizeof *km.curve);
     if (km.curve == NULL) {
@@ -195,6 +194,22 @@ out:
     kmeans_data_release(&data);
     if (st == SEG_ENOMEM) seg_fail(err, st, "not enough memory for k-means on %zu rows", x->n_rows);
     return st;
+}
+
+enum seg_status seg_kmeans_fit(struct seg_pool *pool, const struct seg_tiles *x,
+                               const struct seg_kmeans_params *p,
+                               const struct seg_progress *progress, struct seg_kmeans *ret_km,
+                               struct seg_error *err)
+{
+    return fit(pool, x, NULL, p, progress, ret_km, err);
+}
+
+enum seg_status seg_kmeans_fit_own(struct seg_pool *pool, struct seg_tiles *x,
+                                   const struct seg_kmeans_params *p,
+                                   const struct seg_progress *progress, struct seg_kmeans *ret_km,
+                                   struct seg_error *err)
+{
+    return fit(pool, x, x, p, progress, ret_km, err);
 }
 
 void seg_kmeans_release(struct seg_kmeans *km)

@@ -24,6 +24,11 @@ static inline void kmeans_prefetch(const struct seg_tiles *x, size_t tile)
         __builtin_prefetch(cells + i, 0, 2);
 }
 
+static inline size_t kmeans_n_chunks(const struct seg_tiles *x)
+{
+    return (x->n_rows + SEG_CHUNK_ROWS - 1) / SEG_CHUNK_ROWS;
+}
+
 /* What is known of the data before the first start; shared by all starts. */
 struct kmeans_data {
     const struct seg_tiles *x;
@@ -63,11 +68,26 @@ enum seg_status kmeans_seed(struct seg_pool *pool, const struct seg_tiles *x,
                             enum seg_kmeans_init init, struct seg_rng *rng, float *closest,
                             const struct seg_progress *progress, struct seg_matrix *c);
 
-/* seg_kmeans_assign, but rows keep what label and dist2 hold once progress is cancelled. */
+/* seg_kmeans_assign, but rows keep what label and dist2 hold once progress is cancelled; either may
+ * be NULL. */
 void kmeans_assign(struct seg_pool *pool, const struct seg_tiles *x, const struct seg_matrix *c,
                    const struct seg_progress *progress, uint32_t *label, float *dist2);
 
-/* One start. `label` and `slack` hold whole tiles. */
+/* The workspace of one worker. As sums are exact it does not matter who summed what. */
+struct kmeans_desk {
+    atomic_flag taken;
+    struct kmeans_sums moved;          /* what rows that changed cluster add and take */
+    uint64_t n_moved;                  /* their number */
+    uint64_t n_idle;                   /* rows asleep in tiles that were read for others */
+    float *batch;                      /* (d, 64) gathered rows */
+    uint32_t batch_row[SEG_TILE_ROWS]; /* their numbers */
+    unsigned n_batch;
+    float *spare; /* a chunk's cells, or NULL; see kmeans_order.c */
+};
+enum seg_status kmeans_desk_init(struct kmeans_desk *desk, size_t k, size_t d);
+void kmeans_desk_release(struct kmeans_desk *desk);
+
+/* One start. `label` and `slack` hold whole tiles; rows are numbered as they stand just now. */
 struct kmeans_run {
     struct seg_pool *pool;
     const struct kmeans_data *data;
@@ -77,11 +97,21 @@ struct kmeans_run {
     struct seg_matrix was;   /* (k, d) before the last move */
     double *way;             /* (k) length of the last move, rounded up */
     uint32_t *label;         /* (n) cluster of each row; k = none yet */
-    float *slack;            /* (n) see kmeans_lloyd.c */
+    float *slack;            /* (n) see kmeans_assign.c */
+    double *asleep;          /* (n_tiles) no row of the tile wakes while spent_any is under this */
     struct kmeans_sums sums; /* of the rows by label */
     double *spent;           /* (k + 1) slack spent so far by rows of a cluster; 0 for none */
     float *spent_lo;         /* (k + 1) the same, rounded down */
     float *spent_hi;         /* (k + 1) the same, rounded up */
+    double spent_any;        /* no row has spent more */
+    double *pace;            /* (k) what the last move of the centroids added to spent */
+    struct seg_tiles *own;   /* data->x if its rows may be reordered meanwhile, else NULL */
+    uint16_t *place;  /* (n) place in its chunk where the row stood at first; NULL without own */
+    bool is_ordered;  /* rows stand in the order in which they wake */
+    bool is_surveyed; /* the next assignment measures all rows, to order them after it */
+    uint64_t n_idle;  /* rows measured while asleep, in the last assignment */
+    uint64_t n_idle_least; /* the fewest since rows were last ordered */
+    uint64_t n_wasted;     /* what was more than that since then, summed */
     struct kmeans_desk *desks;
     size_t n_desks;
     double *curve; /* (n_iter_max) */
@@ -90,12 +120,26 @@ struct kmeans_run {
     double inertia; /* of the last partition around its means */
 };
 enum seg_status kmeans_run_init(struct kmeans_run *run, struct seg_pool *pool,
-                                const struct kmeans_data *data, const struct seg_kmeans_params *p,
+                                const struct kmeans_data *data, struct seg_tiles *own,
+                                const struct seg_kmeans_params *p,
                                 const struct seg_progress *progress);
 void kmeans_run_release(struct kmeans_run *run);
 /* Iterates from run->c to convergence or n_iter_max. SEG_ECANCELED. */
 enum seg_status kmeans_run_iterate(struct kmeans_run *run, const struct seg_kmeans_params *p,
                                    uint32_t start, uint32_t n_starts);
+
+/* A desk that nobody else has: there is one for every thread that can be here. */
+struct kmeans_desk *kmeans_desk_take(struct kmeans_run *run);
+void kmeans_desk_give(struct kmeans_desk *desk);
+/* Brings label, slack and the desks up to date with run->c. */
+void kmeans_run_assign(struct kmeans_run *run);
+
+/* Lets own (data->x) be reordered if it is large enough. SEG_ENOMEM. */
+enum seg_status kmeans_order_init(struct kmeans_run *run, struct seg_tiles *own);
+/* Puts the rows in the order in which they will wake once enough sleeping ones were read. */
+void kmeans_order_if_it_pays(struct kmeans_run *run);
+/* Puts data->x back in its order. label and slack are void after it. */
+void kmeans_order_restore(struct kmeans_run *run);
 
 /* Moves run->c until no cluster of the nearest assignment has fewer than n_min rows, in at most 32
  * rounds: clusters short of rows take the nearest ones of clusters that can spare them, and the

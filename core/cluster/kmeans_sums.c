@@ -10,61 +10,51 @@
 /* Count, mean and centred squares of a chunk, merged in chunk order (Chan, Golub and LeVeque). */
 struct survey {
     const struct seg_tiles *x;
+    const struct seg_kernels *kernels;
     double *mean;    /* (n_chunks, d) */
     double *scatter; /* (n_chunks, d) sum of (x - chunk mean)^2 */
     float *largest;  /* (n_chunks, d) largest |x| */
+    float *shift; /* (n_chunks, d) the chunk's first row: near enough to the mean that the sums of
+                     squares around it do not cancel */
 };
 
-static void survey_column(const float *first, size_t stride, size_t n, double *ret_mean,
-                          double *ret_scatter, float *ret_largest)
+/* The rows of the last tile one by one: its other lanes are no rows. */
+static void survey_rows(const float *x, size_t d, unsigned n, const float *shift, double *sum,
+                        double *square, float *largest)
 {
-    /* Eight sums side by side, so that additions need not wait for each other. Lanes past the last
-     * row are zero. */
-    double sum[8] = { 0 }, square[8] = { 0 };
-    float top[8] = { 0 };
-    size_t n_tiles = (n + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS;
-    for (size_t t = 0; t < n_tiles; t++) {
-        const float *v = first + t * stride;
-        for (size_t r = 0; r < SEG_TILE_ROWS; r += 8)
-            for (size_t i = 0; i < 8; i++) {
-                float size = fabsf(v[r + i]);
-                sum[i] += (double)v[r + i];
-                top[i] = size > top[i] ? size : top[i];
-            }
-    }
-    double mean = 0;
-    float largest = 0;
-    for (size_t i = 0; i < 8; i++) {
-        mean += sum[i] / (double)n;
-        largest = fmaxf(largest, top[i]);
-    }
-    for (size_t t = 0; t < n_tiles; t++) {
-        const float *v = first + t * stride;
-        for (size_t r = 0; r < SEG_TILE_ROWS; r += 8)
-            for (size_t i = 0; i < 8; i++) {
-                double off = (double)v[r + i] - mean;
-                square[i] += off * off;
-            }
-    }
-    double scatter = 0;
-    for (size_t i = 0; i < 8; i++)
-        scatter += square[i];
-    scatter -= (double)(n_tiles * SEG_TILE_ROWS - n) * mean * mean; /* the zero lanes */
-    *ret_mean = mean;
-    *ret_scatter = scatter > 0 ? scatter : 0;
-    *ret_largest = largest;
+    for (size_t c = 0; c < d; c++)
+        for (unsigned r = 0; r < n; r++) {
+            const float value = x[c * SEG_TILE_ROWS + r];
+            const double off = (double)value - (double)shift[c];
+            sum[c] += off;
+            square[c] += off * off;
+            largest[c] = fmaxf(largest[c], fabsf(value));
+        }
 }
 
 static void survey_chunk(void *ctx, size_t chunk)
 {
     struct survey *s = ctx;
-    size_t d = s->x->n_cols;
-    size_t left = s->x->n_rows - chunk * SEG_CHUNK_ROWS;
-    size_t n = left < SEG_CHUNK_ROWS ? left : SEG_CHUNK_ROWS;
-    for (size_t c = 0; c < d; c++)
-        survey_column(s->x->chunks[chunk] + c * SEG_TILE_ROWS, d * SEG_TILE_ROWS, n,
-                      &s->mean[chunk * d + c], &s->scatter[chunk * d + c],
-                      &s->largest[chunk * d + c]);
+    const size_t d = s->x->n_cols, first = chunk * SEG_CHUNK_TILES;
+    const size_t n_tiles = seg_tiles_count(s->x), left = s->x->n_rows - chunk * SEG_CHUNK_ROWS;
+    const double n = (double)(left < SEG_CHUNK_ROWS ? left : SEG_CHUNK_ROWS);
+    double *sum = s->mean + chunk * d, *square = s->scatter + chunk * d;
+    float *largest = s->largest + chunk * d, *shift = s->shift + chunk * d;
+    seg_tiles_get_row(s->x, chunk * SEG_CHUNK_ROWS, shift);
+    for (size_t t = first; t < first + SEG_CHUNK_TILES && t < n_tiles; t++) {
+        const unsigned n_rows = seg_tiles_rows(s->x, t);
+        kmeans_prefetch(s->x, t + 1);
+        if (t % 16 == 15) seg_pool_give_way();
+        if (n_rows == SEG_TILE_ROWS)
+            s->kernels->survey(seg_tiles_at(s->x, t), d, shift, sum, square, largest);
+        else
+            survey_rows(seg_tiles_at(s->x, t), d, n_rows, shift, sum, square, largest);
+    }
+    for (size_t c = 0; c < d; c++) {
+        const double off = sum[c] / n, scatter = square[c] - sum[c] * off;
+        square[c] = scatter > 0 ? scatter : 0;
+        sum[c] = (double)shift[c] + off;
+    }
 }
 
 /* The largest power of two that keeps n_rows * largest * scale under 2^SUM_BITS. */
@@ -82,15 +72,16 @@ enum seg_status kmeans_data_init(struct kmeans_data *data, struct seg_pool *pool
 {
     size_t d = x->n_cols;
     size_t n_chunks = (x->n_rows + SEG_CHUNK_ROWS - 1) / SEG_CHUNK_ROWS;
-    struct survey s = { .x = x };
+    struct survey s = { .x = x, .kernels = seg_kernels_get() };
     enum seg_status st = SEG_ENOMEM;
     *data = (struct kmeans_data){ .x = x };
-    s.mean = seg_alloc(n_chunks * d, sizeof *s.mean);
-    s.scatter = seg_alloc(n_chunks * d, sizeof *s.scatter);
-    s.largest = seg_alloc(n_chunks * d, sizeof *s.largest);
+    s.mean = seg_calloc(n_chunks * d, sizeof *s.mean);
+    s.scatter = seg_calloc(n_chunks * d, sizeof *s.scatter);
+    s.largest = seg_calloc(n_chunks * d, sizeof *s.largest);
+    s.shift = seg_alloc(n_chunks * d, sizeof *s.shift);
     data->scale = seg_alloc(d, sizeof *data->scale);
     data->mean = seg_alloc(d, sizeof *data->mean);
-    if (!s.mean || !s.scatter || !s.largest || !data->scale || !data->mean) goto out;
+    if (!s.mean || !s.scatter || !s.largest || !s.shift || !data->scale || !data->mean) goto out;
 
     seg_pool_for(pool, SEG_PRIORITY_TRAINING, n_chunks, survey_chunk, &s);
     for (size_t c = 0; c < d; c++) {
@@ -115,6 +106,7 @@ out:
     seg_free(s.mean);
     seg_free(s.scatter);
     seg_free(s.largest);
+    seg_free(s.shift);
     if (st != SEG_OK) kmeans_data_release(data);
     return st;
 }

@@ -6,6 +6,7 @@
 #include "compute/kernels.h"
 
 #include <float.h>
+#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 #include "compute/tiles.h"
@@ -311,6 +312,44 @@ static void nearest(const float *x, size_t d, const float *c, size_t k, uint32_t
     }
 }
 
+/* Rounded down: the subtraction is the last that can round up, by less than widen leaves over. */
+static void margin(const float *dist2, const float *second2, float widen, float tiny, float *out)
+{
+    for (size_t i = 0; i < ROWS; i++)
+        out[i] = sqrtf(second2[i]) * (1 - widen) - sqrtf(dist2[i]) * (1 + widen) - tiny;
+}
+
+typedef double vdouble __attribute__((vector_size(8 * sizeof(double)), may_alias));
+typedef float vfloat_8 __attribute__((vector_size(8 * sizeof(float)), may_alias));
+
+static void survey(const float *x, size_t d, const float *shift, double *sum, double *square,
+                   float *largest)
+{
+    for (size_t c = 0; c < d; c++, x += ROWS) {
+        const vdouble from = (double)shift[c] - (vdouble){ 0 };
+        vdouble s[2] = { { 0 } }, q[2] = { { 0 } };
+        vfloat top = splat(largest[c]);
+        UNROLL
+        for (size_t r = 0; r < ROWS; r += 8) {
+            const vdouble off = __builtin_convertvector(*(const vfloat_8 *)(x + r), vdouble) - from;
+            s[r / 8 % 2] += off;
+            q[r / 8 % 2] += off * off;
+        }
+        for (size_t r = 0; r < ROWS; r += LANES) {
+            const vfloat value = *(const vfloat *)(x + r);
+            top = greater(greater(value, -value), top);
+        }
+        s[0] += s[1];
+        q[0] += q[1];
+        for (size_t i = 0; i < 8; i++) {
+            sum[c] += s[0][i];
+            square[c] += q[0][i];
+        }
+        for (size_t i = 0; i < LANES; i++)
+            largest[c] = top[i] > largest[c] ? top[i] : largest[c];
+    }
+}
+
 /* e^x = 2^n e^r with |r| <= ln 2 / 2: n from rounding x / ln 2 by adding 1.5 * 2^23, r in two steps
  * (the high part of ln 2 has few bits, so n times it is exact), e^r by the polynomial of Cephes'
  * expf. NaN stays NaN. */
@@ -458,6 +497,8 @@ const struct seg_kernels KERNELS_NAME(SEG_ISA) = {
     .affine = affine,
     .squares = squares,
     .nearest = nearest,
+    .margin = margin,
+    .survey = survey,
     .relu = relu,
     .exp = exp_map,
     .sigmoid = sigmoid,

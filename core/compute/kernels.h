@@ -25,6 +25,13 @@ struct seg_kernels {
      * A row without a distance below FLT_MAX (NaN, overflow) has label 0 and FLT_MAX twice. */
     void (*nearest)(const float *x, size_t d, const float *c, size_t k, uint32_t *label,
                     float *dist2, float *second2);
+    /* out (64) = sqrt(second2) (1 - widen) - sqrt(dist2) (1 + widen) - tiny, within 2^-22 of the
+     * larger root. How much nearer the nearest centroid is than the next. */
+    void (*margin)(const float *dist2, const float *second2, float widen, float tiny, float *out);
+    /* Takes a tile of 64 rows into what is known of the columns: sum (d) += x - shift and square
+     * (d) += (x - shift)^2 in float64, largest (d) = the largest |x|. */
+    void (*survey)(const float *x, size_t d, const float *shift, double *sum, double *square,
+                   float *largest);
     /* In place over n floats at any address; NaN stays NaN. exp is accurate to 2 ulp on [-87, 88]
      * and saturates outside. */
     void (*relu)(float *x, size_t n);

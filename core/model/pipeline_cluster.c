@@ -65,7 +65,7 @@ static enum seg_status fit_kmeans(struct pipeline *p, const struct seg_kmeans_pa
 {
     struct seg_kmeans km = { 0 };
     enum seg_status st =
-        seg_kmeans_fit(p->pool, &p->space[SEG_PART_TRAIN], params, progress, &km, err);
+        seg_kmeans_fit_own(p->pool, &p->space[SEG_PART_TRAIN], params, progress, &km, err);
     if (st != SEG_OK) return st;
     st = take_segments(p, &km, params->k);
     p->report.n_iter = km.n_iter;

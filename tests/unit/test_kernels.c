@@ -174,6 +174,58 @@ static void squares_agree_with_a_float64_loop_and_have_the_bits_of_nearest(void 
         }
 }
 
+static void margin_agrees_with_float64(void **state)
+{
+    (void)state;
+    struct seg_rng rng = seg_rng_make(12, 0);
+    float dist2[ROWS], second2[ROWS], got[ROWS];
+    fill(&rng, dist2, ROWS);
+    for (size_t i = 0; i < ROWS; i++) {
+        dist2[i] = fabsf(dist2[i]) * (i % 3 == 0 ? 1e12f : 1);
+        second2[i] = i % 7 == 0 ? FLT_MAX : dist2[i] * (1 + seg_rng_float(&rng));
+    }
+    FOR_EACH_ISA(k)
+    {
+        k->margin(dist2, second2, 1e-5f, 1e-3f, got);
+        for (size_t i = 0; i < ROWS; i++) {
+            const double u = sqrt(dist2[i]), l = sqrt(second2[i]), e = (double)1e-5f;
+            const double expected = l * (1 - e) - u * (1 + e) - (double)1e-3f;
+            assert_true(fabs(got[i] - expected) <= 0x1p-22 * l);
+        }
+    }
+}
+
+static void survey_agrees_with_a_float64_loop(void **state)
+{
+    (void)state;
+    struct seg_rng rng = seg_rng_make(13, 0);
+    FOR_EACH_ISA(k)
+    for (size_t a = 0; a < N_OF(WIDTHS); a++) {
+        const size_t d = WIDTHS[a];
+        double sum[D_MAX], square[D_MAX];
+        float largest[D_MAX], shift[D_MAX];
+        fill(&rng, x, d * ROWS);
+        for (size_t c = 0; c < d; c++) {
+            x[c * ROWS + 5] = -3;
+            shift[c] = x[c * ROWS];
+            sum[c] = 1;
+            square[c] = 2;
+            largest[c] = c % 2 == 0 ? 0 : 100;
+        }
+        k->survey(x, d, shift, sum, square, largest);
+        for (size_t c = 0; c < d; c++) {
+            double s = 1, q = 2;
+            for (size_t r = 0; r < ROWS; r++) {
+                const double off = (double)x[c * ROWS + r] - (double)shift[c];
+                s += off;
+                q += off * off;
+            }
+            assert_true(fabs(sum[c] - s) <= 1e-12 && fabs(square[c] - q) <= 1e-12 * q);
+            assert_true(largest[c] == (c % 2 == 0 ? 3 : 100));
+        }
+    }
+}
+
 static void nearest_gives_a_tie_to_the_lower_index(void **state)
 {
     (void)state;
@@ -523,6 +575,8 @@ int main(void)
         cmocka_unit_test(affine_of_no_columns_is_the_bias),
         cmocka_unit_test(nearest_finds_the_best_and_the_second),
         cmocka_unit_test(squares_agree_with_a_float64_loop_and_have_the_bits_of_nearest),
+        cmocka_unit_test(margin_agrees_with_float64),
+        cmocka_unit_test(survey_agrees_with_a_float64_loop),
         cmocka_unit_test(nearest_gives_a_tie_to_the_lower_index),
         cmocka_unit_test(nearest_labels_a_row_by_the_centroid_it_stands_on),
         cmocka_unit_test(nearest_does_not_cancel_far_from_the_origin),

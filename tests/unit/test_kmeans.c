@@ -175,6 +175,16 @@ static void kmeans_fit_finds_the_inertia_of_scikit_learn(void **state)
     seg_tiles_release(&t);
 }
 
+static void assert_same_fit(const struct seg_kmeans *a, const struct seg_kmeans *b)
+{
+    const size_t k = a->centroids.n_rows, d = a->centroids.n_cols;
+    assert_memory_equal(a->centroids.data, b->centroids.data, k * d * sizeof(float));
+    assert_int_equal(a->n_iter, b->n_iter);
+    assert_memory_equal(a->curve, b->curve, a->n_iter * sizeof *a->curve);
+    assert_memory_equal(a->sizes, b->sizes, k * sizeof *a->sizes);
+    assert_true(a->inertia == b->inertia);
+}
+
 static void kmeans_fit_gives_the_same_bits_at_any_worker_count(void **state)
 {
     (void)state;
@@ -186,16 +196,101 @@ static void kmeans_fit_gives_the_same_bits_at_any_worker_count(void **state)
     for (size_t i = 0; i < sizeof WORKERS / sizeof *WORKERS; i++) {
         struct seg_pool *pool = pool_new(WORKERS[i]);
         struct seg_kmeans km = fit(pool, &t, &p);
-        assert_memory_equal(km.centroids.data, alone.centroids.data, 12 * 6 * sizeof(float));
-        assert_int_equal(km.n_iter, alone.n_iter);
-        assert_memory_equal(km.curve, alone.curve, km.n_iter * sizeof *km.curve);
-        assert_memory_equal(km.sizes, alone.sizes, 12 * sizeof *km.sizes);
-        assert_true(km.inertia == alone.inertia);
+        assert_same_fit(&km, &alone);
         seg_kmeans_release(&km);
         seg_pool_free(pool);
     }
     seg_kmeans_release(&alone);
     seg_tiles_release(&t);
+}
+
+/* Rows without clusters: Lloyd takes its time, and rows near borders wake all the while. */
+static struct seg_tiles noise_tiles(size_t n_rows, uint32_t n_cols)
+{
+    return group_tiles(n_rows, n_cols, 1, 0);
+}
+
+#define OWN_ROWS 70001u
+
+static void kmeans_fit_own_gives_the_bits_of_fit_and_the_rows_back(void **state)
+{
+    (void)state;
+    static const uint32_t SHAPES[][2] = { { 3, 7 }, { 1, 4 }, { 4, 40 } };
+    for (size_t i = 0; i < sizeof SHAPES / sizeof *SHAPES; i++) {
+        const uint32_t d = SHAPES[i][0];
+        struct seg_tiles t = noise_tiles(OWN_ROWS, d), before = noise_tiles(OWN_ROWS, d);
+        struct seg_kmeans_params p = params(SHAPES[i][1]);
+        p.n_init = 2;
+        p.n_iter_max = 60;
+        struct seg_kmeans shared = fit(NULL, &t, &p);
+        for (unsigned n_workers = 0; n_workers < 3; n_workers++) {
+            struct seg_pool *pool = n_workers > 0 ? pool_new(n_workers) : NULL;
+            struct seg_kmeans own;
+            assert_int_equal(seg_kmeans_fit_own(pool, &t, &p, NULL, &own, NULL), SEG_OK);
+            assert_same_fit(&shared, &own);
+            for (size_t chunk = 0; chunk < t.n_chunks; chunk++)
+                assert_memory_equal(t.chunks[chunk], before.chunks[chunk],
+                                    (size_t)SEG_CHUNK_ROWS * d * sizeof(float));
+            seg_kmeans_release(&own);
+            seg_pool_free(pool);
+        }
+        seg_kmeans_release(&shared);
+        seg_tiles_release(&t);
+        seg_tiles_release(&before);
+    }
+}
+
+struct stopping {
+    atomic_bool cancel;
+    unsigned n_reports, at;
+};
+
+static void stop_late(void *ctx, double fraction, const char *message)
+{
+    struct stopping *s = ctx;
+    (void)fraction;
+    (void)message;
+    if (++s->n_reports == s->at) atomic_store(&s->cancel, true);
+}
+
+static void kmeans_fit_own_gives_the_rows_back_when_cancelled(void **state)
+{
+    (void)state;
+    struct seg_tiles t = noise_tiles(OWN_ROWS, 3), before = noise_tiles(OWN_ROWS, 3);
+    struct seg_kmeans_params p = params(7);
+    for (unsigned at = 1; at < 40; at += 3) {
+        struct stopping s = { .at = at };
+        struct seg_progress progress = { .cancel = &s.cancel, .report = stop_late, .ctx = &s };
+        struct seg_kmeans km;
+        assert_int_equal(seg_kmeans_fit_own(NULL, &t, &p, &progress, &km, NULL), SEG_ECANCELED);
+        for (size_t chunk = 0; chunk < t.n_chunks; chunk++)
+            assert_memory_equal(t.chunks[chunk], before.chunks[chunk],
+                                (size_t)SEG_CHUNK_ROWS * 3 * sizeof(float));
+    }
+    seg_tiles_release(&t);
+    seg_tiles_release(&before);
+}
+
+/* Two clusters begin empty, and a third of the rows are equally far: the first must be taken. */
+static void kmeans_fit_own_reseeds_the_same_rows_as_fit(void **state)
+{
+    (void)state;
+    float *x = group_rows(OWN_ROWS, 2, 1, 0);
+    for (size_t r = 0; r < OWN_ROWS; r += 3)
+        x[2 * r] = x[2 * r + 1] = 80;
+    struct seg_tiles t = tiles_of(x, OWN_ROWS, 2);
+    float start[] = { 0, 0, 50, 50, 50, 50, 50, 50, 0.5f, 0.5f };
+    struct seg_matrix m = { 5, 2, start };
+    struct seg_kmeans_params p = params(5);
+    p.init = SEG_INIT_GIVEN;
+    p.start = &m;
+    struct seg_kmeans shared = fit(NULL, &t, &p), own;
+    assert_int_equal(seg_kmeans_fit_own(NULL, &t, &p, NULL, &own, NULL), SEG_OK);
+    assert_same_fit(&shared, &own);
+    seg_kmeans_release(&shared);
+    seg_kmeans_release(&own);
+    seg_tiles_release(&t);
+    seg_free(x);
 }
 
 static void kmeans_curve_never_rises_and_ends_at_the_inertia(void **state)
@@ -439,21 +534,21 @@ static void kmeans_stops_when_cancelled(void **state)
     seg_tiles_release(&t);
 }
 
-static void kmeans_fit_survives_every_failed_allocation(void **state)
+static void survive_every_failed_allocation(size_t n_rows)
 {
-    (void)state;
-    float *x = group_rows(300, 2, 1, 0);
+    float *x = group_rows(n_rows, 2, 1, 0);
     x[0] = 40;
-    struct seg_tiles t = tiles_of(x, 300, 2);
+    struct seg_tiles t = tiles_of(x, n_rows, 2);
     struct seg_kmeans_params p = params(4);
     p.min_share = 0.1;
     p.n_init = 2;
+    p.n_iter_max = 20;
     enum seg_status st = SEG_ENOMEM;
     uint64_t nth = 0;
     while (st != SEG_OK) {
         struct seg_kmeans km;
         seg_alloc_fail_at(++nth);
-        st = seg_kmeans_fit(NULL, &t, &p, NULL, &km, NULL);
+        st = seg_kmeans_fit_own(NULL, &t, &p, NULL, &km, NULL);
         seg_alloc_fail_at(0);
         if (st == SEG_OK)
             seg_kmeans_release(&km);
@@ -465,12 +560,22 @@ static void kmeans_fit_survives_every_failed_allocation(void **state)
     seg_free(x);
 }
 
+static void kmeans_fit_survives_every_failed_allocation(void **state)
+{
+    (void)state;
+    survive_every_failed_allocation(300);
+    survive_every_failed_allocation(OWN_ROWS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kmeans_fit_equals_lloyd_after_any_number_of_iterations),
         cmocka_unit_test(kmeans_fit_finds_the_inertia_of_scikit_learn),
         cmocka_unit_test(kmeans_fit_gives_the_same_bits_at_any_worker_count),
+        cmocka_unit_test(kmeans_fit_own_gives_the_bits_of_fit_and_the_rows_back),
+        cmocka_unit_test(kmeans_fit_own_gives_the_rows_back_when_cancelled),
+        cmocka_unit_test(kmeans_fit_own_reseeds_the_same_rows_as_fit),
         cmocka_unit_test(kmeans_curve_never_rises_and_ends_at_the_inertia),
         cmocka_unit_test(kmeans_sizes_and_inertia_are_those_of_the_nearest_centroids_largest_first),
         cmocka_unit_test(kmeans_fit_survives_fewer_distinct_points_than_clusters),

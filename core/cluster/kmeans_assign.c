@@ -1,0 +1,192 @@
+/* kmeans_assign.c - the assignment of an iteration, without the distances that cannot change
+ * anything.
+ *
+ * Bounds after Hamerly (2010), folded into one number a row. When a row is measured at distance u
+ * from its centroid and l from the next one, it can spend l - u before it may change cluster. Later
+ * moves of centroids cost a row of cluster j at most spent[j]: the way of j itself plus the longest
+ * way of any other. slack[row] = l - u + spent[j] at that time, so that nothing is written while a
+ * row waits; it is measured again once spent[j] has passed slack[row]. A tile whose rows all wait
+ * is not looked at before spent_any, the longest way anybody can have spent, passes what its
+ * poorest row has left.
+ *
+ * Skipping is safe in floating point: squared distances from the kernel are sums of squares with a
+ * relative error under (d + 3) 2^-24, so u and l are widened by (d + 16) 2^-24, which covers the
+ * error now, the error of the distances that will not be computed later, and the roundings here. A
+ * skipped row is therefore one whose label the kernel would have given again, ties included. */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+#include "cluster/kmeans_run.h"
+
+/* Waking rows of a tile are gathered with those of the chunk's other tiles, which costs as much for
+ * each as to measure it against this many centroids; when that is dearer, the whole tile is
+ * measured in place. */
+#define GATHER_COST 24u
+
+/* With fewer rows awake than this most lines of a tile are not touched. */
+#define PREFETCH_ROWS 8
+
+enum seg_status kmeans_desk_init(struct kmeans_desk *desk, size_t k, size_t d)
+{
+    atomic_flag_clear(&desk->taken);
+    desk->batch = seg_alloc_aligned(d * SEG_TILE_ROWS, sizeof *desk->batch);
+    if (desk->batch == NULL) return SEG_ENOMEM;
+    memset(desk->batch, 0, d * SEG_TILE_ROWS * sizeof *desk->batch);
+    return kmeans_sums_init(&desk->moved, k, d);
+}
+
+void kmeans_desk_release(struct kmeans_desk *desk)
+{
+    seg_free(desk->batch);
+    seg_free(desk->spare);
+    kmeans_sums_release(&desk->moved);
+}
+
+struct kmeans_desk *kmeans_desk_take(struct kmeans_run *run)
+{
+    for (size_t i = 0;; i = (i + 1) % run->n_desks)
+        if (!atomic_flag_test_and_set_explicit(&run->desks[i].taken, memory_order_acquire))
+            return &run->desks[i];
+}
+
+void kmeans_desk_give(struct kmeans_desk *desk)
+{
+    atomic_flag_clear_explicit(&desk->taken, memory_order_release);
+}
+
+/* Measures the first n rows of a tile, whose numbers are row[]. */
+static void measure(struct kmeans_run *run, struct kmeans_desk *desk, const float *tile,
+                    const uint32_t *row, unsigned n)
+{
+    const size_t d = run->data->x->n_cols;
+    const float widen = (float)(d + 16) * 0x1p-24f;
+    const float tiny_way = 4 * sqrtf((float)d * FLT_MIN); /* underflow of the squares, at most */
+    uint32_t label[SEG_TILE_ROWS];
+    float dist2[SEG_TILE_ROWS], second2[SEG_TILE_ROWS], slack[SEG_TILE_ROWS];
+    unsigned moved[SEG_TILE_ROWS], n_moved = 0;
+
+    run->kernels->nearest(tile, d, run->c.data, run->c.n_rows, label, dist2, second2);
+    run->kernels->margin(dist2, second2, widen, tiny_way, slack);
+    for (unsigned i = 0; i < n; i++) {
+        float sum = slack[i] + run->spent_lo[label[i]];
+        run->slack[row[i]] = sum - fabsf(sum) * 0x1p-22f;
+        moved[n_moved] = i;
+        n_moved += run->label[row[i]] != label[i];
+    }
+    for (unsigned m = 0; m < n_moved; m++) {
+        unsigned i = moved[m];
+        kmeans_sums_move(&desk->moved, run->data->scale, tile + i, run->label[row[i]], label[i]);
+        run->label[row[i]] = label[i];
+    }
+    desk->n_moved += n_moved;
+}
+
+static void measure_batch(struct kmeans_run *run, struct kmeans_desk *desk)
+{
+    measure(run, desk, desk->batch, desk->batch_row, desk->n_batch);
+    desk->n_batch = 0;
+}
+
+/* Puts lanes of a tile into the batch, measuring it whenever it is full. */
+static void gather(struct kmeans_run *run, struct kmeans_desk *desk, const float *tile,
+                   uint32_t first_row, const uint32_t *lane, unsigned n)
+{
+    const size_t d = run->data->x->n_cols;
+    for (unsigned done = 0; done < n;) {
+        unsigned room = SEG_TILE_ROWS - desk->n_batch;
+        unsigned some = n - done < room ? n - done : room;
+        float *to = desk->batch + desk->n_batch;
+        for (size_t c = 0; c < d; c++)
+            for (unsigned i = 0; i < some; i++)
+                to[c * SEG_TILE_ROWS + i] = tile[c * SEG_TILE_ROWS + lane[done + i]];
+        for (unsigned i = 0; i < some; i++)
+            desk->batch_row[desk->n_batch + i] = first_row + lane[done + i];
+        desk->n_batch += some;
+        done += some;
+        if (desk->n_batch == SEG_TILE_ROWS) measure_batch(run, desk);
+    }
+}
+
+/* Bit i: row i of the tile has spent its slack. If none has, the tile may sleep until spent_any
+ * passes *ret_asleep. */
+static uint64_t awake_rows(const struct kmeans_run *run, size_t tile, double *ret_asleep)
+{
+    const float *slack = run->slack + tile * SEG_TILE_ROWS;
+    const uint32_t *label = run->label + tile * SEG_TILE_ROWS;
+    uint64_t awake = 0;
+    float least = FLT_MAX;
+    for (unsigned i = seg_tiles_rows(run->data->x, tile); i-- > 0;) {
+        const float spent = run->spent_hi[label[i]];
+        /* 2^-20 of the slack: more than the roundings of spent_hi now and later and of this. */
+        const float left = slack[i] * (1 - 0x1p-20f) - spent;
+        least = left < least ? left : least;
+        awake = awake << 1 | !(slack[i] > spent);
+    }
+    *ret_asleep = awake == 0 ? run->spent_any + (double)least * (1 - 0x1p-20) : 0;
+    return awake;
+}
+
+/* First pass of a start: no row has a cluster. */
+static void begin_chunk(struct kmeans_run *run, size_t first_tile, size_t n_tiles)
+{
+    const uint32_t k = (uint32_t)run->c.n_rows;
+    for (size_t i = first_tile * SEG_TILE_ROWS; i < (first_tile + n_tiles) * SEG_TILE_ROWS; i++) {
+        run->label[i] = k;
+        run->slack[i] = -FLT_MAX;
+        if (run->place != NULL) run->place[i] = (uint16_t)(i % SEG_CHUNK_ROWS);
+    }
+    for (size_t t = first_tile; t < first_tile + n_tiles; t++)
+        run->asleep[t] = 0;
+}
+
+/* The rows of a tile that are awake are measured where they stand or gathered. */
+static void assign_tile(struct kmeans_run *run, struct kmeans_desk *desk, size_t tile,
+                        uint64_t awake)
+{
+    const float *cells = seg_tiles_at(run->data->x, tile);
+    const uint32_t first_row = (uint32_t)(tile * SEG_TILE_ROWS);
+    const unsigned n_awake = (unsigned)__builtin_popcountll(awake);
+    const size_t k = run->c.n_rows;
+    uint32_t lane[SEG_TILE_ROWS];
+    desk->n_idle += SEG_TILE_ROWS - n_awake;
+    if (run->is_ordered || n_awake * (k + GATHER_COST) >= SEG_TILE_ROWS * k) {
+        const unsigned n = seg_tiles_rows(run->data->x, tile);
+        for (unsigned i = 0; i < n; i++)
+            lane[i] = first_row + i;
+        measure(run, desk, cells, lane, n);
+        return;
+    }
+    for (unsigned i = 0; i < n_awake; i++, awake &= awake - 1)
+        lane[i] = (uint32_t)__builtin_ctzll(awake);
+    gather(run, desk, cells, first_row, lane, n_awake);
+}
+
+static void assign_chunk(void *ctx, size_t chunk)
+{
+    struct kmeans_run *run = ctx;
+    const struct seg_tiles *x = run->data->x;
+    const size_t first = chunk * SEG_CHUNK_TILES, left = seg_tiles_count(x) - first;
+    const size_t n_tiles = left < SEG_CHUNK_TILES ? left : SEG_CHUNK_TILES;
+    uint64_t awake[SEG_CHUNK_TILES + 1] = { 0 };
+    if (seg_progress_cancelled(run->progress)) return;
+    if (run->n_iter == 0) begin_chunk(run, first, n_tiles);
+    for (size_t t = 0; t < n_tiles; t++)
+        if (run->is_surveyed)
+            awake[t] = UINT64_MAX;
+        else if (!(run->spent_any < run->asleep[first + t]))
+            awake[t] = awake_rows(run, first + t, &run->asleep[first + t]);
+    struct kmeans_desk *desk = kmeans_desk_take(run);
+    for (size_t t = 0; t < n_tiles; t++) {
+        if (__builtin_popcountll(awake[t + 1]) >= PREFETCH_ROWS) kmeans_prefetch(x, first + t + 1);
+        if (t % 8 == 7) seg_pool_give_way();
+        if (awake[t] != 0) assign_tile(run, desk, first + t, awake[t]);
+    }
+    if (desk->n_batch > 0) measure_batch(run, desk);
+    kmeans_desk_give(desk);
+}
+
+void kmeans_run_assign(struct kmeans_run *run)
+{
+    seg_pool_for(run->pool, SEG_PRIORITY_TRAINING, kmeans_n_chunks(run->data->x), assign_chunk,
+                 run);
+}
