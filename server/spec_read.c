@@ -7,6 +7,7 @@
 
 #include "cluster/k_search.h"
 #include "model/mlp_search.h"
+#include "spec_derive.h"
 #include "spec_tables.h"
 
 static void read_sizes(struct field_reader *r, const struct json *v, const char *pointer,
@@ -163,12 +164,12 @@ static void read_algorithm(struct field_reader *r, const struct json *v, struct 
         read_classifier(r, v, s);
 }
 
-/* One group or column of preprocess. */
+/* One group or column of preprocess. keys: those that are not plain and which the caller knows. */
 static void read_column(struct field_reader *r, const struct json *v, const char *pointer,
-                        struct seg_column_spec *c)
+                        struct seg_column_spec *c, const char *const *keys)
 {
     const struct field_table tables[] = { field_table(&COLUMN_FIELDS, c) };
-    fields_read(r, v, pointer, tables, 1, (const char *const[]){ "outliers", "constant", NULL });
+    fields_read(r, v, pointer, tables, 1, keys);
     if (json_kind(v) != JSON_OBJECT) return;
     const struct json *outliers = json_get(v, "outliers"), *constant = json_get(v, "constant");
     const char *at = field_pointer(r, pointer, "outliers");
@@ -202,33 +203,64 @@ static void read_column(struct field_reader *r, const struct json *v, const char
     }
 }
 
+/* A member of "columns": of a feature, or from n_columns on of a derived column. complete: nothing
+ * that is derived had a fault. */
+static void read_own_column(struct field_reader *r, const struct json *v, const char *pointer,
+                            struct train_spec *s, uint32_t i, bool complete)
+{
+    static const char *const keys[] = { "outliers", "constant", "drop", "date_parts", NULL };
+    static const char *const derived_keys[] = { "outliers", "constant", "drop", NULL };
+    struct seg_column_spec *c = &s->core.columns[i];
+    read_column(r, v, pointer, c, i < s->n_columns ? keys : derived_keys);
+    const struct json *drop = json_kind(v) == JSON_OBJECT ? json_get(v, "drop") : NULL;
+    const char *at = field_pointer(r, pointer, "drop");
+    if (drop != NULL) field_read(r, drop, &DROP_FIELDS.fields[0], at, c);
+    if (c->left_out && complete && !spec_derive_uses(s, i))
+        faults_add(r->faults, at, "unknown_value",
+                   "nothing is derived from it: leave it out of what is listed instead");
+}
+
+static void read_columns(struct field_reader *r, const struct json *columns,
+                         const struct feature_set *fs, struct train_spec *s, bool complete)
+{
+    for (const struct json *m = json_first(columns); m != NULL; m = json_next(m)) {
+        const char *at = field_pointer(r, "/preprocess/columns", json_key(m));
+        const uint32_t n = s->n_columns + s->core.n_derived;
+        uint32_t i = 0;
+        while (i < n && strcmp(i < s->n_columns ? fs->columns[s->columns[i]].name
+                                                : s->core.derived[i - s->n_columns].name,
+                               json_key(m)) != 0)
+            i++;
+        if (i == n)
+            faults_add(r->faults, at, "unknown_feature", "is neither a feature nor derived");
+        else
+            read_own_column(r, m, at, s, i, complete);
+    }
+}
+
 static void read_preprocess(struct field_reader *r, const struct json *v,
                             const struct feature_set *fs, struct train_spec *s,
                             struct seg_column_spec groups[2])
 {
-    static const char *const keys[] = { "default", "categorical", "columns", NULL };
+    static const char *const keys[] = { "default", "categorical", "columns", "derive", NULL };
+    static const char *const group_keys[] = { "outliers", "constant", NULL };
     if (v != NULL) {
         fields_read(r, v, "/preprocess", NULL, 0, keys);
-        if (json_kind(v) != JSON_OBJECT) return;
-        for (int g = 0; g < 2; g++)
-            if (json_get(v, keys[g]) != NULL)
-                read_column(r, json_get(v, keys[g]), field_pointer(r, "/preprocess", keys[g]),
-                            &groups[g]);
+        if (json_kind(v) != JSON_OBJECT) v = NULL;
     }
+    for (int g = 0; g < 2 && v != NULL; g++)
+        if (json_get(v, keys[g]) != NULL)
+            read_column(r, json_get(v, keys[g]), field_pointer(r, "/preprocess", keys[g]),
+                        &groups[g], group_keys);
+    const struct json *columns = v != NULL ? json_get(v, "columns") : NULL;
+    if (columns != NULL && !field_is_object(r, columns, "/preprocess/columns")) columns = NULL;
+    const size_t n_before = r->faults->n_total;
+    spec_derive_read(r, v != NULL ? json_get(v, "derive") : NULL, columns, fs, s);
     for (uint32_t i = 0; i < s->n_columns; i++)
         s->core.columns[i] = groups[fs->columns[s->columns[i]].type == SEG_CATEGORICAL];
-    const struct json *columns = v != NULL ? json_get(v, "columns") : NULL;
-    if (columns == NULL || !field_is_object(r, columns, "/preprocess/columns")) return;
-    for (const struct json *m = json_first(columns); m != NULL; m = json_next(m)) {
-        const char *at = field_pointer(r, "/preprocess/columns", json_key(m));
-        uint32_t i = 0;
-        while (i < s->n_columns && strcmp(fs->columns[s->columns[i]].name, json_key(m)) != 0)
-            i++;
-        if (i == s->n_columns)
-            faults_add(r->faults, at, "unknown_feature", "is not one of the features");
-        else
-            read_column(r, m, at, &s->core.columns[i]);
-    }
+    for (uint32_t i = 0; i < s->core.n_derived; i++)
+        s->core.columns[s->n_columns + i] = groups[0];
+    if (columns != NULL) read_columns(r, columns, fs, s, r->faults->n_total == n_before);
 }
 
 static int find_column(const struct feature_set *fs, const char *name)
@@ -244,7 +276,8 @@ static void read_features(struct field_reader *r, const struct json *v,
 {
     bool *wanted = seg_arena_alloc(r->arena, fs->n_columns + 1);
     s->columns = seg_arena_alloc(r->arena, (fs->n_columns + 1) * sizeof(*s->columns));
-    s->core.columns = seg_arena_alloc(r->arena, (fs->n_columns + 1) * sizeof(*s->core.columns));
+    s->core.columns =
+        seg_arena_alloc(r->arena, (fs->n_columns + SEG_DERIVED_MAX + 1) * sizeof(*s->core.columns));
     if (wanted == NULL || s->columns == NULL || s->core.columns == NULL) {
         faults_add(r->faults, "", "out_of_memory", "out of memory");
         return;

@@ -79,6 +79,9 @@ static const struct field column_fields[] = {
     U32("max_categories", seg_column_spec, max_categories, 1, 4096),
     U32("hash_buckets", seg_column_spec, hash_buckets, 1, 4096),
 };
+static const struct field drop_fields[] = {
+    BOOL("drop", seg_column_spec, left_out),
+};
 static const struct field outlier_fields[] = {
     ENUM("method", seg_column_spec, outliers, OUTLIERS_NAMES),
     F64("lower", seg_column_spec, lower, 0, 1),
@@ -109,6 +112,7 @@ const struct field_list K_RANGE_FIELDS = LIST(k_range_fields);
 const struct field_list SEARCH_FIELDS = LIST(search_fields);
 const struct field_list CV_FIELDS = LIST(cv_fields);
 const struct field_list COLUMN_FIELDS = LIST(column_fields);
+const struct field_list DROP_FIELDS = LIST(drop_fields);
 const struct field_list OUTLIER_FIELDS = LIST(outlier_fields);
 const struct field_list SPLIT_FIELDS = LIST(split_fields);
 const struct field_list SPEC_FIELDS = LIST(spec_fields);

@@ -15,6 +15,7 @@ struct field_list {
     size_t n;
 };
 extern const struct field_list COLUMN_FIELDS;  /* of struct seg_column_spec */
+extern const struct field_list DROP_FIELDS;    /* of struct seg_column_spec: one, "drop" */
 extern const struct field_list OUTLIER_FIELDS; /* of struct seg_column_spec; "method" is first */
 extern const struct field_list K_RANGE_FIELDS; /* of struct seg_spec; with "k": "auto" */
 extern const struct field_list SEARCH_FIELDS;  /* of struct seg_spec */

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "spec_derive.h"
 #include "spec_tables.h"
 
 /* The tables of a spec are made for readers too, which change what they point at; writing does
@@ -22,10 +23,14 @@ static void write_sizes(struct json_out *o, const char *key, const uint32_t *siz
     json_out_end_array(o);
 }
 
-static void write_column(struct json_out *o, const struct seg_column_spec *c)
+/* Feature i, or from n_columns on a derived column. */
+static void write_column(struct json_out *o, const struct train_spec *s, uint32_t i)
 {
+    const struct seg_column_spec *c = &s->core.columns[i];
     json_out_object(o);
     write_list(o, &COLUMN_FIELDS, c);
+    if (c->left_out) write_list(o, &DROP_FIELDS, c);
+    if (i < s->n_columns) spec_derive_write_parts(s, i, o);
     json_out_key(o, "outliers");
     json_out_object(o);
     write_list(o, &OUTLIER_FIELDS, c);
@@ -102,9 +107,14 @@ void train_spec_write(const struct train_spec *s, const struct feature_set *fs, 
     json_out_object(o);
     for (uint32_t i = 0; i < s->n_columns; i++) {
         json_out_key(o, fs->columns[s->columns[i]].name);
-        write_column(o, &s->core.columns[i]);
+        write_column(o, s, i);
+    }
+    for (uint32_t i = 0; i < s->core.n_derived; i++) {
+        json_out_key(o, s->core.derived[i].name);
+        write_column(o, s, s->n_columns + i);
     }
     json_out_end_object(o);
+    spec_derive_write(s, fs, o);
     json_out_end_object(o);
     json_out_key(o, "algorithm");
     write_algorithm(o, &s->core);

@@ -1,6 +1,10 @@
 /* Days from civil: Howard Hinnant's algorithm, proleptic Gregorian. */
 #include "timestamp.h"
 
+#include <stdio.h>
+
+#include "features/calendar.h"
+
 static bool digits(const char **s, const char *end, unsigned n, int *ret)
 {
     int v = 0;
@@ -81,6 +85,14 @@ bool timestamp_parse(const char *s, size_t len, int64_t *ret_micros)
         if (!one(&s, end, 'T') && !one(&s, end, 't') && !one(&s, end, ' ')) return false;
         if (!read_time(&s, end, &time) || !read_offset(&s, end, &offset) || s != end) return false;
     }
-    *ret_micros = days_from_civil(year, month, day) * MICROS_PER_DAY + time - offset;
+    *ret_micros = days_from_civil(year, month, day) * SEG_DAY_MICROS + time - offset;
     return true;
+}
+
+void timestamp_text(int64_t seconds, char ret_text[TIMESTAMP_TEXT_SIZE])
+{
+    const int64_t second = ((seconds % SEG_DAY_SECONDS) + SEG_DAY_SECONDS) % SEG_DAY_SECONDS;
+    const struct seg_date d = seg_date_of_day((seconds - second) / SEG_DAY_SECONDS);
+    snprintf(ret_text, TIMESTAMP_TEXT_SIZE, "%04d-%02u-%02uT%02d:%02d:%02dZ", (int)d.year, d.month,
+             d.day, (int)(second / 3600), (int)(second / 60 % 60), (int)(second % 60));
 }

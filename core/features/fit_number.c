@@ -62,6 +62,14 @@ static inline float clip(float x, float lower, float upper)
     return x > upper ? upper : x;
 }
 
+/* Where a column's values come from. */
+struct origin {
+    const struct seg_fit *fit;
+    uint32_t cell;    /* of a feature */
+    uint32_t derived; /* else: which derived column, */
+    float *cells;     /* (derived + 1, 64) and room to derive it; NULL for a feature */
+};
+
 /* Asks for one column of a tile that is read soon: neighbours in a column are a tile apart, which
  * is more than the processor foresees. */
 static inline void prefetch_column(const struct seg_tiles *cells, size_t tile, uint32_t cell)
@@ -71,19 +79,32 @@ static inline void prefetch_column(const struct seg_tiles *cells, size_t tile, u
         __builtin_prefetch(x + r);
 }
 
+/* The raw values of one tile. */
+static inline const float *values_at(const struct origin *o, size_t tile, size_t n_tiles)
+{
+    const struct seg_table *t = o->fit->table;
+    const float *raw = seg_tiles_at(&t->cells, tile);
+    if (o->cells != NULL) {
+        seg_derive_column(&t->schema, o->fit->derived, o->derived, raw, o->cells);
+        return o->cells + (size_t)o->derived * SEG_TILE_ROWS;
+    }
+    if (tile + PREFETCH_TILES < n_tiles) prefetch_column(&t->cells, tile + PREFETCH_TILES, o->cell);
+    return raw + (size_t)o->cell * SEG_TILE_ROWS;
+}
+
 /* The finite training values in row order. A value is stored first and kept if it counts: no branch
  * is taken on data. */
-static void gather(const struct seg_fit *fit, uint32_t cell, struct column *c)
+static void gather(const struct origin *o, struct column *c)
 {
+    const struct seg_fit *fit = o->fit;
     const struct seg_tiles *cells = &fit->table->cells;
     const size_t n_tiles = seg_tiles_count(cells);
     float *values = c->values;
     size_t n = 0, n_finite = 0;
     for (size_t i = 0; i < n_tiles; i++) {
-        const float *x = seg_tiles_at(cells, i) + (size_t)cell * SEG_TILE_ROWS;
+        const float *x = values_at(o, i, n_tiles);
         const uint8_t *part = fit->part == NULL ? NULL : fit->part + i * SEG_TILE_ROWS;
         const unsigned rows = seg_tiles_rows(cells, i);
-        if (i + PREFETCH_TILES < n_tiles) prefetch_column(cells, i + PREFETCH_TILES, cell);
         if (i % SEG_CHUNK_TILES == 0) seg_pool_give_way();
         for (unsigned r = 0; r < rows; r++) {
             const bool finite = fabsf(x[r]) <= FLT_MAX;
@@ -345,15 +366,27 @@ enum seg_status seg_fit_scale(struct seg_number *s, enum seg_scale scale, float 
     return SEG_OK;
 }
 
-enum seg_status seg_fit_number(const struct seg_fit *fit, uint32_t feature, uint32_t cell,
+enum seg_status seg_fit_number(const struct seg_fit *fit, uint32_t feature, uint32_t dimension,
                                struct seg_number *ret_s, const char **ret_why)
 {
+    const struct seg_schema *schema = &fit->table->schema;
     struct seg_column_spec spec = fit->specs[feature];
     struct seg_number s = { 0 };
+    struct origin o = { .fit = fit };
+    enum seg_type type;
     enum seg_status st = SEG_ENOMEM;
     struct column c = { .values = seg_alloc(fit->n_train + 1, sizeof *c.values) };
     if (c.values == NULL) goto out;
-    gather(fit, cell, &c);
+    if (feature < schema->n_features) {
+        type = schema->features[feature].type;
+        o.cell = schema->features[feature].cell + dimension;
+    } else {
+        o.derived = feature - schema->n_features;
+        type = seg_derive_type(fit->derived[o.derived].op);
+        o.cells = seg_alloc_aligned(((size_t)o.derived + 1) * SEG_TILE_ROWS, sizeof *o.cells);
+        if (o.cells == NULL) goto out;
+    }
+    gather(&o, &c);
     if (c.n == 0) {
         *ret_why = "there is no value in the training rows";
         st = SEG_EINVAL;
@@ -365,7 +398,7 @@ enum seg_status seg_fit_number(const struct seg_fit *fit, uint32_t feature, uint
         goto out;
     }
     /* A rare yes is not an outlier: any fence would turn the column into a constant. */
-    if (fit->table->schema.features[feature].type == SEG_BOOLEAN) spec.outliers = SEG_OUTLIERS_NONE;
+    if (type == SEG_BOOLEAN) spec.outliers = SEG_OUTLIERS_NONE;
 
     st = fit_impute(&spec, &c, fit->n_train, &s);
     if (st == SEG_OK) st = fit_outliers(&spec, &c, &s);
@@ -379,6 +412,7 @@ enum seg_status seg_fit_number(const struct seg_fit *fit, uint32_t feature, uint
 
 out:
     seg_number_release(&s);
+    seg_free(o.cells);
     seg_free(c.values);
     return st;
 }

@@ -18,12 +18,13 @@ struct seg_target {
     double prior, center, inverse;
 };
 
-/* One feature. Its columns are first_out .. first_out + n_values - 1, then the indicator's. */
+/* One feature or derived column. Its columns are first_out .. first_out + n_values - 1, then the
+ * indicator's. One that is only read has none. */
 struct seg_plan {
     uint32_t first_out;
     uint32_t n_values;
     bool indicator;
-    struct seg_number *numbers; /* (width), NULL for a category */
+    struct seg_number *numbers; /* (width), NULL for a category and for what is only read */
     /* categories, numbered as in inputs.features[i].dictionary, n of them: */
     enum seg_encode encode;
     uint32_t impute_code; /* 0..n-1, or SEG_CODE_UNSEEN */
@@ -35,16 +36,41 @@ struct seg_plan {
 struct seg_preprocess {
     const struct seg_number_kernels *kernels; /* of this machine */
     struct seg_schema inputs;
-    struct seg_plan *plans; /* (inputs.n_features) */
+    struct seg_derived *derived; /* (n_derived), names owned */
+    uint32_t n_derived;
+    struct seg_plan *plans; /* (inputs.n_features + n_derived): of features, then of derived */
     uint32_t n_out;
     char **out_names;      /* (n_out) */
     uint32_t *out_feature; /* (n_out) */
     uint64_t seed;         /* of the folds of target codes */
 };
 
-/* Empty, for schema's features without their dictionaries. SEG_ENOMEM. */
-enum seg_status seg_preprocess_new(const struct seg_schema *schema, uint64_t seed,
-                                   struct seg_preprocess **ret_p);
+static inline uint32_t seg_plan_count(const struct seg_preprocess *p)
+{
+    return p->inputs.n_features + p->n_derived;
+}
+/* Of feature or derived column i. */
+static inline const char *seg_plan_name(const struct seg_preprocess *p, uint32_t i)
+{
+    const uint32_t n = p->inputs.n_features;
+    return i < n ? p->inputs.features[i].name : p->derived[i - n].name;
+}
+static inline enum seg_type seg_plan_type(const struct seg_preprocess *p, uint32_t i)
+{
+    const uint32_t n = p->inputs.n_features;
+    return i < n ? p->inputs.features[i].type : seg_derive_type(p->derived[i - n].op);
+}
+static inline uint32_t seg_plan_width(const struct seg_preprocess *p, uint32_t i)
+{
+    return i < p->inputs.n_features ? p->inputs.features[i].width : 1;
+}
+
+/* Empty, for schema's features without their dictionaries and a copy of derived. SEG_ENOMEM. */
+enum seg_status seg_preprocess_new(const struct seg_schema *schema,
+                                   const struct seg_derived *derived, uint32_t n_derived,
+                                   uint64_t seed, struct seg_preprocess **ret_p);
+/* Room for the numbers of plan i, which is of no category. SEG_ENOMEM. */
+enum seg_status seg_plan_numbers(struct seg_preprocess *p, uint32_t i);
 /* Numbers and names the output columns, once every plan is complete. SEG_ELIMIT above
  * SEG_OUTPUTS_MAX, SEG_ENOMEM. */
 enum seg_status seg_preprocess_finish(struct seg_preprocess *p, struct seg_error *err);
@@ -92,17 +118,19 @@ static inline uint32_t *seg_target_counts_at(const struct seg_target_counts *c, 
 /* What fitting reads. */
 struct seg_fit {
     const struct seg_table *table;
-    const struct seg_column_spec *specs; /* (n_features) */
-    const uint8_t *part;                 /* NULL: every row is a training row */
+    const struct seg_column_spec *specs; /* (n_features + n_derived) */
+    const struct seg_derived *derived;
+    const uint8_t *part; /* NULL: every row is a training row */
     const uint16_t *y;
     uint32_t n_classes;
     size_t n_train; /* >= 1 */
     const struct seg_progress *progress;
 };
 
-/* Fits one cell column of a feature into ret_s, whose knots are then the caller's. SEG_EINVAL with
- * the reason in ret_why (static storage), SEG_ENOMEM, SEG_ECANCELED. */
-enum seg_status seg_fit_number(const struct seg_fit *fit, uint32_t feature, uint32_t cell,
+/* Fits number `dimension` of a feature, or of a derived column (n_features and above), into ret_s,
+ * whose knots are then the caller's. SEG_EINVAL with the reason in ret_why (static storage),
+ * SEG_ENOMEM, SEG_ECANCELED. */
+enum seg_status seg_fit_number(const struct seg_fit *fit, uint32_t feature, uint32_t dimension,
                                struct seg_number *ret_s, const char **ret_why);
 /* Fits a categorical feature into plan (zeroed) and d (empty). They keep what they own on failure
  * too. The same statuses. */

@@ -5,13 +5,29 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/alloc.h"
+#include "features/calendar.h"
 
 #define COLUMNS_A_ROUND 64u /* columns fitted between two reports of progress */
 
 /* ---- life ---- */
 
-enum seg_status seg_preprocess_new(const struct seg_schema *schema, uint64_t seed,
-                                   struct seg_preprocess **ret_p)
+static enum seg_status copy_derived(struct seg_preprocess *p, const struct seg_derived *derived,
+                                    uint32_t n)
+{
+    p->derived = seg_calloc(n, sizeof *p->derived);
+    if (p->derived == NULL) return SEG_ENOMEM;
+    for (; p->n_derived < n; p->n_derived++) {
+        struct seg_derived *d = &p->derived[p->n_derived];
+        *d = derived[p->n_derived];
+        d->name = seg_strdup(derived[p->n_derived].name);
+        if (d->name == NULL) return SEG_ENOMEM;
+    }
+    return SEG_OK;
+}
+
+enum seg_status seg_preprocess_new(const struct seg_schema *schema,
+                                   const struct seg_derived *derived, uint32_t n_derived,
+                                   uint64_t seed, struct seg_preprocess **ret_p)
 {
     struct seg_preprocess *p = seg_calloc(1, sizeof *p);
     if (p == NULL) return SEG_ENOMEM;
@@ -23,32 +39,35 @@ enum seg_status seg_preprocess_new(const struct seg_schema *schema, uint64_t see
         const struct seg_feature *f = &schema->features[i];
         st = seg_schema_add(&p->inputs, f->name, f->type, f->width, NULL);
     }
+    if (st == SEG_OK) st = copy_derived(p, derived, n_derived);
     if (st != SEG_OK) goto out;
-    st = SEG_ENOMEM;
-    p->plans = seg_calloc(schema->n_features, sizeof *p->plans);
-    if (p->plans == NULL) goto out;
-    for (uint32_t i = 0; i < schema->n_features; i++) {
-        const struct seg_feature *f = &schema->features[i];
-        if (f->type == SEG_CATEGORICAL) continue;
-        p->plans[i].n_values = f->width;
-        p->plans[i].numbers = seg_calloc(f->width, sizeof *p->plans[i].numbers);
-        if (p->plans[i].numbers == NULL) goto out;
+    p->plans = seg_calloc(seg_plan_count(p), sizeof *p->plans);
+    if (p->plans == NULL) {
+        st = SEG_ENOMEM;
+        goto out;
     }
     *ret_p = p;
     p = NULL;
-    st = SEG_OK;
 
 out:
     seg_preprocess_free(p);
     return st;
 }
 
+enum seg_status seg_plan_numbers(struct seg_preprocess *p, uint32_t i)
+{
+    struct seg_plan *plan = &p->plans[i];
+    plan->n_values = seg_plan_width(p, i);
+    plan->numbers = seg_calloc(plan->n_values, sizeof *plan->numbers);
+    return plan->numbers == NULL ? SEG_ENOMEM : SEG_OK;
+}
+
 void seg_preprocess_free(struct seg_preprocess *p)
 {
     if (p == NULL) return;
-    for (uint32_t i = 0; p->plans != NULL && i < p->inputs.n_features; i++) {
+    for (uint32_t i = 0; p->plans != NULL && i < seg_plan_count(p); i++) {
         struct seg_plan *plan = &p->plans[i];
-        for (uint32_t c = 0; plan->numbers != NULL && c < p->inputs.features[i].width; c++)
+        for (uint32_t c = 0; plan->numbers != NULL && c < plan->n_values; c++)
             seg_number_release(&plan->numbers[c]);
         seg_free(plan->numbers);
         seg_free(plan->values);
@@ -60,22 +79,28 @@ void seg_preprocess_free(struct seg_preprocess *p)
     seg_free(p->out_names);
     seg_free(p->out_feature);
     seg_free(p->plans);
+    for (uint32_t i = 0; i < p->n_derived; i++)
+        seg_free(p->derived[i].name);
+    seg_free(p->derived);
     seg_schema_release(&p->inputs);
     seg_free(p);
 }
 
 /* ---- names ---- */
 
-/* The name of value column j of a feature. NULL when memory is short. */
-static char *value_name(const struct seg_feature *f, const struct seg_plan *plan, uint32_t j)
+/* The name of value column j of plan i. NULL when memory is short. */
+static char *value_name(const struct seg_preprocess *p, uint32_t i, uint32_t j)
 {
+    const struct seg_plan *plan = &p->plans[i];
+    const enum seg_type type = seg_plan_type(p, i);
+    const char *own = seg_plan_name(p, i);
     char number[32] = "";
     const char *detail = number;
-    if (f->type == SEG_VECTOR) {
+    if (type == SEG_VECTOR) {
         snprintf(number, sizeof number, "[%u]", j);
-    } else if (f->type == SEG_CATEGORICAL) {
+    } else if (type == SEG_CATEGORICAL) {
         switch (plan->encode) {
-        case SEG_ENCODE_ONE_HOT: detail = f->dictionary.strings[j]; break;
+        case SEG_ENCODE_ONE_HOT: detail = p->inputs.features[i].dictionary.strings[j]; break;
         case SEG_ENCODE_HASH: snprintf(number, sizeof number, "#%u", j); break;
         case SEG_ENCODE_TARGET:
             if (plan->n_values > 1) snprintf(number, sizeof number, "@%u", j + 1);
@@ -85,41 +110,41 @@ static char *value_name(const struct seg_feature *f, const struct seg_plan *plan
         }
     }
     const char *between = detail == number ? "" : "=";
-    const size_t size = strlen(f->name) + strlen(between) + strlen(detail) + 1;
+    const size_t size = strlen(own) + strlen(between) + strlen(detail) + 1;
     char *name = seg_alloc(size, 1);
-    if (name != NULL) snprintf(name, size, "%s%s%s", f->name, between, detail);
+    if (name != NULL) snprintf(name, size, "%s%s%s", own, between, detail);
     return name;
 }
 
-static char *indicator_name(const struct seg_feature *f)
+static char *indicator_name(const struct seg_preprocess *p, uint32_t i)
 {
     static const char SUFFIX[] = " is missing";
-    const size_t size = strlen(f->name) + sizeof SUFFIX;
+    const char *own = seg_plan_name(p, i);
+    const size_t size = strlen(own) + sizeof SUFFIX;
     char *name = seg_alloc(size, 1);
-    if (name != NULL) snprintf(name, size, "%s%s", f->name, SUFFIX);
+    if (name != NULL) snprintf(name, size, "%s%s", own, SUFFIX);
     return name;
 }
 
 enum seg_status seg_preprocess_finish(struct seg_preprocess *p, struct seg_error *err)
 {
     uint64_t n_out = 0;
-    for (uint32_t i = 0; i < p->inputs.n_features; i++) {
+    for (uint32_t i = 0; i < seg_plan_count(p); i++) {
         p->plans[i].first_out = (uint32_t)n_out;
         n_out += (uint64_t)p->plans[i].n_values + p->plans[i].indicator;
         if (n_out > SEG_OUTPUTS_MAX)
             return seg_fail(err, SEG_ELIMIT, "too many columns after encoding %s (limit %u)",
-                            p->inputs.features[i].name, SEG_OUTPUTS_MAX);
+                            seg_plan_name(p, i), SEG_OUTPUTS_MAX);
     }
     p->n_out = (uint32_t)n_out;
     p->out_names = seg_calloc(n_out, sizeof *p->out_names);
     p->out_feature = seg_calloc(n_out, sizeof *p->out_feature);
     if (p->out_names == NULL || p->out_feature == NULL)
         return seg_fail(err, SEG_ENOMEM, "out of memory");
-    for (uint32_t i = 0; i < p->inputs.n_features; i++) {
-        const struct seg_feature *f = &p->inputs.features[i];
+    for (uint32_t i = 0; i < seg_plan_count(p); i++) {
         const struct seg_plan *plan = &p->plans[i];
         for (uint32_t j = 0; j < plan->n_values + plan->indicator; j++) {
-            char *name = j < plan->n_values ? value_name(f, plan, j) : indicator_name(f);
+            char *name = j < plan->n_values ? value_name(p, i, j) : indicator_name(p, i);
             if (name == NULL) return seg_fail(err, SEG_ENOMEM, "out of memory");
             p->out_names[plan->first_out + j] = name;
             p->out_feature[plan->first_out + j] = i;
@@ -131,6 +156,16 @@ enum seg_status seg_preprocess_finish(struct seg_preprocess *p, struct seg_error
 const struct seg_schema *seg_preprocess_inputs(const struct seg_preprocess *p)
 {
     return &p->inputs;
+}
+
+uint32_t seg_preprocess_n_derived(const struct seg_preprocess *p)
+{
+    return p->n_derived;
+}
+
+const struct seg_derived *seg_preprocess_derived(const struct seg_preprocess *p, uint32_t i)
+{
+    return &p->derived[i];
 }
 
 uint32_t seg_preprocess_n_out(const struct seg_preprocess *p)
@@ -150,11 +185,12 @@ uint32_t seg_preprocess_out_feature(const struct seg_preprocess *p, uint32_t i)
 
 uint32_t seg_preprocess_out_codes(const struct seg_preprocess *p, uint32_t i)
 {
-    const struct seg_feature *f = &p->inputs.features[p->out_feature[i]];
-    const struct seg_plan *plan = &p->plans[p->out_feature[i]];
-    const bool is_code = f->type == SEG_CATEGORICAL && plan->encode == SEG_ENCODE_CODE &&
+    const uint32_t feature = p->out_feature[i];
+    const struct seg_plan *plan = &p->plans[feature];
+    const bool is_code = seg_plan_type(p, feature) == SEG_CATEGORICAL &&
+                         plan->encode == SEG_ENCODE_CODE &&
                          i == plan->first_out; /* and not the indicator */
-    return is_code ? f->dictionary.n + 1 : 0;
+    return is_code ? p->inputs.features[feature].dictionary.n + 1 : 0;
 }
 
 /* ---- fitting ---- */
@@ -193,60 +229,107 @@ static const char *check_spec(const struct seg_column_spec *s, enum seg_type typ
 {
     if ((unsigned)s->impute > SEG_IMPUTE_ERROR) return "impute is none of the known ones";
     if ((unsigned)s->scale > SEG_SCALE_MAX_ABS) return "scale is none of the known ones";
+    if (s->left_out && (type == SEG_CATEGORICAL || type == SEG_VECTOR))
+        return "nothing is derived from it, it cannot be left out";
     return type == SEG_CATEGORICAL ? check_category_spec(s) : check_number_spec(s);
 }
+
+/* One column to fit: a category, or one number of a feature or of what is derived. */
+struct fit_task {
+    uint32_t feature, dimension;
+    enum seg_status status;
+    const char *why;
+};
 
 /* The columns of a table, as tasks. */
 struct fit_tasks {
     struct seg_fit fit;
     struct seg_preprocess *p;
-    size_t first;            /* cell of chunk 0 of this round */
-    uint32_t *feature_of;    /* (n_cells) */
-    enum seg_status *status; /* (n_cells) */
-    const char **why;        /* (n_cells) */
+    size_t first; /* task of chunk 0 of this round */
+    struct fit_task *tasks;
+    size_t n;
 };
 
-static void fit_cell(void *ctx, size_t index)
+static void fit_column(void *ctx, size_t index)
 {
     struct fit_tasks *tasks = ctx;
-    const uint32_t cell = (uint32_t)(tasks->first + index);
-    const uint32_t i = tasks->feature_of[cell];
-    struct seg_feature *f = &tasks->p->inputs.features[i];
+    struct fit_task *task = &tasks->tasks[tasks->first + index];
+    const uint32_t i = task->feature;
     struct seg_plan *plan = &tasks->p->plans[i];
-    if (seg_progress_cancelled(tasks->fit.progress)) {
-        tasks->status[cell] = SEG_ECANCELED;
-    } else if (f->type == SEG_CATEGORICAL) {
-        tasks->status[cell] =
-            seg_fit_category(&tasks->fit, i, plan, &f->dictionary, &tasks->why[cell]);
-    } else {
-        tasks->status[cell] =
-            seg_fit_number(&tasks->fit, i, cell, &plan->numbers[cell - f->cell], &tasks->why[cell]);
-    }
+    if (seg_progress_cancelled(tasks->fit.progress))
+        task->status = SEG_ECANCELED;
+    else if (plan->numbers == NULL)
+        task->status = seg_fit_category(&tasks->fit, i, plan,
+                                        &tasks->p->inputs.features[i].dictionary, &task->why);
+    else
+        task->status = seg_fit_number(&tasks->fit, i, task->dimension,
+                                      &plan->numbers[task->dimension], &task->why);
 }
 
-static enum seg_status fit_cells(struct seg_pool *pool, struct fit_tasks *tasks,
-                                 struct seg_error *err)
+static enum seg_status fit_columns(struct seg_pool *pool, struct fit_tasks *tasks,
+                                   struct seg_error *err)
 {
-    const struct seg_schema *schema = &tasks->p->inputs;
-    for (tasks->first = 0; tasks->first < schema->n_cells; tasks->first += COLUMNS_A_ROUND) {
-        const size_t left = schema->n_cells - tasks->first;
+    for (tasks->first = 0; tasks->first < tasks->n; tasks->first += COLUMNS_A_ROUND) {
+        const size_t left = tasks->n - tasks->first;
         const size_t n = left < COLUMNS_A_ROUND ? left : COLUMNS_A_ROUND;
-        seg_progress_report(tasks->fit.progress, (double)tasks->first / schema->n_cells,
+        seg_progress_report(tasks->fit.progress, (double)tasks->first / (double)tasks->n,
                             "fitting the preprocessing");
-        seg_pool_for(pool, SEG_PRIORITY_TRAINING, n, fit_cell, tasks);
-        for (size_t cell = tasks->first; cell < tasks->first + n; cell++) {
-            const enum seg_status st = tasks->status[cell];
-            const char *name = schema->features[tasks->feature_of[cell]].name;
-            switch (st) {
+        seg_pool_for(pool, SEG_PRIORITY_TRAINING, n, fit_column, tasks);
+        for (size_t i = tasks->first; i < tasks->first + n; i++) {
+            const struct fit_task *task = &tasks->tasks[i];
+            const char *name = seg_plan_name(tasks->p, task->feature);
+            switch (task->status) {
             case SEG_OK: break;
-            case SEG_EINVAL: return seg_fail(err, st, "feature %s: %s", name, tasks->why[cell]);
-            case SEG_ELIMIT: return seg_fail(err, st, "feature %s: too many categories", name);
-            case SEG_ECANCELED: return seg_fail(err, st, "canceled");
-            default: return seg_fail(err, st, "out of memory");
+            case SEG_EINVAL: return seg_fail(err, task->status, "feature %s: %s", name, task->why);
+            case SEG_ELIMIT:
+                return seg_fail(err, task->status, "feature %s: too many categories", name);
+            case SEG_ECANCELED: return seg_fail(err, task->status, "canceled");
+            default: return seg_fail(err, task->status, "out of memory");
             }
         }
     }
     return SEG_OK;
+}
+
+/* One task for each column that is not left out. */
+static enum seg_status make_tasks(struct fit_tasks *tasks)
+{
+    struct seg_preprocess *p = tasks->p;
+    size_t n_max = 0;
+    for (uint32_t i = 0; i < seg_plan_count(p); i++)
+        n_max += seg_plan_width(p, i);
+    tasks->tasks = seg_calloc(n_max, sizeof *tasks->tasks);
+    if (tasks->tasks == NULL) return SEG_ENOMEM;
+    for (uint32_t i = 0; i < seg_plan_count(p); i++) {
+        const bool category = seg_plan_type(p, i) == SEG_CATEGORICAL;
+        if (tasks->fit.specs[i].left_out) continue;
+        p->plans[i].indicator = tasks->fit.specs[i].indicator;
+        if (!category && seg_plan_numbers(p, i) != SEG_OK) return SEG_ENOMEM;
+        for (uint32_t c = 0; c < seg_plan_width(p, i); c++)
+            tasks->tasks[tasks->n++] = (struct fit_task){ .feature = i, .dimension = c };
+    }
+    return SEG_OK;
+}
+
+/* The latest moment of the training part, for days_since without a reference; a column without any
+ * value will be refused, whatever it gets. */
+static void fit_references(const struct seg_table *t, const uint8_t *part, struct seg_preprocess *p)
+{
+    for (uint32_t i = 0; i < p->n_derived; i++) {
+        struct seg_derived *d = &p->derived[i];
+        if (!isnan(d->reference)) continue;
+        const uint32_t cell = t->schema.features[d->of[0]].cell;
+        double latest = -HUGE_VAL;
+        for (size_t row = 0; row < t->cells.n_rows; row++) {
+            struct seg_moment m;
+            const float *cells = &seg_table_cell(t, row, cell)->number;
+            if ((part != NULL && part[row] != SEG_PART_TRAIN) ||
+                !seg_moment_of_cells(cells[0], cells[SEG_TILE_ROWS], &m))
+                continue;
+            latest = fmax(latest, (double)m.day + m.second / SEG_DAY_SECONDS);
+        }
+        d->reference = isfinite(latest) ? latest : 0;
+    }
 }
 
 static size_t count_training_rows(const struct seg_table *t, const uint8_t *part)
@@ -258,21 +341,41 @@ static size_t count_training_rows(const struct seg_table *t, const uint8_t *part
     return n;
 }
 
+static enum seg_status check_specs(const struct seg_schema *schema,
+                                   const struct seg_preprocess_spec *spec, struct seg_error *err)
+{
+    if (schema->n_features == 0) return seg_fail(err, SEG_EINVAL, "there are no features");
+    if (spec->n_derived > SEG_DERIVED_MAX)
+        return seg_fail(err, SEG_ELIMIT, "too many derived columns: %u (limit %u)", spec->n_derived,
+                        SEG_DERIVED_MAX);
+    if (schema->n_features + spec->n_derived > SEG_FEATURES_MAX ||
+        schema->n_cells + spec->n_derived > SEG_CELLS_MAX)
+        return seg_fail(err, SEG_ELIMIT, "too many features with %u derived ones (limit %u)",
+                        spec->n_derived, SEG_FEATURES_MAX);
+    for (uint32_t i = 0; i < schema->n_features + spec->n_derived; i++) {
+        const struct seg_derived *d =
+            i < schema->n_features ? NULL : &spec->derived[i - schema->n_features];
+        const char *why =
+            d == NULL ? NULL : seg_derive_check(schema, spec->derived, i - schema->n_features);
+        const enum seg_type type = d == NULL ? schema->features[i].type : seg_derive_type(d->op);
+        if (why == NULL) why = check_spec(&spec->columns[i], type);
+        if (why != NULL)
+            return seg_fail(err, SEG_EINVAL, "feature %s: %s",
+                            d == NULL ? schema->features[i].name : d->name, why);
+    }
+    return SEG_OK;
+}
+
 enum seg_status seg_preprocess_fit(struct seg_pool *pool, const struct seg_table *t,
-                                   const struct seg_column_spec *specs, const uint8_t *part,
+                                   const struct seg_preprocess_spec *spec, const uint8_t *part,
                                    const uint16_t *y, uint32_t n_classes, uint64_t seed,
                                    const struct seg_progress *progress,
                                    struct seg_preprocess **ret_p, struct seg_error *err)
 {
-    const struct seg_schema *schema = &t->schema;
-    if (schema->n_features == 0) return seg_fail(err, SEG_EINVAL, "there are no features");
-    for (uint32_t i = 0; i < schema->n_features; i++) {
-        const char *why = check_spec(&specs[i], schema->features[i].type);
-        if (why != NULL)
-            return seg_fail(err, SEG_EINVAL, "feature %s: %s", schema->features[i].name, why);
-    }
+    enum seg_status st = check_specs(&t->schema, spec, err);
+    if (st != SEG_OK) return st;
     struct fit_tasks tasks = { .fit = { .table = t,
-                                        .specs = specs,
+                                        .specs = spec->columns,
                                         .part = part,
                                         .y = y,
                                         .n_classes = n_classes,
@@ -280,21 +383,15 @@ enum seg_status seg_preprocess_fit(struct seg_pool *pool, const struct seg_table
                                         .progress = progress } };
     if (tasks.fit.n_train == 0) return seg_fail(err, SEG_EINVAL, "there are no training rows");
 
-    tasks.feature_of = seg_calloc(schema->n_cells, sizeof *tasks.feature_of);
-    tasks.status = seg_calloc(schema->n_cells, sizeof *tasks.status);
-    tasks.why = seg_calloc(schema->n_cells, sizeof *tasks.why);
-    enum seg_status st = seg_preprocess_new(schema, seed, &tasks.p);
-    if (tasks.feature_of == NULL || tasks.status == NULL || tasks.why == NULL) st = SEG_ENOMEM;
+    st = seg_preprocess_new(&t->schema, spec->derived, spec->n_derived, seed, &tasks.p);
+    if (st == SEG_OK) st = make_tasks(&tasks);
     if (st != SEG_OK) {
         seg_fail(err, st, "out of memory");
         goto out;
     }
-    for (uint32_t i = 0; i < schema->n_features; i++) {
-        tasks.p->plans[i].indicator = specs[i].indicator;
-        for (uint32_t c = 0; c < schema->features[i].width; c++)
-            tasks.feature_of[schema->features[i].cell + c] = i;
-    }
-    st = fit_cells(pool, &tasks, err);
+    fit_references(t, part, tasks.p);
+    tasks.fit.derived = tasks.p->derived;
+    st = fit_columns(pool, &tasks, err);
     if (st == SEG_OK) st = seg_preprocess_finish(tasks.p, err);
     if (st != SEG_OK) goto out;
     seg_progress_report(progress, 1, "fitting the preprocessing");
@@ -303,8 +400,6 @@ enum seg_status seg_preprocess_fit(struct seg_pool *pool, const struct seg_table
 
 out:
     seg_preprocess_free(tasks.p);
-    seg_free(tasks.feature_of);
-    seg_free(tasks.status);
-    seg_free(tasks.why);
+    seg_free(tasks.tasks);
     return st;
 }

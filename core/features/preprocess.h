@@ -1,8 +1,10 @@
-/* preprocess.h - from raw cells to the numbers a model works on: impute, outliers, transform,
- * scale, encode.
+/* preprocess.h - from raw cells to the numbers a model works on: derive, impute, outliers,
+ * transform, scale, encode.
  *
- * Steps of a numeric or timestamp column, each fitted on the output of the one before and on the
- * training part only: impute -> outliers -> transform -> scale. A boolean column leaves out the
+ * Derived columns (features/derive.h) are computed from the raw cells of a row first. From then on
+ * each is a numeric column, is_weekend a boolean one. What is asked for and stored are the features
+ * alone. Steps of a numeric or timestamp column, each fitted on the output of the one before and on
+ * the training part only: impute -> outliers -> transform -> scale. A boolean column leaves out the
  * outliers: a rare yes would be clipped away. A categorical column: impute -> encode (-> scale, for
  * ordinal and target codes). Every dimension of a vector is a numeric column of its own.
  *
@@ -28,6 +30,7 @@
 #include "base/safetensors.h"
 #include "base/progress.h"
 #include "compute/worker_pool.h"
+#include "features/derive.h"
 #include "features/table.h"
 
 #define SEG_BINS_MAX     256u
@@ -69,8 +72,10 @@ enum seg_encode {
     SEG_ENCODE_CODE /* the category's number, 0 for the most frequent: a name, not a quantity */
 };
 
-/* What to do with one feature. */
+/* What to do with one feature or derived column. */
 struct seg_column_spec {
+    bool left_out; /* is read for what is derived from it, and makes no column of its own;
+                      not for categories and vectors */
     enum seg_impute impute;
     double constant;        /* SEG_IMPUTE_CONSTANT of numbers */
     char constant_text[64]; /* SEG_IMPUTE_CONSTANT of categories */
@@ -92,17 +97,25 @@ struct seg_column_spec {
 
 enum seg_part { SEG_PART_TRAIN = 0, SEG_PART_VALIDATION = 1, SEG_PART_TEST = 2, SEG_PARTS = 3 };
 
+/* What to do with a table. */
+struct seg_preprocess_spec {
+    const struct seg_column_spec *columns; /* (n_features + n_derived): of each feature, then of
+                                              each derived column */
+    const struct seg_derived *derived;     /* (n_derived) */
+    uint32_t n_derived;                    /* at most SEG_DERIVED_MAX */
+};
+
 struct seg_preprocess;
 
-/* Fits on the rows with part[row] == SEG_PART_TRAIN (part NULL: every row). specs
- * (schema.n_features). y (n_rows, class 0..n_classes-1) is needed for target encoding only, else
- * NULL; with more than two classes each class but the first gets a column. Target codes are
- * smoothed towards the prior with weight 10 (Micci-Barreca 2001). SEG_EINVAL names the feature: a
- * missing value where impute is error, a column with no value at all, target encoding without y.
- * SEG_ELIMIT: over 65,536 columns come out. SEG_ENOMEM, SEG_ECANCELED. Deterministic at any worker
- * count. */
+/* Fits on the rows with part[row] == SEG_PART_TRAIN (part NULL: every row). y (n_rows, class
+ * 0..n_classes-1) is needed for target encoding only, else NULL; with more than two classes each
+ * class but the first gets a column. Target codes are smoothed towards the prior with weight 10
+ * (Micci-Barreca 2001). SEG_EINVAL names the feature: a missing value where impute is error, a
+ * column with no value at all, target encoding without y, a derived column that makes no sense or
+ * whose name is taken. SEG_ELIMIT: over 65,536 columns come out. SEG_ENOMEM, SEG_ECANCELED.
+ * Deterministic at any worker count. */
 enum seg_status seg_preprocess_fit(struct seg_pool *pool, const struct seg_table *t,
-                                   const struct seg_column_spec *specs, const uint8_t *part,
+                                   const struct seg_preprocess_spec *spec, const uint8_t *part,
                                    const uint16_t *y, uint32_t n_classes, uint64_t seed,
                                    const struct seg_progress *progress,
                                    struct seg_preprocess **ret_p, struct seg_error *err);
@@ -110,19 +123,27 @@ void seg_preprocess_free(struct seg_preprocess *p);
 
 /* The raw schema it reads, with dictionaries holding the categories of training. Borrowed. */
 const struct seg_schema *seg_preprocess_inputs(const struct seg_preprocess *p);
+/* The columns that it derives: their number, and column i. Borrowed. */
+uint32_t seg_preprocess_n_derived(const struct seg_preprocess *p);
+const struct seg_derived *seg_preprocess_derived(const struct seg_preprocess *p, uint32_t i);
 /* Columns it makes. */
 uint32_t seg_preprocess_n_out(const struct seg_preprocess *p);
 /* Name of output column i, e.g. "age", "channel=app", "age is missing". Borrowed. */
 const char *seg_preprocess_out_name(const struct seg_preprocess *p, uint32_t i);
-/* Index of the input feature that output column i comes from. */
+/* Index of the input feature that output column i comes from; from n_features on, a derived one. */
 uint32_t seg_preprocess_out_feature(const struct seg_preprocess *p, uint32_t i);
 /* Codes that output column i can hold, 0 to one less than this, the last for unseen; 0: the column
  * is a number. The others are the input's dictionary. */
 uint32_t seg_preprocess_out_codes(const struct seg_preprocess *p, uint32_t i);
 
+/* Derived columns of one tile: raw cells (n_cells, 64) to cells (n_derived, 64); NaN is missing. */
+void seg_preprocess_derive(const struct seg_preprocess *p, const float *raw, float *cells);
+/* Floats of scratch that seg_preprocess_tile wants, aligned as its tiles; may be 0. */
+size_t seg_preprocess_scratch(const struct seg_preprocess *p);
 /* One tile: raw cells (n_cells, 64) to out (n_out, 64). No allocation. Lanes past the last row are
  * computed as if missing and mean nothing. Missing and unseen are handled as fitted. */
-void seg_preprocess_tile(const struct seg_preprocess *p, const float *raw, float *out);
+void seg_preprocess_tile(const struct seg_preprocess *p, const float *raw, float *scratch,
+                         float *out);
 
 /* The whole table, consumed: its chunks are freed as they are used, so that features are in memory
  * once. Row order is kept inside each part: ret_x[part] holds the rows with that part. Rows of the
@@ -137,10 +158,14 @@ enum seg_status seg_preprocess_consume(struct seg_pool *pool, const struct seg_p
                                        struct seg_tiles ret_x[SEG_PARTS], struct seg_error *err);
 
 /* The value in original units that maps to out, for showing centroids: per input cell the inverse
- * of scale and transform for numbers (clipping and imputation have no inverse and are left out).
- * For a categorical cell NaN. out (n_out) -> raw (n_cells). */
+ * of scale and transform for numbers (clipping and imputation have no inverse and are left out),
+ * then the same for each derived column. NaN for a categorical cell, for a clock, and for what
+ * makes no column. out (n_out) -> raw (n_cells + n_derived). */
 void seg_preprocess_invert(const struct seg_preprocess *p, const float *out, float *raw);
 
+/* Whether there is something in it that readers before format 2 (docs/MODEL_FORMAT.md) would
+ * misread: derived columns, or features that make none. */
+bool seg_preprocess_needs_format_2(const struct seg_preprocess *p);
 /* Storage. Tensor names start with "preprocess.". Loading checks everything: SEG_EFORMAT. */
 enum seg_status seg_preprocess_save(const struct seg_preprocess *p, struct seg_tensors *ts);
 enum seg_status seg_preprocess_load(const struct seg_tensors *ts, struct seg_preprocess **ret_p,

@@ -44,11 +44,11 @@ static void category_tile(const struct seg_plan *plan, uint32_t n, const float *
     }
 }
 
-/* 1 where every cell of the feature is missing. */
-static void indicator_tile(const struct seg_feature *f, const float *restrict x,
+/* 1 where every cell of the feature, width of them, is missing. */
+static void indicator_tile(enum seg_type type, uint32_t width, const float *restrict x,
                            float *restrict out)
 {
-    if (f->type == SEG_CATEGORICAL) {
+    if (type == SEG_CATEGORICAL) {
         uint32_t codes[N];
         memcpy(codes, x, sizeof codes);
         for (unsigned r = 0; r < N; r++)
@@ -57,43 +57,62 @@ static void indicator_tile(const struct seg_feature *f, const float *restrict x,
     }
     for (unsigned r = 0; r < N; r++)
         out[r] = 1.0f;
-    for (uint32_t c = 0; c < f->width; c++)
+    for (uint32_t c = 0; c < width; c++)
         for (unsigned r = 0; r < N; r++)
             out[r] = fabsf(x[(size_t)c * N + r]) <= FLT_MAX ? 0.0f : out[r];
 }
 
-void seg_preprocess_tile(const struct seg_preprocess *p, const float *raw, float *out)
+void seg_preprocess_derive(const struct seg_preprocess *p, const float *raw, float *cells)
 {
-    /* raw (n_cells, 64), out (n_out, 64) */
-    for (uint32_t i = 0; i < p->inputs.n_features; i++) {
-        const struct seg_feature *f = &p->inputs.features[i];
+    seg_derive_tile(&p->inputs, p->derived, p->n_derived, raw, cells);
+}
+
+size_t seg_preprocess_scratch(const struct seg_preprocess *p)
+{
+    return (size_t)p->n_derived * N;
+}
+
+void seg_preprocess_tile(const struct seg_preprocess *p, const float *raw, float *scratch,
+                         float *out)
+{
+    /* raw (n_cells, 64), scratch (n_derived, 64), out (n_out, 64) */
+    const uint32_t n_features = p->inputs.n_features;
+    seg_preprocess_derive(p, raw, scratch);
+    for (uint32_t i = 0; i < n_features + p->n_derived; i++) {
         const struct seg_plan *plan = &p->plans[i];
-        const float *x = raw + (size_t)f->cell * N;
+        const struct seg_feature *f = i < n_features ? &p->inputs.features[i] : NULL;
+        const float *x =
+            f != NULL ? raw + (size_t)f->cell * N : scratch + (size_t)(i - n_features) * N;
         float *to = out + (size_t)plan->first_out * N;
-        if (f->type == SEG_CATEGORICAL) {
-            category_tile(plan, f->dictionary.n, x, to);
-        } else {
-            for (uint32_t c = 0; c < f->width; c++)
+        if (plan->numbers != NULL) {
+            for (uint32_t c = 0; c < plan->n_values; c++)
                 p->kernels->apply(&plan->numbers[c], x + (size_t)c * N, to + (size_t)c * N);
+        } else if (plan->n_values > 0) {
+            category_tile(plan, f->dictionary.n, x, to);
         }
-        if (plan->indicator) indicator_tile(f, x, to + (size_t)plan->n_values * N);
+        if (plan->indicator)
+            indicator_tile(seg_plan_type(p, i), seg_plan_width(p, i), x,
+                           to + (size_t)plan->n_values * N);
     }
+}
+
+/* The value in original units of a column's output. */
+static float invert(const struct seg_number *s, float out)
+{
+    const double t = (s->inverse == 0 ? 0 : (double)out / s->inverse) + s->center;
+    return (float)seg_number_inverse(s, t);
 }
 
 void seg_preprocess_invert(const struct seg_preprocess *p, const float *out, float *raw)
 {
-    for (uint32_t i = 0; i < p->inputs.n_features; i++) {
-        const struct seg_feature *f = &p->inputs.features[i];
+    const uint32_t n_features = p->inputs.n_features;
+    for (uint32_t c = 0; c < p->inputs.n_cells + p->n_derived; c++)
+        raw[c] = NAN;
+    for (uint32_t i = 0; i < n_features + p->n_derived; i++) {
         const struct seg_plan *plan = &p->plans[i];
-        for (uint32_t c = 0; c < f->width; c++) {
-            if (f->type == SEG_CATEGORICAL) {
-                raw[f->cell + c] = NAN;
-                continue;
-            }
-            const struct seg_number *s = &plan->numbers[c];
-            const double scaled = (double)out[plan->first_out + c];
-            const double t = (s->inverse == 0 ? 0 : scaled / s->inverse) + s->center;
-            raw[f->cell + c] = (float)seg_number_inverse(s, t);
-        }
+        float *to = raw + (i < n_features ? p->inputs.features[i].cell
+                                          : p->inputs.n_cells + i - n_features);
+        for (uint32_t c = 0; plan->numbers != NULL && c < plan->n_values; c++)
+            to[c] = invert(&plan->numbers[c], out[plan->first_out + c]);
     }
 }

@@ -197,13 +197,16 @@ static void consume_chunk(void *ctx, size_t index)
     const uint32_t n_out = c->p->n_out;
     size_t next[SEG_PARTS];
     memcpy(next, c->base + chunk * SEG_PARTS, sizeof next);
-    float *tile = NULL; /* (n_out, 64), when rows are dealt to parts */
-    if (c->part != NULL) {
-        tile = seg_alloc_aligned((size_t)n_out * SEG_TILE_ROWS, sizeof *tile);
-        if (tile == NULL) {
+    const size_t n_scratch = seg_preprocess_scratch(c->p);
+    const size_t n_tile = c->part != NULL ? (size_t)n_out * SEG_TILE_ROWS : 0;
+    float *scratch = NULL, *tile = NULL; /* tile (n_out, 64) when rows are dealt to parts */
+    if (n_scratch + n_tile > 0) {
+        scratch = seg_alloc_aligned(n_scratch + n_tile, sizeof *scratch);
+        if (scratch == NULL) {
             atomic_store_explicit(&c->out_of_memory, true, memory_order_relaxed);
             return;
         }
+        if (n_tile > 0) tile = scratch + n_scratch;
     }
     const size_t n_tiles = seg_tiles_count(cells), end = (chunk + 1) * SEG_CHUNK_TILES;
     for (size_t i = chunk * SEG_CHUNK_TILES; i < n_tiles && i < end; i++) {
@@ -212,7 +215,7 @@ static void consume_chunk(void *ctx, size_t index)
         const size_t first_row = i * SEG_TILE_ROWS;
         const unsigned n_rows = seg_tiles_rows(cells, i);
         map_codes(c, raw);
-        seg_preprocess_tile(c->p, raw, out);
+        seg_preprocess_tile(c->p, raw, scratch, out);
         if (c->folds != NULL) apply_folds(c, raw, first_row, n_rows, out);
         if (tile != NULL) {
             scatter(c, tile, first_row, n_rows, next);
@@ -222,7 +225,7 @@ static void consume_chunk(void *ctx, size_t index)
             memset(out + (size_t)j * SEG_TILE_ROWS + n_rows, 0,
                    (SEG_TILE_ROWS - n_rows) * sizeof *out);
     }
-    seg_free(tile);
+    seg_free(scratch);
 }
 
 /* ---- all chunks ---- */

@@ -45,9 +45,10 @@ static enum seg_status check_feature(const struct seg_schema *s, const char *nam
     if (width > SEG_VECTOR_WIDTH_MAX)
         return seg_fail(err, SEG_ELIMIT, "vector %s too wide: %u (limit %u)", name, width,
                         SEG_VECTOR_WIDTH_MAX);
-    if (s->n_cells + width > SEG_CELLS_MAX)
+    const uint32_t n_cells = s->n_cells + seg_feature_cells(type, width);
+    if (n_cells > SEG_CELLS_MAX)
         return seg_fail(err, SEG_ELIMIT, "too many numbers a row with %s: %u (limit %u)", name,
-                        s->n_cells + width, SEG_CELLS_MAX);
+                        n_cells, SEG_CELLS_MAX);
     return SEG_OK;
 }
 
@@ -65,7 +66,7 @@ enum seg_status seg_schema_add(struct seg_schema *s, const char *name, enum seg_
     if (f.name == NULL) return seg_fail(err, SEG_ENOMEM, "out of memory");
     seg_dictionary_init(&f.dictionary);
     s->features[s->n_features++] = f;
-    s->n_cells += width;
+    s->n_cells += seg_feature_cells(type, width);
     return SEG_OK;
 }
 

@@ -1,6 +1,7 @@
 /* schema.h - the names and types of the features that a model or a table has.
- * A vector feature is `width` numbers wide; every other feature is one cell. A schema is built by
- * one thread and then read by many. */
+ * A vector feature is `width` numbers wide, every other feature is one value. A value is a cell; a
+ * timestamp has its clock in a second one. A schema is built by one thread and then read by many.
+ */
 #ifndef SEG_FEATURES_SCHEMA_H
 #define SEG_FEATURES_SCHEMA_H
 
@@ -18,7 +19,7 @@ enum seg_type {
     SEG_NUMERIC,     /* float32; NaN = missing */
     SEG_BOOLEAN,     /* 0 or 1; NaN = missing */
     SEG_TIMESTAMP,   /* days since 2000-01-01 00:00 UTC as float32 (resolution 84 s in 2026); NaN =
-                        missing */
+                        missing. Then the clock, see features/calendar.h */
     SEG_CATEGORICAL, /* code in the feature's dictionary */
     SEG_VECTOR,      /* width numbers; missing = all NaN */
 };
@@ -26,7 +27,7 @@ enum seg_type {
 struct seg_feature {
     char *name;
     enum seg_type type;
-    uint32_t width;                   /* cells: 1, or the length of a vector */
+    uint32_t width;                   /* values: 1, or the length of a vector */
     uint32_t cell;                    /* index of its first cell in a row */
     struct seg_dictionary dictionary; /* categorical only */
 };
@@ -34,8 +35,14 @@ struct seg_feature {
 struct seg_schema {
     struct seg_feature *features;
     uint32_t n_features;
-    uint32_t n_cells; /* sum of widths */
+    uint32_t n_cells; /* sum of seg_feature_cells */
 };
+
+/* Cells of a feature of that type and width. */
+static inline uint32_t seg_feature_cells(enum seg_type type, uint32_t width)
+{
+    return type == SEG_TIMESTAMP ? 2 : width;
+}
 
 void seg_schema_init(struct seg_schema *s);
 void seg_schema_release(struct seg_schema *s);

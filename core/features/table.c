@@ -28,7 +28,8 @@ void seg_table_clear_rows(const struct seg_schema *s, float *tile, unsigned firs
         const struct seg_feature *feature = &s->features[f];
         union seg_cell missing = { .number = NAN };
         if (feature->type == SEG_CATEGORICAL) missing.code = SEG_CODE_MISSING;
-        for (uint32_t c = feature->cell; c < feature->cell + feature->width; c++) {
+        const uint32_t end = feature->cell + seg_feature_cells(feature->type, feature->width);
+        for (uint32_t c = feature->cell; c < end; c++) {
             union seg_cell *cells = (union seg_cell *)(tile + (size_t)c * SEG_TILE_ROWS);
             for (unsigned r = first; r < first + n; r++)
                 cells[r] = missing;

@@ -277,7 +277,8 @@ size_t model_prepared_scratch(const struct seg_model *m)
 
 size_t seg_model_scratch(const struct seg_model *m)
 {
-    return (size_t)m->n_inputs * SEG_TILE_ROWS + model_prepared_scratch(m);
+    return (size_t)m->n_inputs * SEG_TILE_ROWS +
+           max_size(model_prepared_scratch(m), seg_preprocess_scratch(m->preprocess));
 }
 
 /* The nearest centroid decides. z (n_space, 64) */
@@ -401,8 +402,9 @@ void seg_model_score_tile(const struct seg_model *m, const float *raw, unsigned 
     float *x = scratch; /* (n_inputs, 64) */
 
     assert(n_rows >= 1 && n_rows <= SEG_TILE_ROWS);
-    seg_preprocess_tile(m->preprocess, raw, x);
-    model_score_prepared(m, x, n_rows, x + (size_t)m->n_inputs * SEG_TILE_ROWS, out);
+    scratch += (size_t)m->n_inputs * SEG_TILE_ROWS;
+    seg_preprocess_tile(m->preprocess, raw, scratch, x);
+    model_score_prepared(m, x, n_rows, scratch, out);
     count_present(seg_preprocess_inputs(m->preprocess), raw, n_present);
     for (unsigned r = 0; r < n_rows; r++) {
         out->status[r] = n_present[r] < m->n_present_min ? SEG_ROW_INSUFFICIENT : SEG_ROW_OK;

@@ -1,7 +1,7 @@
 /* model_io.c - a model as safetensors, and back.
- * Metadata: format "segmentd-model-1"; kind, the algorithm's name; and what the caller adds.
- * Tensors, beside those of features/preprocess.c ("preprocess.…"):
- *   min_features_share  F64 (1)     share of the features that a row must have
+ * Metadata: format "segmentd-model-1", or -2 where a reader of 1 would misread it; kind, the
+ * algorithm's name; and what the caller adds. Tensors, beside those of features/preprocess.c
+ * ("preprocess.…"): min_features_share  F64 (1)     share of the features that a row must have
  *   segments.ids        U32 (k)     segmentation: id of each result
  *   segments.centroids  F32 (k, d)  segmentation: d columns of the preprocessing or of the code
  *   mixture.…           mixture     gmm: .covariance, .means (the centroids), .factors, .weights
@@ -15,7 +15,7 @@
 #include <string.h>
 #include "base/alloc.h"
 
-#define FORMAT "segmentd-model-1"
+static const char FORMAT_1[] = "segmentd-model-1", FORMAT_2[] = "segmentd-model-2";
 
 static enum seg_status save_segments(const struct seg_model *m, struct seg_tensors *ts)
 {
@@ -46,7 +46,9 @@ enum seg_status seg_model_save(const struct seg_model *m, const char *const *met
     seg_tensors_init(&ts);
     for (; st == SEG_OK && meta != NULL && meta[0] != NULL; meta += 2)
         st = seg_tensors_set_meta(&ts, meta[0], meta[1]);
-    if (st == SEG_OK) st = seg_tensors_set_meta(&ts, "format", FORMAT);
+    if (st == SEG_OK)
+        st = seg_tensors_set_meta(
+            &ts, "format", seg_preprocess_needs_format_2(m->preprocess) ? FORMAT_2 : FORMAT_1);
     if (st == SEG_OK)
         st = seg_tensors_set_meta(&ts, "kind", seg_algorithm_info(m->algorithm)->name);
     if (st == SEG_OK) st = seg_preprocess_save(m->preprocess, &ts);
@@ -129,9 +131,9 @@ enum seg_status seg_model_load(const uint8_t *bytes, size_t len, struct seg_mode
 
     const char *format = seg_tensors_meta(&ts, "format");
     const char *kind = seg_tensors_meta(&ts, "kind");
-    if (format == NULL || strcmp(format, FORMAT) != 0) {
-        st = seg_fail(err, SEG_EFORMAT, "format is \"%.40s\" instead of \"%s\"",
-                      format != NULL ? format : "", FORMAT);
+    if (format == NULL || (strcmp(format, FORMAT_1) != 0 && strcmp(format, FORMAT_2) != 0)) {
+        st = seg_fail(err, SEG_EFORMAT, "format is \"%.40s\" instead of \"%s\" or \"%s\"",
+                      format != NULL ? format : "", FORMAT_1, FORMAT_2);
         goto out;
     }
     int algorithm = kind != NULL ? seg_algorithm_from_name(kind) : -1;

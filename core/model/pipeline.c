@@ -82,12 +82,15 @@ static enum seg_status preprocess(struct pipeline *p, const uint8_t *part, struc
 {
     const struct seg_training *t = p->t;
     const uint16_t *y = p->spec->task == SEG_CLASSIFICATION ? t->y : NULL;
+    const struct seg_preprocess_spec spec = { .columns = p->spec->columns,
+                                              .derived = p->spec->derived,
+                                              .n_derived = p->spec->n_derived };
     struct stage stage;
 
     stage_begin(&stage, p, 0.0, 0.5 * FRACTION_PREPROCESSED, "preprocessing");
-    enum seg_status st = seg_preprocess_fit(p->pool, t->table, p->spec->columns, part, y,
-                                            y != NULL ? t->n_classes : 0, p->spec->seed, &stage.as,
-                                            &p->model->preprocess, err);
+    enum seg_status st =
+        seg_preprocess_fit(p->pool, t->table, &spec, part, y, y != NULL ? t->n_classes : 0,
+                           p->spec->seed, &stage.as, &p->model->preprocess, err);
     if (st != SEG_OK) return st;
     stage_begin(&stage, p, 0.5 * FRACTION_PREPROCESSED, 0.4 * FRACTION_PREPROCESSED,
                 "preprocessing");
@@ -113,6 +116,7 @@ static enum seg_status warn_of_constants(struct pipeline *p)
 {
     const struct seg_preprocess *pre = p->model->preprocess;
     const struct seg_schema *schema = seg_preprocess_inputs(pre);
+    uint32_t n_features = schema->n_features + seg_preprocess_n_derived(pre);
     uint32_t n_out = seg_preprocess_n_out(pre);
     struct names constants = { 0 };
 
@@ -121,11 +125,15 @@ static enum seg_status warn_of_constants(struct pipeline *p)
         bool constant = true;
         for (; c < n_out && seg_preprocess_out_feature(pre, c) == feature; c++)
             constant = constant && is_constant(&p->x[SEG_PART_TRAIN], c);
-        if (constant) names_add(&constants, schema->features[feature].name);
+        if (constant)
+            names_add(&constants,
+                      feature < schema->n_features
+                          ? schema->features[feature].name
+                          : seg_preprocess_derived(pre, feature - schema->n_features)->name);
     }
     if (constants.n == 0) return SEG_OK;
     return pipeline_warn(p, "%u of %u features are the same for all users and have no effect: %s",
-                         constants.n, schema->n_features, constants.text);
+                         constants.n, n_features, constants.text);
 }
 
 /* The picture of the training part, while its preprocessed rows are all there. */

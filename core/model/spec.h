@@ -34,8 +34,11 @@ struct seg_spec {
     double test, validation;             /* shares of the rows */
     double min_features_share;           /* scoring: below it a row is insufficient_data */
     uint64_t seed;
-    struct seg_column_spec *columns; /* (n_features of the table's schema), owned */
-    uint32_t n_columns;
+    struct seg_column_spec *columns;   /* (n_columns + n_derived), owned: of the table's features,
+                                          then of what is derived from them */
+    uint32_t n_columns;                /* features of the table's schema */
+    const struct seg_derived *derived; /* (n_derived) borrowed */
+    uint32_t n_derived;
 };
 void seg_spec_release(struct seg_spec *s);
 

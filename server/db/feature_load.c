@@ -13,9 +13,9 @@
 #include "compute/worker_pool.h"
 #include "digest.h"
 #include "evaluate/classification.h"
+#include "features/calendar.h"
 
 #define ORDER_ROWS_MAX 200000 /* smaller relations are read in the order of their ids */
-#define MICROS_PER_DAY 86400e6
 
 static const char COPY_SIGNATURE[11] = "PGCOPY\n\377\r\n";
 #define COPY_HEADER_BYTES 19
@@ -209,7 +209,7 @@ enum db_status feature_load_begin(struct db *db, const struct feature_set *fs,
         const struct feature_column *c = &fs->columns[columns[i]];
         l->columns[i] =
             (struct load_column){ .wire = column_wire(c).wire, .cell = cell, .width = c->width };
-        cell += c->width;
+        cell += seg_feature_cells(c->type, c->width);
     }
     char *sql = copy_text(db, fs, columns, n_columns, target, ids, &arena);
     if (sql == NULL) goto no_memory;
@@ -315,9 +315,11 @@ static enum seg_status read_cell(struct load_column *c, struct seg_table *t, uin
     case WIRE_BOOL: cell->number = *p ? 1.0f : 0.0f; break;
     case WIRE_TIMESTAMP: {
         int64_t micros = (int64_t)read_u64(p);
-        bool finite = micros != INT64_MAX && micros != INT64_MIN;
-        cell->number =
-            number_or_missing(c, finite ? (double)micros / MICROS_PER_DAY : (double)INFINITY);
+        if (micros == INT64_MAX || micros == INT64_MIN) { /* PostgreSQL's infinity */
+            c->n_not_finite++;
+            break;
+        }
+        seg_moment_cells(micros, &cell->number, &seg_table_cell(t, row, c->cell + 1)->number);
         break;
     }
     case WIRE_TEXT:

@@ -27,8 +27,11 @@ struct score {
     uint32_t n_results;
     struct piece *results;       /* (n_results) what names the result: keys and values, or fields */
     struct piece *probabilities; /* (n_results) the key before each probability */
-    struct piece *features;      /* (n_features) names as JSON strings */
-    size_t row_bytes_max;        /* of a row that is not invalid */
+    struct piece *features;      /* (n_features + n_derived) names as JSON strings */
+    uint32_t *derived;           /* (n_derived) numbers of the derived columns that "imputed" names:
+                                    all but parts of dates, which are missing with their column */
+    uint32_t n_derived;
+    size_t row_bytes_max; /* of a row that is not invalid */
 };
 
 void score_text_release(struct score_text *t)
@@ -177,6 +180,28 @@ static bool make_result(struct score *s, struct seg_arena *arena, const struct s
     return ok;
 }
 
+/* features and derived. Adds what the names of a row take at most to *bytes. */
+static bool make_names(struct score *s, struct seg_arena *arena, size_t *bytes)
+{
+    const struct seg_preprocess *pre = seg_model_preprocess(s->model);
+    uint32_t n_features = s->schema->n_features, n_derived = seg_preprocess_n_derived(pre);
+    s->features = seg_arena_alloc(arena, (n_features + n_derived) * sizeof(struct piece));
+    s->derived = seg_arena_alloc(arena, (n_derived + 1) * sizeof(*s->derived));
+    if (s->features == NULL || s->derived == NULL) return false;
+    for (uint32_t i = 0; i < n_derived; i++)
+        if (!seg_derive_is_part(seg_preprocess_derived(pre, i)->op)) s->derived[s->n_derived++] = i;
+    for (uint32_t i = 0; i < n_features + s->n_derived; i++) {
+        char buf[SEG_NAME_BYTES_MAX * 6 + 2];
+        const char *name = i < n_features
+                               ? s->schema->features[i].name
+                               : seg_preprocess_derived(pre, s->derived[i - n_features])->name;
+        if (!piece_take(&s->features[i], arena, buf, put_json(buf, name, strlen(name))))
+            return false;
+        *bytes += 2 * (s->features[i].len + 1); /* a feature may be imputed and unseen at most */
+    }
+    return true;
+}
+
 struct score *score_new(struct seg_arena *arena, const struct served_model *served,
                         enum score_format format)
 {
@@ -189,21 +214,14 @@ struct score *score_new(struct seg_arena *arena, const struct served_model *serv
     s->n_results = seg_model_n_results(served->model);
     s->results = seg_arena_alloc(arena, s->n_results * sizeof(struct piece));
     s->probabilities = seg_arena_alloc(arena, s->n_results * sizeof(struct piece));
-    s->features = seg_arena_alloc(arena, s->schema->n_features * sizeof(struct piece));
-    if (s->results == NULL || s->probabilities == NULL || s->features == NULL) return NULL;
+    if (s->results == NULL || s->probabilities == NULL) return NULL;
     size_t results_max = 0, others = 0;
     for (uint32_t i = 0; i < s->n_results; i++) {
         if (!make_result(s, arena, served, i)) return NULL;
         if (s->results[i].len > results_max) results_max = s->results[i].len;
         others += s->probabilities[i].len + NUMBER_BYTES;
     }
-    for (uint32_t i = 0; i < s->schema->n_features; i++) {
-        char buf[SEG_NAME_BYTES_MAX * 6 + 2];
-        const char *name = s->schema->features[i].name;
-        if (!piece_take(&s->features[i], arena, buf, put_json(buf, name, strlen(name))))
-            return NULL;
-        others += 2 * (s->features[i].len + 1); /* a feature may be imputed and unseen at most */
-    }
+    if (!make_names(s, arena, &others)) return NULL;
     s->row_bytes_max = FIXED_BYTES + USER_ID_BYTES + results_max + others + 2 * NUMBER_BYTES;
     return s;
 }
@@ -231,7 +249,8 @@ void score_write_header(const struct score *s, struct score_text *out)
 struct tile {
     const float *cells; /* (n_cells, 64) raw */
     struct seg_scores scores;
-    uint64_t *missing, *unseen; /* (n_features) bit r: row r has no value, a new category */
+    uint64_t *missing; /* (n_features + n_derived) bit r: row r has no value */
+    uint64_t *unseen;  /* (n_features) bit r: row r has a new category */
     uint64_t any_missing, any_unseen;
 };
 
@@ -254,7 +273,8 @@ static uint64_t code_lanes(const float *column, unsigned n, uint32_t code)
     return lanes;
 }
 
-static void find_missing(const struct score *s, struct tile *t, unsigned n)
+/* derived (all derived columns, 64) is scratch. */
+static void find_missing(const struct score *s, struct tile *t, unsigned n, float *derived)
 {
     t->any_missing = t->any_unseen = 0;
     for (uint32_t f = 0; f < s->schema->n_features; f++) {
@@ -270,13 +290,22 @@ static void find_missing(const struct score *s, struct tile *t, unsigned n)
         t->any_missing |= t->missing[f];
         t->any_unseen |= t->unseen[f];
     }
+    if (s->n_derived == 0) return;
+    seg_preprocess_derive(seg_model_preprocess(s->model), t->cells, derived);
+    for (uint32_t i = 0; i < s->n_derived; i++) {
+        uint64_t lanes = nan_lanes(derived + (size_t)s->derived[i] * SEG_TILE_ROWS, n);
+        t->missing[s->schema->n_features + i] = lanes;
+        t->any_missing |= lanes;
+    }
 }
 
-static char *put_names(char *p, const struct score *s, const uint64_t *lanes, bool any, unsigned r)
+/* The first n_names of those that lanes has for row r. */
+static char *put_names(char *p, const struct score *s, const uint64_t *lanes, uint32_t n_names,
+                       unsigned r)
 {
     *p++ = '[';
     bool first = true;
-    for (uint32_t f = 0; any && f < s->schema->n_features; f++) {
+    for (uint32_t f = 0; f < n_names; f++) {
         if ((lanes[f] >> r & 1) == 0) continue;
         if (!first) *p++ = ',';
         first = false;
@@ -321,8 +350,9 @@ static char *put_ok_json(char *p, const struct score *s, const struct tile *t, u
         }
         *p++ = '}';
     }
-    p = put_names(PUT(p, ",\"imputed\":"), s, t->missing, (t->any_missing >> r & 1) != 0, r);
-    p = put_names(PUT(p, ",\"unseen\":"), s, t->unseen, (t->any_unseen >> r & 1) != 0, r);
+    uint32_t n_features = s->schema->n_features, n_names = n_features + s->n_derived;
+    p = put_names(PUT(p, ",\"imputed\":"), s, t->missing, t->any_missing >> r & 1 ? n_names : 0, r);
+    p = put_names(PUT(p, ",\"unseen\":"), s, t->unseen, t->any_unseen >> r & 1 ? n_features : 0, r);
     *p++ = '}';
     return p;
 }
@@ -467,12 +497,13 @@ void score_write_block(const struct score *s, const struct rows *r, uint32_t fir
     size_t n_scratch = seg_model_scratch(s->model);
     size_t n_probabilities = s->has_probabilities ? (size_t)s->n_results * SEG_TILE_ROWS : 0;
     float *scratch = seg_alloc_aligned(n_scratch + n_probabilities + SEG_TILE_ROWS, sizeof(float));
-    uint64_t *lanes = seg_alloc(2 * (size_t)s->schema->n_features, sizeof(uint64_t));
+    size_t n_features = s->schema->n_features;
+    uint64_t *lanes = seg_alloc(2 * n_features + s->n_derived, sizeof(uint64_t));
     if (scratch == NULL || lanes == NULL) {
         out->failed = true;
         goto out;
     }
-    struct tile t = { .missing = lanes, .unseen = lanes + s->schema->n_features };
+    struct tile t = { .missing = lanes, .unseen = lanes + n_features + s->n_derived };
     size_t aligned = (n_scratch + 15) / 16 * 16; /* 64 bytes */
     t.scores.probabilities = s->has_probabilities ? scratch + aligned : NULL;
     for (uint32_t at = first; at < r->n_rows && at < first + SCORE_BLOCK_ROWS;
@@ -480,7 +511,7 @@ void score_write_block(const struct score *s, const struct rows *r, uint32_t fir
         unsigned n = r->n_rows - at < SEG_TILE_ROWS ? r->n_rows - at : SEG_TILE_ROWS;
         t.cells = seg_tiles_at(&r->cells, at / SEG_TILE_ROWS);
         seg_model_score_tile(s->model, t.cells, n, scratch, &t.scores);
-        find_missing(s, &t, n);
+        find_missing(s, &t, n, scratch); /* which scoring needs no more */
         for (unsigned i = 0; i < n; i++)
             write_row(s, r, &t, at + i, out, tally);
     }

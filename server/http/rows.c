@@ -3,6 +3,7 @@
 #include "http/rows.h"
 
 #include "base/alloc.h"
+#include "features/calendar.h"
 #include "features/table.h"
 #include "http/request.h"
 #include "http/rows_private.h"
@@ -218,9 +219,10 @@ void rows_category(struct rows *r, const struct seg_feature *f, const char *text
 void rows_timestamp(struct rows *r, int feature, const char *text, size_t len, size_t line,
                     size_t column)
 {
+    const uint32_t cell = r->schema->features[feature].cell;
     int64_t micros;
     if (timestamp_parse(text, len, &micros))
-        rows_cell(r, r->schema->features[feature].cell)->number = timestamp_days(micros);
+        seg_moment_cells(micros, &rows_cell(r, cell)->number, &rows_cell(r, cell + 1)->number);
     else
         rows_fault(r, feature, "bad_timestamp", NULL, "must be a time such as 2026-11-23T10:00:00Z",
                    line, column);

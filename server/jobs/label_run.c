@@ -1,6 +1,6 @@
 /* Blocks of 16,384 rows: read, scored tile by tile on the pool, written. Categories are numbered by
  * the table as they come; a map for each categorical feature turns those numbers into the model's.
- */
+ * Behind the model's features stand the derived columns that a profile can show. */
 #include "jobs/label_run.h"
 
 #include <math.h>
@@ -20,13 +20,13 @@ struct stream {
     struct job_run *run;
     const struct seg_model *model;
     const struct seg_schema *inputs;
-    struct seg_table table; /* everything read so far */
+    struct seg_table table; /* everything read so far, and what is derived from it */
     uint32_t **codes;       /* (n_features) table's code -> model's code; NULL for numbers */
     uint32_t *n_codes;
     size_t first_tile; /* of the block being scored */
     size_t n_tiles;
     float *scratch;            /* (BLOCK_TILES, scratch_floats) */
-    size_t scratch_floats;     /* a tile's model scratch and mapped cells */
+    size_t scratch_floats;     /* a tile's model scratch, mapped cells and derived columns */
     struct seg_scores *scores; /* (BLOCK_TILES) */
     uint16_t *segment;         /* (n_rows so far) result, UINT16_MAX: none */
     size_t segment_cap;
@@ -65,11 +65,38 @@ static enum job_outcome find_columns(struct job_run *run, const struct feature_s
     return JOB_SUCCEEDED;
 }
 
+/* Adds the derived columns that a profile can show to the schema of a table: all but points on a
+ * circle, whose halves say nothing by themselves. */
+static enum seg_status add_derived(const struct seg_preprocess *pre, struct seg_schema *schema,
+                                   struct seg_error *err)
+{
+    enum seg_status st = SEG_OK;
+    for (uint32_t i = 0; i < seg_preprocess_n_derived(pre) && st == SEG_OK; i++) {
+        const struct seg_derived *d = seg_preprocess_derived(pre, i);
+        if (!seg_derive_is_cyclic(d->op))
+            st = seg_schema_add(schema, d->name, seg_derive_type(d->op), 1, err);
+    }
+    return st;
+}
+
+/* Fills those columns in a tile of the table; derived (n_derived, 64) is scratch. */
+static void fill_derived(const struct stream *s, float *raw, float *derived)
+{
+    const struct seg_preprocess *pre = seg_model_preprocess(s->model);
+    uint32_t feature = s->inputs->n_features;
+    if (seg_preprocess_n_derived(pre) == 0) return;
+    seg_preprocess_derive(pre, raw, derived);
+    for (uint32_t i = 0; i < seg_preprocess_n_derived(pre); i++)
+        if (!seg_derive_is_cyclic(seg_preprocess_derived(pre, i)->op))
+            memcpy(raw + (size_t)s->table.schema.features[feature++].cell * SEG_TILE_ROWS,
+                   derived + (size_t)i * SEG_TILE_ROWS, SEG_TILE_ROWS * sizeof(*raw));
+}
+
 static void score_tile(void *ctx, size_t index)
 {
     struct stream *s = ctx;
     size_t tile = s->first_tile + index;
-    const float *raw = seg_tiles_at(&s->table.cells, tile);
+    float *raw = seg_tiles_at(&s->table.cells, tile);
     float *scratch = s->scratch + index * s->scratch_floats;
     float *mapped = scratch + seg_model_scratch(s->model);
     memcpy(mapped, raw, (size_t)s->inputs->n_cells * SEG_TILE_ROWS * sizeof(*mapped));
@@ -80,6 +107,7 @@ static void score_tile(void *ctx, size_t index)
         for (unsigned r = 0; s->codes[i] != NULL && r < n_rows; r++)
             if (cells[r].code != SEG_CODE_MISSING) cells[r].code = s->codes[i][cells[r].code];
     }
+    fill_derived(s, raw, mapped + (size_t)s->inputs->n_cells * SEG_TILE_ROWS);
     s->scores[index].probabilities = NULL;
     seg_model_score_tile(s->model, mapped, n_rows, scratch, &s->scores[index]);
 }
@@ -163,7 +191,8 @@ static enum db_status score_block(struct stream *s, size_t first)
 static bool stream_init(struct stream *s, struct job_run *run, const struct seg_model *m)
 {
     *s = (struct stream){ .run = run, .model = m, .inputs = seg_model_inputs(m) };
-    size_t cells = (size_t)s->inputs->n_cells * SEG_TILE_ROWS;
+    uint32_t n_derived = seg_preprocess_n_derived(seg_model_preprocess(m));
+    size_t cells = ((size_t)s->inputs->n_cells + n_derived) * SEG_TILE_ROWS;
     size_t n_exemplars = (size_t)seg_model_n_results(m) * EXEMPLARS_MAX;
     s->scratch_floats = (seg_model_scratch(m) + cells + 15) / 16 * 16;
     s->codes = seg_calloc(s->inputs->n_features, sizeof(*s->codes));
@@ -238,7 +267,8 @@ enum job_outcome label_run_write(struct job_run *run, struct db *read, struct db
     if (columns == NULL) goto no_memory;
     outcome = find_columns(run, fs, s.inputs, columns);
     if (outcome != JOB_SUCCEEDED) goto out;
-    if (feature_load_schema(fs, columns, s.inputs->n_features, &schema, &err) != SEG_OK)
+    if (feature_load_schema(fs, columns, s.inputs->n_features, &schema, &err) != SEG_OK ||
+        add_derived(seg_model_preprocess(m), &schema, &err) != SEG_OK)
         goto no_memory;
     seg_table_init(&s.table, &schema);
     enum db_status st =
@@ -292,12 +322,18 @@ out:
     return outcome;
 }
 
-/* Centroids in original units, (k, inputs->n_cells); NULL when they have none or memory is short.
+/* Numbers of a centroid in original units: the cells of a row, and what is derived from it. */
+static size_t centroid_width(const struct seg_model *m)
+{
+    return (size_t)seg_model_inputs(m)->n_cells + seg_preprocess_n_derived(seg_model_preprocess(m));
+}
+
+/* Centroids in original units, (k, centroid_width); NULL when they have none or memory is short.
  * seg_free it. */
 static float *raw_centroids(const struct seg_model *m)
 {
     struct seg_matrix c = { 0 };
-    uint32_t n_cells = seg_model_inputs(m)->n_cells;
+    size_t n_cells = centroid_width(m);
     if (seg_model_centroids(m, &c) != SEG_OK) return NULL;
     float *raw = seg_calloc(c.n_rows * n_cells, sizeof(*raw));
     for (size_t i = 0; raw != NULL && i < c.n_rows; i++)
@@ -313,12 +349,11 @@ static enum db_status publish_segment(struct db *write, const struct label_run *
     char name[200], description[600];
     struct json_out o;
     size_t len;
-    const struct seg_schema *inputs = seg_model_inputs(m);
     unsigned id = seg_model_segment_id(m, segment);
     json_out_init(&o);
     profile_json(&l->profile, segment, &l->schema,
-                 centroids ? centroids + (size_t)segment * inputs->n_cells : NULL, inputs,
-                 l->exemplars + (size_t)segment * EXEMPLARS_MAX,
+                 centroids ? centroids + (size_t)segment * centroid_width(m) : NULL,
+                 seg_model_preprocess(m), l->exemplars + (size_t)segment * EXEMPLARS_MAX,
                  silhouettes ? silhouettes[segment] : (double)NAN, &o);
     char *text = json_out_take(&o, &len);
     if (text == NULL) return DB_FATAL;

@@ -299,9 +299,10 @@ static void write_feature(const struct seg_feature_profile *f, const struct seg_
 }
 
 void profile_json(const struct seg_profile *p, uint32_t segment, const struct seg_schema *schema,
-                  const float *centroid, const struct seg_schema *inputs,
+                  const float *centroid, const struct seg_preprocess *pre,
                   const struct exemplar *exemplars, double silhouette, struct json_out *o)
 {
+    const struct seg_schema *inputs = seg_preprocess_inputs(pre);
     char buffer[SEG_NAME_BYTES_MAX + 16];
     const struct seg_segment_profile *s = &p->segments[segment];
     json_out_object(o);
@@ -321,6 +322,12 @@ void profile_json(const struct seg_profile *p, uint32_t segment, const struct se
         for (uint32_t k = 0; k < f->width; k++)
             json_out_float(o, centroid[f->cell + k]);
         if (f->type == SEG_VECTOR) json_out_end_array(o);
+    }
+    for (uint32_t i = 0; i < seg_preprocess_n_derived(pre) && centroid != NULL; i++) {
+        const struct seg_derived *d = seg_preprocess_derived(pre, i);
+        if (seg_derive_is_cyclic(d->op)) continue;
+        json_out_key(o, d->name);
+        json_out_float(o, centroid[inputs->n_cells + i]);
     }
     json_out_end_object(o);
     json_out_key(o, "top_features");

@@ -26,10 +26,10 @@ struct exemplar {
 #define EXEMPLARS_MAX 5
 
 /* One segment of the API without segment, name, description, size and share: an object that starts
- * with "state". centroid: raw cells in original units, NaN where there is none; silhouette NaN: not
+ * with "state". centroid: as seg_preprocess_invert gives it, or NULL; silhouette NaN: not
  * known. */
 void profile_json(const struct seg_profile *p, uint32_t segment, const struct seg_schema *schema,
-                  const float *centroid, const struct seg_schema *inputs,
+                  const float *centroid, const struct seg_preprocess *pre,
                   const struct exemplar *exemplars, double silhouette, struct json_out *o);
 /* An automatic name, such as "high orders, low age", and a sentence. */
 void profile_name(const struct seg_profile *p, uint32_t segment, const struct seg_schema *schema,

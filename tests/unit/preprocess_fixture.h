@@ -75,7 +75,8 @@ static inline struct seg_preprocess *fit_or_fail(const struct seg_table *t,
 {
     struct seg_preprocess *p = NULL;
     struct seg_error err = { "" };
-    if (seg_preprocess_fit(NULL, t, specs, part, NULL, 0, 1, NULL, &p, &err) != SEG_OK)
+    if (seg_preprocess_fit(NULL, t, &(struct seg_preprocess_spec){ .columns = specs }, part, NULL,
+                           0, 1, NULL, &p, &err) != SEG_OK)
         fail_msg("%s", err.text);
     return p;
 }
@@ -86,15 +87,18 @@ static inline float apply_cells(const struct seg_preprocess *p, const union seg_
 {
     const uint32_t n_cells = seg_preprocess_inputs(p)->n_cells, n_out = seg_preprocess_n_out(p);
     float *raw = seg_alloc_aligned((size_t)n_cells * SEG_TILE_ROWS, sizeof *raw);
+    float *scratch = seg_alloc_aligned(seg_preprocess_scratch(p), sizeof *scratch);
     float *out = seg_alloc_aligned((size_t)n_out * SEG_TILE_ROWS, sizeof *out);
     assert_non_null(raw);
+    assert_non_null(scratch);
     assert_non_null(out);
     seg_table_clear_rows(seg_preprocess_inputs(p), raw, 0, SEG_TILE_ROWS);
     for (uint32_t c = 0; c < n_cells; c++)
         ((union seg_cell *)raw)[(size_t)c * SEG_TILE_ROWS + 5] = cells[c];
-    seg_preprocess_tile(p, raw, out);
+    seg_preprocess_tile(p, raw, scratch, out);
     const float result = out[(size_t)column * SEG_TILE_ROWS + 5];
     seg_free(raw);
+    seg_free(scratch);
     seg_free(out);
     return result;
 }
@@ -128,17 +132,18 @@ static inline void mixed_table(struct seg_table *t, size_t n_rows, uint64_t seed
             dice == 0 ? NAN : 1e6f + (float)seg_rng_below(&rng, 1000);
         if (dice != 1) seg_table_cell(t, row, 1)->number = (float)seg_rng_below(&rng, 2);
         if (dice != 2) seg_table_cell(t, row, 2)->number = (float)exp(seg_rng_normal(&rng));
-        for (uint32_t cell = 3; cell <= 7; cell += 4) {
-            const char letter = (char)('a' + seg_rng_below(&rng, cell == 3 ? 5 : 26));
-            struct seg_feature *f = &t->schema.features[cell == 3 ? 3 : 5];
+        for (uint32_t feature = 3; feature <= 5; feature += 2) {
+            const char letter = (char)('a' + seg_rng_below(&rng, feature == 3 ? 5 : 26));
+            struct seg_feature *f = &t->schema.features[feature];
             if (dice == 3) continue;
-            assert_int_equal(
-                seg_dictionary_add(&f->dictionary, &letter, 1, &seg_table_cell(t, row, cell)->code),
-                SEG_OK);
+            assert_int_equal(seg_dictionary_add(&f->dictionary, &letter, 1,
+                                                &seg_table_cell(t, row, f->cell)->code),
+                             SEG_OK);
         }
         if (dice == 4) continue;
-        for (uint32_t cell = 4; cell <= 6; cell++)
-            seg_table_cell(t, row, cell)->number = (float)(seg_rng_normal(&rng) * (double)cell);
+        for (uint32_t i = 0; i < 3; i++)
+            seg_table_cell(t, row, t->schema.features[4].cell + i)->number =
+                (float)(seg_rng_normal(&rng) * (double)(i + 4));
     }
 }
 

@@ -183,6 +183,48 @@ static void a_callers_metadata_travels_with_the_model_and_cannot_displace_ours(v
     seg_model_unref(m);
 }
 
+static void a_model_with_derived_columns_is_of_format_2_and_scores_the_same_when_loaded(
+    void **state)
+{
+    (void)state;
+    static const struct seg_derived RATIO = { .name = (char *)"ratio",
+                                              .op = SEG_DERIVE_RATIO,
+                                              .of = { 0, 1 } };
+    struct blobs b;
+    struct seg_tensors ts;
+    struct seg_report report;
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+    blobs_init(&b, SEG_KMEANS, false, 300, 1);
+    struct seg_column_spec *columns =
+        seg_realloc(b.spec.columns, BLOB_FEATURES + 1, sizeof *columns);
+    assert_non_null(columns);
+    b.spec.columns = columns;
+    b.spec.columns[BLOB_FEATURES] = b.spec.columns[0];
+    b.spec.derived = &RATIO;
+    b.spec.n_derived = 1;
+    struct seg_model *m = blobs_train(&b, NULL, &report);
+    assert_int_equal(seg_model_save(m, NULL, &bytes, &len), SEG_OK);
+    assert_int_equal(seg_tensors_read(bytes, len, &ts, NULL), SEG_OK);
+    assert_string_equal(seg_tensors_meta(&ts, "format"), "segmentd-model-2");
+    struct seg_model *loaded = reload(m);
+    struct raw raw;
+    struct scored before, after;
+    raw_fill(m, &raw);
+    score(m, raw.cells, SEG_TILE_ROWS, &before);
+    score(loaded, raw.cells, SEG_TILE_ROWS, &after);
+    check_finite(m, &before, SEG_TILE_ROWS);
+    for (unsigned r = 0; r < SEG_TILE_ROWS; r++)
+        assert_true(same_row(m, &before, r, &after, r));
+    assert_int_equal(seg_model_inputs(loaded)->n_features, BLOB_FEATURES);
+    seg_free(bytes);
+    seg_tensors_release(&ts);
+    seg_model_unref(m);
+    seg_model_unref(loaded);
+    seg_report_release(&report);
+    blobs_release(&b);
+}
+
 static void a_row_with_too_few_features_gets_no_result(void **state)
 {
     (void)state;
@@ -255,7 +297,7 @@ static void distances(const struct seg_model *m, const float *raw, unsigned r, d
     uint32_t n = seg_preprocess_n_out(seg_model_preprocess(m));
     float *x = seg_alloc_aligned((size_t)n * SEG_TILE_ROWS, sizeof(float));
     assert_non_null(x);
-    seg_preprocess_tile(seg_model_preprocess(m), raw, x);
+    seg_preprocess_tile(seg_model_preprocess(m), raw, NULL, x);
     assert_int_equal(seg_model_centroids(m, &c), SEG_OK);
     assert_int_equal(c.n_cols, n);
     for (size_t i = 0; i < c.n_rows; i++) {
@@ -620,6 +662,8 @@ int main(void)
         cmocka_unit_test(a_row_alone_gets_the_bits_it_gets_at_any_place_of_a_batch),
         cmocka_unit_test(a_stored_model_scores_the_same_bits_and_is_stored_as_the_same_bytes),
         cmocka_unit_test(a_callers_metadata_travels_with_the_model_and_cannot_displace_ours),
+        cmocka_unit_test(
+            a_model_with_derived_columns_is_of_format_2_and_scores_the_same_when_loaded),
         cmocka_unit_test(a_row_with_too_few_features_gets_no_result),
         cmocka_unit_test(the_smallest_share_is_met_exactly_or_not_at_all),
         cmocka_unit_test(distance_and_confidence_are_those_of_the_definition),

@@ -303,7 +303,7 @@ static void row_bits_do_not_depend_on_neighbours_or_place(void **state)
             scramble(&t.schema, &rng, raw);
             for (uint32_t c = 0; c < n_cells; c++)
                 memcpy(raw + (size_t)c * SEG_TILE_ROWS + lane, &cells[c], sizeof *cells);
-            seg_preprocess_tile(p, raw, out);
+            seg_preprocess_tile(p, raw, NULL, out);
             for (uint32_t j = 0; j < n_out; j++) {
                 const float *value = out + (size_t)j * SEG_TILE_ROWS + lane;
                 if (lane == 0) memcpy(&first[j], value, sizeof *value);
@@ -416,7 +416,8 @@ static void expect_refusal(const struct seg_table *t, const struct seg_column_sp
 {
     struct seg_preprocess *p = NULL;
     struct seg_error err = { "" };
-    assert_int_equal(seg_preprocess_fit(NULL, t, spec, part, NULL, 0, 1, NULL, &p, &err),
+    assert_int_equal(seg_preprocess_fit(NULL, t, &(struct seg_preprocess_spec){ .columns = spec },
+                                        part, NULL, 0, 1, NULL, &p, &err),
                      SEG_EINVAL);
     assert_null(p);
     if (strstr(err.text, word) == NULL) fail_msg("\"%s\" does not say %s", err.text, word);
@@ -467,7 +468,9 @@ static void run_on(struct seg_pool *pool, size_t n_rows, const uint8_t *part, co
     struct seg_tiles x[SEG_PARTS];
     mixed_table(&t, n_rows, 7);
     mixed_specs(specs, SEG_ENCODE_TARGET);
-    assert_int_equal(seg_preprocess_fit(pool, &t, specs, part, y, 3, 9, NULL, &p, NULL), SEG_OK);
+    assert_int_equal(seg_preprocess_fit(pool, &t, &(struct seg_preprocess_spec){ .columns = specs },
+                                        part, y, 3, 9, NULL, &p, NULL),
+                     SEG_OK);
     assert_int_equal(seg_preprocess_consume(pool, p, &t, part, y, NULL, x, NULL), SEG_OK);
     seg_tensors_init(&ts);
     assert_int_equal(seg_preprocess_save(p, &ts), SEG_OK);
@@ -533,12 +536,12 @@ static void check_consumed(size_t n_rows, const uint8_t *part)
         assert_null(t.cells.chunks[i]);
     const struct seg_schema *ours = seg_preprocess_inputs(p);
     for (size_t row = 0; row < n_rows; row++) {
-        union seg_cell cells[8];
+        union seg_cell cells[9];
         float got[64];
-        for (uint32_t c = 0; c < 8; c++)
+        for (uint32_t c = 0; c < 9; c++)
             cells[c] = *seg_table_cell(&same, row, c);
-        for (uint32_t c = 3; c < 8; c += 4) { /* codes of the table to those of the plan */
-            const uint32_t i = c == 3 ? 3 : 5, code = cells[c].code;
+        for (uint32_t i = 3; i <= 5; i += 2) { /* codes of the table to those of the plan */
+            const uint32_t c = ours->features[i].cell, code = cells[c].code;
             const struct seg_dictionary *d = &same.schema.features[i].dictionary;
             if (code != SEG_CODE_MISSING)
                 cells[c].code = seg_dictionary_find(&ours->features[i].dictionary, d->strings[code],
@@ -605,7 +608,8 @@ static void a_set_cancel_flag_stops_both(void **state)
     atomic_bool cancel = true;
     const struct seg_progress progress = { .cancel = &cancel };
     table_of(&t, (const float[]){ 1, 2, 3 }, 3);
-    assert_int_equal(seg_preprocess_fit(NULL, &t, &spec, NULL, NULL, 0, 1, &progress, &p, NULL),
+    assert_int_equal(seg_preprocess_fit(NULL, &t, &(struct seg_preprocess_spec){ .columns = &spec },
+                                        NULL, NULL, 0, 1, &progress, &p, NULL),
                      SEG_ECANCELED);
     assert_null(p);
     p = fit_or_fail(&t, &spec, NULL);

@@ -95,7 +95,9 @@ static void numbers_of_bins_out_of_range_are_refused(void **state)
         const struct seg_column_spec spec = bins_spec(BAD[i]);
         struct seg_preprocess *p = NULL;
         struct seg_error err = { "" };
-        assert_int_equal(seg_preprocess_fit(NULL, &t, &spec, NULL, NULL, 0, 1, NULL, &p, &err),
+        assert_int_equal(seg_preprocess_fit(NULL, &t,
+                                            &(struct seg_preprocess_spec){ .columns = &spec }, NULL,
+                                            NULL, 0, 1, NULL, &p, &err),
                          SEG_EINVAL);
         assert_null(p);
         assert_string_equal(err.text, "feature f0: n_bins is not within 2 to 256");
@@ -111,7 +113,9 @@ static enum seg_status whole_way(const struct seg_table *t, uint64_t nth)
     struct seg_tensors ts;
     seg_tensors_init(&ts);
     seg_alloc_fail_at(nth);
-    enum seg_status st = seg_preprocess_fit(NULL, t, &spec, NULL, NULL, 0, 1, NULL, &p, NULL);
+    enum seg_status st =
+        seg_preprocess_fit(NULL, t, &(struct seg_preprocess_spec){ .columns = &spec }, NULL, NULL,
+                           0, 1, NULL, &p, NULL);
     if (st == SEG_OK) st = seg_preprocess_save(p, &ts);
     if (st == SEG_OK) st = seg_preprocess_load(&ts, &again, NULL);
     seg_alloc_fail_at(0);

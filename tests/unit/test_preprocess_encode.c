@@ -165,7 +165,9 @@ static void target_codes_are_means_smoothed_towards_the_prior(void **state)
     static const uint16_t Y[] = { 1, 1, 0, 0, 1, 2 };
     spec.encode = SEG_ENCODE_TARGET;
     table_of_letters(&t, "aaabb.");
-    assert_int_equal(seg_preprocess_fit(NULL, &t, &spec, NULL, Y, 3, 1, NULL, &p, NULL), SEG_OK);
+    assert_int_equal(seg_preprocess_fit(NULL, &t, &(struct seg_preprocess_spec){ .columns = &spec },
+                                        NULL, Y, 3, 1, NULL, &p, NULL),
+                     SEG_OK);
     assert_int_equal(seg_preprocess_n_out(p), 2); /* three classes: all but the first */
     assert_string_equal(seg_preprocess_out_name(p, 1), "f0@2");
     const uint32_t a = code_of(p, 'a'), b = code_of(p, 'b');
@@ -189,12 +191,15 @@ static void target_needs_a_target(void **state)
     static const uint16_t Y[] = { 0, 1, 2 };
     spec.encode = SEG_ENCODE_TARGET;
     table_of_letters(&t, "abc");
-    assert_int_equal(seg_preprocess_fit(NULL, &t, &spec, NULL, NULL, 0, 1, NULL, &p, &err),
+    assert_int_equal(seg_preprocess_fit(NULL, &t, &(struct seg_preprocess_spec){ .columns = &spec },
+                                        NULL, NULL, 0, 1, NULL, &p, &err),
                      SEG_EINVAL);
     assert_non_null(strstr(err.text, "f0"));
-    assert_int_equal(seg_preprocess_fit(NULL, &t, &spec, NULL, Y, 1, 1, NULL, &p, &err),
+    assert_int_equal(seg_preprocess_fit(NULL, &t, &(struct seg_preprocess_spec){ .columns = &spec },
+                                        NULL, Y, 1, 1, NULL, &p, &err),
                      SEG_EINVAL);
-    assert_int_equal(seg_preprocess_fit(NULL, &t, &spec, NULL, Y, 2, 1, NULL, &p, &err),
+    assert_int_equal(seg_preprocess_fit(NULL, &t, &(struct seg_preprocess_spec){ .columns = &spec },
+                                        NULL, Y, 2, 1, NULL, &p, &err),
                      SEG_EINVAL);
     assert_null(p);
     seg_table_release(&t);
@@ -218,7 +223,9 @@ static double leak(const char *(*name)(size_t row, char *buffer), const uint8_t 
                                             &seg_table_cell(&t, row, 0)->code),
                          SEG_OK);
     }
-    assert_int_equal(seg_preprocess_fit(NULL, &t, &spec, part, y, 2, 3, NULL, &p, NULL), SEG_OK);
+    assert_int_equal(seg_preprocess_fit(NULL, &t, &(struct seg_preprocess_spec){ .columns = &spec },
+                                        part, y, 2, 3, NULL, &p, NULL),
+                     SEG_OK);
     assert_int_equal(seg_preprocess_consume(NULL, p, &t, part, y, NULL, x, NULL), SEG_OK);
     double sx = 0, sy = 0, sxx = 0, syy = 0, sxy = 0, n = 0;
     for (size_t row = 0, at = 0; row < n_rows; row++) {
@@ -286,7 +293,9 @@ static void rows_outside_training_get_the_codes_that_scoring_gives(void **state)
     }
     spec.encode = SEG_ENCODE_TARGET;
     table_of_letters(&t, letters);
-    assert_int_equal(seg_preprocess_fit(NULL, &t, &spec, part, y, 2, 3, NULL, &p, NULL), SEG_OK);
+    assert_int_equal(seg_preprocess_fit(NULL, &t, &(struct seg_preprocess_spec){ .columns = &spec },
+                                        part, y, 2, 3, NULL, &p, NULL),
+                     SEG_OK);
     assert_int_equal(seg_preprocess_consume(NULL, p, &t, part, y, NULL, x, NULL), SEG_OK);
     size_t at = 0, n_differ = 0;
     for (size_t row = 0; row < N; row += 3)
@@ -319,18 +328,22 @@ static void category_specs_that_make_no_sense_are_refused(void **state)
     memset(bad[4].constant_text, 'x', sizeof bad[4].constant_text);
     table_of_letters(&t, "abc");
     for (unsigned i = 0; i < 5; i++)
-        assert_int_equal(seg_preprocess_fit(NULL, &t, &bad[i], NULL, NULL, 0, 1, NULL, &p, NULL),
+        assert_int_equal(seg_preprocess_fit(NULL, &t,
+                                            &(struct seg_preprocess_spec){ .columns = &bad[i] },
+                                            NULL, NULL, 0, 1, NULL, &p, NULL),
                          SEG_EINVAL);
     seg_table_release(&t);
 
     struct seg_column_spec spec = good;
     table_of_letters(&t, "ab.");
     spec.impute = SEG_IMPUTE_ERROR;
-    assert_int_equal(seg_preprocess_fit(NULL, &t, &spec, NULL, NULL, 0, 1, NULL, &p, NULL),
+    assert_int_equal(seg_preprocess_fit(NULL, &t, &(struct seg_preprocess_spec){ .columns = &spec },
+                                        NULL, NULL, 0, 1, NULL, &p, NULL),
                      SEG_EINVAL);
     seg_table_release(&t);
     table_of_letters(&t, "...");
-    assert_int_equal(seg_preprocess_fit(NULL, &t, &good, NULL, NULL, 0, 1, NULL, &p, NULL),
+    assert_int_equal(seg_preprocess_fit(NULL, &t, &(struct seg_preprocess_spec){ .columns = &good },
+                                        NULL, NULL, 0, 1, NULL, &p, NULL),
                      SEG_EINVAL);
     assert_null(p);
     seg_table_release(&t);

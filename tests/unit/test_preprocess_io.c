@@ -14,14 +14,31 @@ static void classes(uint16_t y[N_ROWS])
         y[row] = (uint16_t)(row * 7 % 3);
 }
 
+/* Of what mixed_table has: a ratio, one of derived columns that makes no column, parts of dates. */
+enum { N_DERIVED = 5, N_PLANS = 6 + N_DERIVED };
+static struct seg_derived DERIVED[N_DERIVED] = {
+    { .name = "product", .op = SEG_DERIVE_PRODUCT, .of = { 0, 0 } },
+    { .name = "ratio", .op = SEG_DERIVE_RATIO, .of = { 6, 0 } },
+    { .name = "hour.sin", .op = SEG_DERIVE_HOUR_SIN, .of = { 2 } },
+    { .name = "weekend", .op = SEG_DERIVE_IS_WEEKEND, .of = { 2 } },
+    { .name = "since", .op = SEG_DERIVE_DAYS_SINCE, .of = { 2 }, .reference = (double)NAN },
+};
+
 static enum seg_status fit_mixed(struct seg_table *t, enum seg_encode encode,
                                  struct seg_preprocess **ret_p)
 {
-    struct seg_column_spec specs[6];
+    struct seg_column_spec specs[N_PLANS];
     uint16_t y[N_ROWS];
     mixed_specs(specs, encode);
+    for (unsigned i = 6; i < N_PLANS; i++)
+        specs[i] = plain_spec();
+    specs[6].left_out = true;
+    specs[7].transform = SEG_TRANSFORM_QUANTILE;
+    specs[7].indicator = true;
+    specs[10].scale = SEG_SCALE_STANDARD;
     classes(y);
-    return seg_preprocess_fit(NULL, t, specs, NULL, y, 3, UINT64_C(1) << 40 | 5, NULL, ret_p, NULL);
+    return seg_preprocess_fit(NULL, t, &(struct seg_preprocess_spec){ specs, DERIVED, N_DERIVED },
+                              NULL, y, 3, UINT64_C(1) << 40 | 5, NULL, ret_p, NULL);
 }
 
 /* A tile of cells of all kinds: known, unseen, missing, not a number, far out. */
@@ -44,11 +61,14 @@ static float *apply_tile(const struct seg_preprocess *p)
 {
     const struct seg_schema *s = seg_preprocess_inputs(p);
     float *raw = seg_alloc_aligned((size_t)s->n_cells * SEG_TILE_ROWS, sizeof *raw);
+    float *scratch = seg_alloc_aligned(seg_preprocess_scratch(p), sizeof *scratch);
     float *out = seg_alloc_aligned((size_t)seg_preprocess_n_out(p) * SEG_TILE_ROWS, sizeof *out);
     assert_non_null(raw);
+    assert_non_null(scratch);
     assert_non_null(out);
     fill_tile(s, raw);
-    seg_preprocess_tile(p, raw, out);
+    seg_preprocess_tile(p, raw, scratch, out);
+    seg_free(scratch);
     seg_free(raw);
     return out;
 }
@@ -77,7 +97,8 @@ static void stored_plan_gives_the_same_bits(void **state)
             assert_int_equal(seg_preprocess_out_feature(again, j),
                              seg_preprocess_out_feature(p, j));
         }
-        float *a = apply_tile(p), *b = apply_tile(again), raw_a[8], raw_b[8];
+        float *a = apply_tile(p), *b = apply_tile(again), raw_a[9 + N_DERIVED],
+              raw_b[9 + N_DERIVED];
         assert_memory_equal(a, b, (size_t)n_out * SEG_TILE_ROWS * sizeof *a);
         seg_preprocess_invert(p, a, raw_a);
         seg_preprocess_invert(again, b, raw_b);
@@ -125,12 +146,13 @@ static bool load_damaged(const struct seg_tensors *ts)
     const uint32_t n_out = seg_preprocess_n_out(p);
     for (size_t i = 0; i < (size_t)n_out * SEG_TILE_ROWS; i++)
         assert_true(fabsf(out[i]) <= 1e30f);
-    raw = seg_alloc(seg_preprocess_inputs(p)->n_cells, sizeof *raw);
+    const uint32_t n_cells = seg_preprocess_inputs(p)->n_cells;
+    raw = seg_alloc(n_cells + seg_preprocess_n_derived(p), sizeof *raw);
     seg_preprocess_invert(p, out, raw);
     for (uint32_t i = 0; i < seg_preprocess_inputs(p)->n_features; i++) {
         const struct seg_feature *f = &seg_preprocess_inputs(p)->features[i];
         for (uint32_t c = f->cell; c < f->cell + f->width; c++)
-            assert_true(f->type == SEG_CATEGORICAL ? isnan(raw[c]) : fabsf(raw[c]) <= 1e30f);
+            assert_true(f->type == SEG_CATEGORICAL || isnan(raw[c]) || fabsf(raw[c]) <= 1e30f);
     }
     seg_free(raw);
     seg_free(out);
@@ -179,7 +201,7 @@ static void a_tensor_that_lacks_or_is_short_is_refused(void **state)
     assert_int_equal(fit_mixed(&t, SEG_ENCODE_TARGET, &p), SEG_OK);
     seg_tensors_init(&ts);
     assert_int_equal(seg_preprocess_save(p, &ts), SEG_OK);
-    assert_int_equal(ts.n_items, 9); /* the mixed plan has something of every kind */
+    assert_int_equal(ts.n_items, 12); /* the mixed plan has something of every kind */
     for (size_t skip = 0; skip < ts.n_items; skip++) {
         struct seg_tensors without, half;
         seg_tensors_init(&without);
@@ -204,6 +226,47 @@ static void a_tensor_that_lacks_or_is_short_is_refused(void **state)
     seg_tensors_release(&ts);
     seg_preprocess_free(p);
     seg_table_release(&t);
+}
+
+/* Tensors as docs/MODEL_FORMAT.md had them before anything could be derived. */
+static void a_plan_of_format_1_loads_and_applies(void **state)
+{
+    (void)state;
+    static const uint32_t FEATURES[3][8] = { { SEG_NUMERIC, 1, 1, 0, 0, 0, 0, 0 },
+                                             { SEG_TIMESTAMP, 1, 0, 0, 0, 0, 0, 0 },
+                                             { SEG_CATEGORICAL, 1, 0, 0, 0, 2, 1, 2 } };
+    static const double NUMBERS[2][6] = { { 30, 18, 90, 0, 40, 0.1 },
+                                          { 0, -1e30, 1e30, 0, 9000, 0.5 } };
+    static const char *const NAMES[] = { "age", "joined", "channel" }, *const CATEGORIES[] = {
+        "app", "web"
+    };
+    static const uint32_t SEED[2] = { 7, 0 }, KNOT_COUNTS[2] = { 0, 0 };
+    static const float WANT[5] = { -1, 1, 100, 0, 1 };
+    struct seg_tensors ts;
+    struct seg_preprocess *p = NULL;
+    seg_tensors_init(&ts);
+    assert_int_equal(seg_tensors_add_strings(&ts, "preprocess.names", NAMES, 3), SEG_OK);
+    assert_int_equal(
+        seg_tensors_add(&ts, "preprocess.features", SEG_U32, 2, (size_t[]){ 3, 8 }, FEATURES),
+        SEG_OK);
+    assert_int_equal(seg_tensors_add_vector(&ts, "preprocess.seed", SEG_U32, 2, SEED), SEG_OK);
+    assert_int_equal(
+        seg_tensors_add(&ts, "preprocess.numbers", SEG_F64, 2, (size_t[]){ 2, 6 }, NUMBERS),
+        SEG_OK);
+    assert_int_equal(seg_tensors_add_vector(&ts, "preprocess.knot_counts", SEG_U32, 2, KNOT_COUNTS),
+                     SEG_OK);
+    assert_int_equal(seg_tensors_add_strings(&ts, "preprocess.categories", CATEGORIES, 2), SEG_OK);
+    assert_int_equal(seg_preprocess_load(&ts, &p, NULL), SEG_OK);
+    assert_false(seg_preprocess_needs_format_2(p));
+    assert_int_equal(seg_preprocess_n_out(p), 5);
+    assert_int_equal(seg_preprocess_inputs(p)->n_cells, 4); /* the clock is not stored */
+    const union seg_cell cells[4] = {
+        { .number = NAN }, { .number = 9200 }, { .number = 3600 }, { .code = SEG_CODE_MISSING }
+    };
+    for (uint32_t j = 0; j < 5; j++)
+        assert_true(near((double)apply_cells(p, cells, j), (double)WANT[j], 1e-6, 0));
+    seg_preprocess_free(p);
+    seg_tensors_release(&ts);
 }
 
 /* Fits, consumes, saves and loads with the nth allocation failing; the first failure there was.
@@ -262,6 +325,7 @@ int main(void)
         cmocka_unit_test(stored_plan_gives_the_same_bits),
         cmocka_unit_test(damaged_bytes_are_refused_or_harmless),
         cmocka_unit_test(a_tensor_that_lacks_or_is_short_is_refused),
+        cmocka_unit_test(a_plan_of_format_1_loads_and_applies),
         cmocka_unit_test(every_failed_allocation_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
