@@ -61,19 +61,40 @@ static size_t rows_to_use(const struct seg_tiles *x, uint32_t k_max)
     return n < x->n_rows ? n : x->n_rows;
 }
 
+/* The wanted columns of the n rows of x into the sample. */
+static enum seg_status gather_columns(struct search *s, const struct seg_tiles *x,
+                                      const uint32_t *rows, size_t n)
+{
+    uint32_t n_cols = 0;
+    for (uint32_t c = 0; c < x->n_cols; c++)
+        n_cols += s->p->columns[c];
+    seg_tiles_init(&s->sample, n_cols);
+    enum seg_status st = seg_tiles_grow(&s->sample, n);
+    for (size_t i = 0; i < n && st == SEG_OK; i++) {
+        float *to = seg_tiles_cell(&s->sample, i, 0);
+        for (uint32_t c = 0; c < x->n_cols; c++) {
+            if (!s->p->columns[c]) continue;
+            *to = *seg_tiles_cell(x, rows[i], c);
+            to += SEG_TILE_ROWS;
+        }
+    }
+    return st;
+}
+
 /* Points s->x at all rows, or at a sample in row order (Knuth, The Art of Computer Programming 2,
  * 3.4.2 S). */
 static enum seg_status sample_rows(struct search *s, const struct seg_tiles *x)
 {
     const size_t n = rows_to_use(x, s->p->k_max);
     s->x = x;
-    if (n == x->n_rows) return SEG_OK;
+    if (n == x->n_rows && s->p->columns == NULL) return SEG_OK;
     struct seg_rng rng = seg_rng_make(s->p->seed, K_STREAM_SAMPLE);
     uint32_t *rows = seg_alloc(n, sizeof *rows);
     if (rows == NULL) return SEG_ENOMEM;
     for (size_t r = 0, taken = 0; taken < n; r++)
         if (seg_rng_below(&rng, x->n_rows - r) < n - taken) rows[taken++] = (uint32_t)r;
-    enum seg_status st = seg_tiles_gather(x, rows, n, &s->sample);
+    enum seg_status st = s->p->columns != NULL ? gather_columns(s, x, rows, n)
+                                               : seg_tiles_gather(x, rows, n, &s->sample);
     if (st == SEG_OK) s->x = &s->sample;
     seg_free(rows);
     return st;
@@ -214,11 +235,20 @@ static void finish_gap(const struct search *s, struct slot *slot)
     slot->result.gap = slot->result.gap_error = NAN;
 }
 
+static double share_min(const struct seg_kmeans *km, size_t n_rows)
+{
+    uint64_t smallest = n_rows;
+    for (size_t j = 0; j < km->centroids.n_rows; j++)
+        if (km->sizes[j] > 0 && km->sizes[j] < smallest) smallest = km->sizes[j];
+    return (double)smallest / (double)n_rows;
+}
+
 static void finish(struct search *s)
 {
     for (size_t i = 0; i < s->n_slots; i++) {
         struct slot *slot = &s->slots[i];
         slot->result.inertia = slot->km.inertia;
+        slot->result.share_min = share_min(&slot->km, s->x->n_rows);
         finish_gap(s, slot);
         for (size_t b = 0; b < SEG_K_SEARCH_RESAMPLES; b++) {
             slot->result.stability_ari += slot->agreement[b].ari / SEG_K_SEARCH_RESAMPLES;
@@ -241,7 +271,8 @@ static bool has_structure(const struct search *s)
 
 static bool is_stable(const struct seg_k_candidate *c)
 {
-    return c->stability_ari >= SEG_K_SEARCH_STABLE_ARI && !isnan(c->silhouette);
+    return c->stability_ari >= SEG_K_SEARCH_STABLE_ARI && !isnan(c->silhouette) &&
+           c->share_min >= fmin(SEG_K_SEARCH_SHARE_MIN, 0.25 / c->k);
 }
 
 /* The stable candidate with the largest gap (ties: silhouette) among those with nearly the best
@@ -278,14 +309,16 @@ static void choose(const struct search *s, struct seg_k_search *r)
                  r->k);
     else if (best == NULL)
         snprintf(r->reason, sizeof r->reason,
-                 "k = %u is the smallest to try: no k is stable (the best is k = %u with ARI %.2f "
-                 "over %u resamples)",
-                 r->k, stablest->k, stablest->stability_ari, SEG_K_SEARCH_RESAMPLES);
+                 "k = %u is the smallest to try: no k is stable without tiny clusters (the best is "
+                 "k = %u with ARI %.2f over %u resamples and %.2g of the rows in the smallest)",
+                 r->k, stablest->k, stablest->stability_ari, SEG_K_SEARCH_RESAMPLES,
+                 stablest->share_min);
     else {
         r->k = best->k;
         snprintf(r->reason, sizeof r->reason,
                  "k = %u has the largest gap (%.2f) among the stable ones (ARI over %u resamples "
-                 ">= %.1f) whose silhouette is within %.2f of the best; its silhouette is %.2f",
+                 ">= %.1f, no tiny cluster) whose silhouette is within %.2f of the best; its "
+                 "silhouette is %.2f",
                  r->k, best->gap, SEG_K_SEARCH_RESAMPLES, SEG_K_SEARCH_STABLE_ARI,
                  SEG_K_SEARCH_SILHOUETTE_NEAR, best->silhouette);
     }

@@ -1,7 +1,9 @@
 /* k_search.h - choosing the number of clusters for k-means.
  *
  * Every k of a range is fitted and measured. Stable are the k whose partition comes back when the
- * rows are drawn again: adjusted Rand index of 0.8 or more on average (after Hennig 2007). Of the
+ * rows are drawn again: adjusted Rand index of 0.8 or more on average (after Hennig 2007), and
+ * whose clusters each hold a share of rows that is more than a handful of outliers: at least
+ * SEG_K_SEARCH_SHARE_MIN, for large k at least a quarter of 1 / k. Of the
  * stable k whose silhouette is within 0.03 of the best among them, the one with the largest gap is
  * chosen: silhouettes of a few far groups and of the groups inside them are often level. The
  * smallest k is chosen when none is stable, or when no k beats a single cluster by the gap
@@ -27,10 +29,14 @@
 #define SEG_K_SEARCH_RESAMPLES       8u
 #define SEG_K_SEARCH_REFERENCES      5u
 #define SEG_K_SEARCH_STABLE_ARI      0.8
+#define SEG_K_SEARCH_SHARE_MIN       0.005
 #define SEG_K_SEARCH_SILHOUETTE_NEAR 0.03
 
 struct seg_k_search_params {
     uint32_t k_min, k_max; /* 2 <= k_min <= k_max, at most SEG_K_SEARCH_CANDIDATES values */
+    const bool *columns;   /* (d) those to look at, at least one; NULL: all. A column of two values
+                              cuts every cluster in two clean halves: each index finds twice as many
+                              clusters as there are. Callers leave such columns out */
     struct seg_kmeans_params kmeans; /* of each fit; k and seed are not used, init not GIVEN. At
                                         most 5 of the n_init starts are made */
     uint64_t seed;
@@ -47,13 +53,14 @@ struct seg_k_candidate {
     double gap_error;         /* sd over the reference sets * sqrt(1 + 1 / their number) */
     double stability_ari;     /* mean over resamples: adjusted Rand index of the sample's rows, by
                                  the resample's centroids against by its own */
+    double share_min;         /* share of the rows in the smallest cluster that has any */
     double stability_jaccard; /* the same rows: mean over clusters of the best match's Jaccard
                                  index, mean over resamples */
 };
 
 struct seg_k_search {
     uint32_t k; /* the choice */
-    char reason[256];
+    char reason[320];
     struct seg_k_candidate *candidates; /* (n_candidates) k_min, k_min + 1 … k_max. Owned */
     size_t n_candidates;
     size_t n_rows_used;

@@ -38,18 +38,66 @@ static enum seg_status take_segments(struct pipeline *p, const struct seg_kmeans
     return st;
 }
 
+static bool has_three_values(const struct seg_tiles *x, uint32_t column)
+{
+    float a = *seg_tiles_cell(x, 0, column), b = a;
+    for (size_t i = 0; i < seg_tiles_count(x); i++) {
+        const float *cells = seg_tiles_at(x, i) + (size_t)column * SEG_TILE_ROWS;
+        for (unsigned r = 0; r < seg_tiles_rows(x, i); r++) {
+            if (cells[r] == a || cells[r] == b) continue;
+            if (a != b) return true;
+            b = cells[r];
+        }
+    }
+    return false;
+}
+
+/* A new array (columns of the space): those in which clusters can be counted. Not those made of
+ * categories, and none of two values: see k_search.h. NULL in *ret_columns when that leaves all or
+ * none. */
+static enum seg_status countable_columns(const struct pipeline *p, bool **ret_columns)
+{
+    const struct seg_preprocess *pre = p->model->preprocess;
+    const struct seg_schema *schema = seg_preprocess_inputs(pre);
+    const struct seg_tiles *x = &p->x[SEG_PART_TRAIN];
+    uint32_t n = 0;
+    *ret_columns = NULL;
+    if (p->space != p->x) return SEG_OK; /* codes */
+    bool *columns = seg_alloc(x->n_cols, sizeof(*columns));
+    if (columns == NULL) return SEG_ENOMEM;
+    for (uint32_t c = 0; c < x->n_cols; c++) {
+        enum seg_type type = schema->features[seg_preprocess_out_feature(pre, c)].type;
+        columns[c] = type != SEG_CATEGORICAL && type != SEG_BOOLEAN && has_three_values(x, c);
+        n += columns[c];
+    }
+    if (n > 0 && n < x->n_cols)
+        *ret_columns = columns;
+    else
+        seg_free(columns);
+    return SEG_OK;
+}
+
 /* Sets params->k where the spec leaves it open. */
 static enum seg_status choose_k(struct pipeline *p, struct stage *stage,
                                 struct seg_kmeans_params *params, struct seg_error *err)
 {
     const struct seg_spec *spec = p->spec;
-    const struct seg_k_search_params search = {
+    struct seg_k_search_params search = {
         .k_min = spec->k_min, .k_max = spec->k_max, .kmeans = spec->kmeans, .seed = spec->seed
     };
+    bool *columns;
     double base = stage->base, span = stage->span;
+    enum seg_status st = countable_columns(p, &columns);
+    if (st != SEG_OK) return st;
+    search.columns = columns;
     stage->span = span * SEARCH_SHARE;
-    enum seg_status st = seg_k_search(p->pool, &p->space[SEG_PART_TRAIN], &search, &stage->as,
-                                      &p->report.k_search, err);
+    st = seg_k_search(p->pool, &p->space[SEG_PART_TRAIN], &search, &stage->as, &p->report.k_search,
+                      err);
+    if (st == SEG_OK && columns != NULL)
+        st =
+            pipeline_warn(p, "k was chosen by the columns that are numbers: categories and columns "
+                             "of two values cut every group in clean parts, and were left out");
+    seg_free(columns);
     stage->base = base + stage->span;
     stage->span = span - stage->span;
     if (st != SEG_OK) return st;

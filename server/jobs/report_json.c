@@ -84,6 +84,7 @@ void report_k_search_json(const struct seg_report *r, struct json_out *o)
         json_out_member_double(o, "gap_error", c->gap_error);
         json_out_member_double(o, "stability_ari", c->stability_ari);
         json_out_member_double(o, "stability_jaccard", c->stability_jaccard);
+        json_out_member_double(o, "share_min", c->share_min);
         json_out_end_object(o);
     }
     json_out_end_array(o);

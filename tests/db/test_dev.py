@@ -160,3 +160,15 @@ def test_the_groups_of_the_shop_are_found_by_scikit_learn_and_by_segmentd(folder
     assert adjusted_rand_score(truth, found) >= 0.95
     assert adjusted_rand_score(truth, segment) >= 0.95
     assert abs(np.corrcoef(x[:, 1], truth)[0, 1]) < 0.05  # gender says nothing of the group
+
+
+def test_k_auto_counts_the_groups_of_the_shop(folder):
+    """Though gender cuts each group in two, and some users are absurd."""
+    with running(folder) as (_, page):
+        job = requests.post(page + "/v1/models/counted/train", json={"feature_set": "shop", "algorithm": {"type": "kmeans", "k": "auto"}}, timeout=10).json()
+        while job["state"] not in ("succeeded", "failed"):
+            time.sleep(0.05)
+            job = requests.get(f"{page}/v1/jobs/{job['id']}", timeout=10).json()
+        version = requests.get(f"{page}/v1/models/counted/versions/{job['version']}", timeout=10).json()
+    assert version["metrics"]["k"] == 3, version["metrics"]["k_reason"]
+    assert any("left out" in w for w in version["warnings"])

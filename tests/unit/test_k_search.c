@@ -80,6 +80,47 @@ static void search_finds_the_groups_inside_far_groups(void **state)
     seg_tiles_release(&t);
 }
 
+static void a_column_of_two_values_counts_only_when_it_is_looked_at(void **state)
+{
+    (void)state;
+    float x[600 * 3];
+    const bool columns[3] = { true, true, false };
+    struct seg_rng rng = seg_rng_make(5, 0);
+    for (size_t i = 0; i < 600; i++) {
+        x[3 * i] = (float)(i % 3) * 10 + seg_rng_float(&rng);
+        x[3 * i + 1] = seg_rng_float(&rng);
+        x[3 * i + 2] = (float)(i % 2) * 4;
+    }
+    struct seg_tiles t = tiles_of(x, 600, 3);
+    struct seg_k_search all = search(NULL, &t, 2, 8), some;
+    struct seg_k_search_params p = params(2, 8);
+    p.columns = columns;
+    assert_int_equal(seg_k_search(NULL, &t, &p, NULL, &some, NULL), SEG_OK);
+    assert_int_equal(all.k, 6);
+    assert_int_equal(some.k, 3);
+    seg_k_search_release(&all);
+    seg_k_search_release(&some);
+    seg_tiles_release(&t);
+}
+
+static void a_handful_of_outliers_is_no_cluster(void **state)
+{
+    (void)state;
+    struct seg_tiles t = group_tiles(1000, 2, 3, 0);
+    for (size_t i = 0; i < 4; i++)
+        *seg_tiles_cell(&t, i, 0) = 14;
+    struct seg_k_search s = search(NULL, &t, 2, 8);
+    assert_int_equal(s.k, 3);
+    assert_true(s.candidates[2].share_min == 0.004);
+    for (size_t i = 4; i < 10; i++) /* ten are a cluster, a small one */
+        *seg_tiles_cell(&t, i, 0) = 14;
+    seg_k_search_release(&s);
+    s = search(NULL, &t, 2, 8);
+    assert_int_equal(s.k, 4);
+    seg_k_search_release(&s);
+    seg_tiles_release(&t);
+}
+
 static void search_takes_the_smallest_k_where_there_is_one_group(void **state)
 {
     (void)state;
@@ -300,6 +341,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(search_finds_the_groups_that_there_are),
         cmocka_unit_test(search_finds_the_groups_inside_far_groups),
+        cmocka_unit_test(a_column_of_two_values_counts_only_when_it_is_looked_at),
+        cmocka_unit_test(a_handful_of_outliers_is_no_cluster),
         cmocka_unit_test(search_takes_the_smallest_k_where_there_is_one_group),
         cmocka_unit_test(search_survives_fewer_distinct_rows_than_k),
         cmocka_unit_test(search_of_equal_rows_takes_the_smallest_k),
