@@ -63,8 +63,8 @@ INLINE vint splat_int(int32_t a)
     return a - (vint){ 0 };
 }
 
-/* What the vector extensions of C lack, in one instruction each: a < b, mask ? a : b, and the
- * lesser and greater of two (b if either is NaN). */
+/* What the vector extensions of C lack, in one instruction each: a < b, mask ? a : b, the lesser
+ * and greater of two (b if either is NaN), a is NaN, a == b, and a mask as bits. */
 #if defined(__AVX512F__)
 typedef __mmask16 vmask;
 
@@ -86,6 +86,21 @@ INLINE vfloat lesser(vfloat a, vfloat b)
 INLINE vfloat greater(vfloat a, vfloat b)
 {
     return (vfloat)_mm512_max_ps((__m512)a, (__m512)b);
+}
+
+INLINE vmask is_nan(vfloat a)
+{
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)a, _CMP_UNORD_Q);
+}
+
+INLINE vmask is_equal(vint a, vint b)
+{
+    return _mm512_cmpeq_epi32_mask((__m512i)a, (__m512i)b);
+}
+
+INLINE uint64_t lanes_of(vmask mask)
+{
+    return mask;
 }
 #elif defined(__AVX2__)
 typedef vint vmask;
@@ -109,6 +124,21 @@ INLINE vfloat greater(vfloat a, vfloat b)
 {
     return (vfloat)_mm256_max_ps((__m256)a, (__m256)b);
 }
+
+INLINE vmask is_nan(vfloat a)
+{
+    return (vmask)_mm256_cmp_ps((__m256)a, (__m256)a, _CMP_UNORD_Q);
+}
+
+INLINE vmask is_equal(vint a, vint b)
+{
+    return (vmask)(a == b);
+}
+
+INLINE uint64_t lanes_of(vmask mask)
+{
+    return (uint32_t)_mm256_movemask_ps((__m256)mask);
+}
 #else
 typedef vint vmask;
 
@@ -131,6 +161,24 @@ INLINE vfloat greater(vfloat a, vfloat b)
 {
     return blend(less(b, a), a, b);
 }
+
+INLINE vmask is_nan(vfloat a)
+{
+    return (vmask)(a != a);
+}
+
+INLINE vmask is_equal(vint a, vint b)
+{
+    return (vmask)(a == b);
+}
+
+INLINE uint64_t lanes_of(vmask mask)
+{
+    uint64_t lanes = 0;
+    for (unsigned i = 0; i < LANES; i++)
+        lanes |= (uint64_t)(mask[i] & 1) << i;
+    return lanes;
+}
 #endif
 
 /* Outputs left are cut in blocks as equal as can be: 8 are 4 + 4, not 6 + 2, because few outputs
@@ -141,27 +189,27 @@ INLINE size_t block_size(size_t n_left)
     return (n_left + n_blocks - 1) / n_blocks;
 }
 
-/* The sums of a register block, x (d, 64) from the block's first row and w (n_outs, d). n_outs is a
- * constant at each call, so that the arrays become registers. */
+/* The sums of a register block, x (d, 64) from the block's first row and w (n_outs, d). n_outs and
+ * n_vecs are constants at each call, so that the arrays become registers. */
 INLINE void affine_sums(const float *x, size_t d, const float *w, const float *bias,
-                        vfloat sum[OUTS_MAX][VECS], const size_t n_outs)
+                        vfloat sum[OUTS_MAX][VECS], const size_t n_outs, const size_t n_vecs)
 {
     UNROLL
     for (size_t j = 0; j < n_outs; j++) {
         UNROLL
-        for (size_t v = 0; v < VECS; v++)
+        for (size_t v = 0; v < n_vecs; v++)
             sum[j][v] = splat(bias != NULL ? bias[j] : 0.0f);
     }
     for (size_t c = 0; c < d; c++) {
         vfloat xc[VECS];
         UNROLL
-        for (size_t v = 0; v < VECS; v++)
+        for (size_t v = 0; v < n_vecs; v++)
             xc[v] = *(const vfloat *)(x + c * ROWS + v * LANES);
         UNROLL
         for (size_t j = 0; j < n_outs; j++) {
             const vfloat weight = splat(w[j * d + c]);
             UNROLL
-            for (size_t v = 0; v < VECS; v++)
+            for (size_t v = 0; v < n_vecs; v++)
                 sum[j][v] += xc[v] * weight;
         }
     }
@@ -206,36 +254,57 @@ INLINE void square_sums(const float *x, size_t d, const float *c, vfloat sum[OUT
     }
 
 /* out (n_outs, 64) from the block's first row. */
-INLINE void store_sums(vfloat sum[OUTS_MAX][VECS], float *out, const size_t n_outs)
+INLINE void store_sums(vfloat sum[OUTS_MAX][VECS], float *out, const size_t n_outs,
+                       const size_t n_vecs)
 {
     UNROLL
     for (size_t j = 0; j < n_outs; j++) {
         UNROLL
-        for (size_t v = 0; v < VECS; v++)
+        for (size_t v = 0; v < n_vecs; v++)
             *(vfloat *)(out + j * ROWS + v * LANES) = sum[j][v];
     }
 }
 
 INLINE void affine_block(const float *x, size_t d, const float *w, const float *bias, float *out,
-                         const size_t n_outs)
+                         const size_t n_outs, const size_t n_vecs)
 {
     vfloat sum[OUTS_MAX][VECS];
-    affine_sums(x, d, w, bias, sum, n_outs);
-    store_sums(sum, out, n_outs);
+    affine_sums(x, d, w, bias, sum, n_outs, n_vecs);
+    store_sums(sum, out, n_outs, n_vecs);
+}
+
+/* n_vecs vectors of rows, a constant, from the first row of x and out. */
+INLINE void affine_outs(const float *x, size_t d, const float *w, const float *bias, size_t m,
+                        float *out, const size_t n_vecs)
+{
+    size_t n_outs;
+    for (size_t j = 0; j < m; j += n_outs) {
+        const float *wj = w + j * d, *bj = bias != NULL ? bias + j : NULL;
+        n_outs = block_size(m - j);
+#define CALL(n) affine_block(x, d, wj, bj, out + j * ROWS, n, n_vecs)
+        WITH_CONSTANT(n_outs, CALL)
+#undef CALL
+    }
 }
 
 static void affine(const float *x, size_t d, const float *w, const float *bias, size_t m,
                    float *out)
 {
-    for (size_t row = 0; row < ROWS; row += BLOCK_ROWS) {
-        size_t n_outs;
-        for (size_t j = 0; j < m; j += n_outs) {
-            const float *wj = w + j * d, *bj = bias != NULL ? bias + j : NULL;
-            float *oj = out + j * ROWS + row;
-            n_outs = block_size(m - j);
-#define CALL(n) affine_block(x + row, d, wj, bj, oj, n)
-            WITH_CONSTANT(n_outs, CALL)
-#undef CALL
+    for (size_t row = 0; row < ROWS; row += BLOCK_ROWS)
+        affine_outs(x + row, d, w, bias, m, out + row, VECS);
+}
+
+static void affine_few(const float *x, size_t d, const float *w, const float *bias, size_t m,
+                       size_t n_rows, float *out)
+{
+    for (size_t row = 0; row < n_rows; row += BLOCK_ROWS) {
+        switch ((n_rows - row + LANES - 1) / LANES) {
+        case 1: affine_outs(x + row, d, w, bias, m, out + row, 1); break;
+#if VECS == 4
+        case 2: affine_outs(x + row, d, w, bias, m, out + row, 2); break;
+        case 3: affine_outs(x + row, d, w, bias, m, out + row, 3); break;
+#endif
+        default: affine_outs(x + row, d, w, bias, m, out + row, VECS); break;
         }
     }
 }
@@ -244,7 +313,7 @@ INLINE void squares_block(const float *x, size_t d, const float *c, float *out, 
 {
     vfloat sum[OUTS_MAX][VECS];
     square_sums(x, d, c, sum, n_outs);
-    store_sums(sum, out, n_outs);
+    store_sums(sum, out, n_outs, VECS);
 }
 
 static void squares(const float *x, size_t d, const float *c, size_t k, float *out)
@@ -464,6 +533,23 @@ static void softmax(float *x, size_t m)
     }
 }
 
+static uint64_t nan_rows(const float *x)
+{
+    uint64_t rows = 0;
+    for (size_t row = 0; row < ROWS; row += LANES)
+        rows |= lanes_of(is_nan(*(const vfloat *)(x + row))) << row;
+    return rows;
+}
+
+static uint64_t code_rows(const float *x, uint32_t code)
+{
+    const vint wanted = splat_int((int32_t)code);
+    uint64_t rows = 0;
+    for (size_t row = 0; row < ROWS; row += LANES)
+        rows |= lanes_of(is_equal((vint) * (const vfloat *)(x + row), wanted)) << row;
+    return rows;
+}
+
 /* Columns go in strips, so that the lines of one strip stay in the first cache while its 64 rows
  * pass. */
 #define STRIP_COLS 16u
@@ -495,6 +581,7 @@ extern const struct seg_kernels KERNELS_NAME(SEG_ISA);
 const struct seg_kernels KERNELS_NAME(SEG_ISA) = {
     .isa = ISA_NAME,
     .affine = affine,
+    .affine_few = affine_few,
     .squares = squares,
     .nearest = nearest,
     .margin = margin,
@@ -505,6 +592,8 @@ const struct seg_kernels KERNELS_NAME(SEG_ISA) = {
     .tanh = tanh_map,
     .gelu = gelu,
     .softmax = softmax,
+    .nan_rows = nan_rows,
+    .code_rows = code_rows,
     .to_rows = to_rows,
     .from_rows = from_rows,
 };

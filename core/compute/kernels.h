@@ -17,6 +17,10 @@ struct seg_kernels {
      * the projection. */
     void (*affine)(const float *x, size_t d, const float *w, const float *bias, size_t m,
                    float *out);
+    /* affine for the first n_rows (1..64) rows alone, with the same bits; out has anything in the
+     * lanes of the others. One row costs a quarter of a tile and less. */
+    void (*affine_few)(const float *x, size_t d, const float *w, const float *bias, size_t m,
+                       size_t n_rows, float *out);
     /* out (k, 64): squared Euclidean distances to c (k, d), with the bits that nearest gives. */
     void (*squares)(const float *x, size_t d, const float *c, size_t k, float *out);
     /* Nearest of k centroids (k, d) by squared Euclidean distance, ties to the lower index: label
@@ -41,6 +45,9 @@ struct seg_kernels {
     void (*gelu)(float *x, size_t n); /* tanh form, Hendrycks and Gimpel 2016 */
     /* x (m, 64) logits to probabilities, column by column, the row maximum subtracted. */
     void (*softmax)(float *x, size_t m);
+    /* Bit r of a column x (64): x[r] is NaN; the bits of x[r] are those of code. */
+    uint64_t (*nan_rows)(const float *x);
+    uint64_t (*code_rows)(const float *x, uint32_t code);
     /* Transposes a tile x (d, 64) to rows out (64, d), and back. */
     void (*to_rows)(const float *x, size_t d, float *out);
     void (*from_rows)(const float *rows, size_t d, float *out);

@@ -18,6 +18,12 @@
 #define SEG_CHUNK_TILES 64u /* 4,096 rows a chunk */
 #define SEG_CHUNK_ROWS  (SEG_TILE_ROWS * SEG_CHUNK_TILES)
 
+/* Rows 0..n_rows-1 of a column in whole vectors, whatever the instruction set: 16, 32, 48 or 64. */
+static inline size_t seg_tile_lanes(size_t n_rows)
+{
+    return (n_rows + 15) / 16 * 16;
+}
+
 union seg_cell {
     float number;  /* NaN = missing */
     uint32_t code; /* index in the column's dictionary, or SEG_CODE_MISSING, SEG_CODE_UNSEEN */

@@ -211,6 +211,14 @@ static void clamp(float *x, size_t n, float max)
     }
 }
 
+/* The first n_rows rows of x (n_cols, 64), at least. */
+static void clamp_rows(float *x, size_t n_cols, unsigned n_rows, float max)
+{
+    const size_t n = seg_tile_lanes(n_rows);
+    for (size_t c = 0; c < n_cols; c++)
+        clamp(x + c * SEG_TILE_ROWS, n, max);
+}
+
 /* c (k, n_code) -> ret (k, n_inputs) by the second half of the autoencoder. */
 static enum seg_status decode(const struct seg_model *m, struct seg_matrix *ret_c)
 {
@@ -315,7 +323,7 @@ void model_mixture_tile(const struct seg_model *m, const float *z, float *scratc
 static void score_by_logits(const struct seg_model *m, float *logits, unsigned n_rows,
                             struct seg_scores *out)
 {
-    clamp(logits, (size_t)m->n_results * SEG_TILE_ROWS, LOGIT_MAX);
+    clamp_rows(logits, m->n_results, n_rows, LOGIT_MAX);
     m->kernels->softmax(logits, m->n_results);
     if (out->probabilities != NULL)
         memcpy(out->probabilities, logits, m->n_results * SEG_TILE_ROWS * sizeof(float));
@@ -349,7 +357,7 @@ void model_score_prepared(const struct seg_model *m, float *x, unsigned n_rows, 
 {
     const float *z = x; /* (n_space, 64): the row where the centroids are */
 
-    clamp(x, (size_t)m->n_inputs * SEG_TILE_ROWS, MODEL_VALUE_MAX);
+    clamp_rows(x, m->n_inputs, n_rows, MODEL_VALUE_MAX);
     if (m->n_encoder > 0) {
         float *code = scratch;
         scratch += (size_t)m->n_space * SEG_TILE_ROWS;
@@ -363,52 +371,67 @@ void model_score_prepared(const struct seg_model *m, float *x, unsigned n_rows, 
     float *logits = scratch;
     scratch += (size_t)m->n_results * SEG_TILE_ROWS;
     if (m->network.n_layers > 0)
-        seg_network_forward(&m->network, 0, m->network.n_layers, x, logits, scratch);
+        seg_network_forward_few(&m->network, 0, m->network.n_layers, n_rows, x, logits, scratch);
     else
         seg_gmm_score_tile(&m->mixture, m->kernels, z, scratch, logits);
     score_by_logits(m, logits, n_rows, out);
     if (m->task == SEG_SEGMENTATION) measure_results(m, z, n_rows, out);
 }
 
-/* Counts each row's features that have a value; a category never seen before is one. raw (n_cells,
- * 64) -> n_present (64) */
-static void count_present(const struct seg_schema *s, const float *raw,
-                          uint32_t n_present[SEG_TILE_ROWS])
+/* Bit r: row r of raw (n_cells, 64) has no value for the feature. */
+static uint64_t missing_rows(const struct seg_model *m, const struct seg_feature *f,
+                             const float *raw)
 {
-    memset(n_present, 0, SEG_TILE_ROWS * sizeof(*n_present));
-    for (uint32_t f = 0; f < s->n_features; f++) {
-        const struct seg_feature *feature = &s->features[f];
-        const float *cells = raw + (size_t)feature->cell * SEG_TILE_ROWS;
-        if (feature->type == SEG_CATEGORICAL) {
-            uint32_t codes[SEG_TILE_ROWS];
-            memcpy(codes, cells, sizeof(codes));
-            for (unsigned r = 0; r < SEG_TILE_ROWS; r++)
-                n_present[r] += codes[r] != SEG_CODE_MISSING;
-            continue;
-        }
-        uint32_t any[SEG_TILE_ROWS] = { 0 };
-        for (uint32_t i = 0; i < feature->width; i++)
-            for (unsigned r = 0; r < SEG_TILE_ROWS; r++)
-                any[r] |= !isnan(cells[(size_t)i * SEG_TILE_ROWS + r]);
-        for (unsigned r = 0; r < SEG_TILE_ROWS; r++)
-            n_present[r] += any[r];
+    const float *cells = raw + (size_t)f->cell * SEG_TILE_ROWS;
+    if (f->type == SEG_CATEGORICAL) return m->kernels->code_rows(cells, SEG_CODE_MISSING);
+    uint64_t rows = m->kernels->nan_rows(cells);
+    for (uint32_t i = 1; i < f->width && rows != 0; i++)
+        rows &= m->kernels->nan_rows(cells + (size_t)i * SEG_TILE_ROWS);
+    return rows;
+}
+
+void seg_model_missing(const struct seg_model *m, const float *raw, uint64_t *ret_missing,
+                       uint64_t *ret_unseen)
+{
+    const struct seg_schema *s = seg_preprocess_inputs(m->preprocess);
+    for (uint32_t i = 0; i < s->n_features; i++) {
+        const struct seg_feature *f = &s->features[i];
+        const float *cells = raw + (size_t)f->cell * SEG_TILE_ROWS;
+        ret_missing[i] = missing_rows(m, f, raw);
+        ret_unseen[i] =
+            f->type == SEG_CATEGORICAL ? m->kernels->code_rows(cells, SEG_CODE_UNSEEN) : 0;
     }
+}
+
+/* Counts each row's features that have no value; a category never seen before is a
+ * value. raw (n_cells,
+ * 64) -> n_missing (64) */
+static void count_missing(const struct seg_model *m, const float *raw,
+                          uint32_t n_missing[SEG_TILE_ROWS])
+{
+    const struct seg_schema *s = seg_preprocess_inputs(m->preprocess);
+    memset(n_missing, 0, SEG_TILE_ROWS * sizeof(*n_missing));
+    for (uint32_t i = 0; i < s->n_features; i++)
+        for (uint64_t rows = missing_rows(m, &s->features[i], raw); rows != 0; rows &= rows - 1)
+            n_missing[__builtin_ctzll(rows)]++;
 }
 
 void seg_model_score_tile(const struct seg_model *m, const float *raw, unsigned n_rows,
                           float *scratch, struct seg_scores *out)
 {
-    uint32_t n_present[SEG_TILE_ROWS];
+    uint32_t n_missing[SEG_TILE_ROWS];
+    uint32_t n_features = seg_preprocess_inputs(m->preprocess)->n_features;
     float *x = scratch; /* (n_inputs, 64) */
 
     assert(n_rows >= 1 && n_rows <= SEG_TILE_ROWS);
     scratch += (size_t)m->n_inputs * SEG_TILE_ROWS;
     seg_preprocess_tile(m->preprocess, raw, scratch, x);
     model_score_prepared(m, x, n_rows, scratch, out);
-    count_present(seg_preprocess_inputs(m->preprocess), raw, n_present);
+    count_missing(m, raw, n_missing);
     for (unsigned r = 0; r < n_rows; r++) {
-        out->status[r] = n_present[r] < m->n_present_min ? SEG_ROW_INSUFFICIENT : SEG_ROW_OK;
-        if (out->status[r] == SEG_ROW_OK) continue;
+        bool enough = n_features - n_missing[r] >= m->n_present_min;
+        out->status[r] = enough ? SEG_ROW_OK : SEG_ROW_INSUFFICIENT;
+        if (enough) continue;
         out->result[r] = UINT32_MAX;
         out->confidence[r] = NAN;
         out->distance[r] = NAN;

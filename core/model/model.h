@@ -51,6 +51,10 @@ size_t seg_model_scratch(const struct seg_model *m);
  * segment, else the nearest centroid's. */
 void seg_model_score_tile(const struct seg_model *m, const float *raw, unsigned n_rows,
                           float *scratch, struct seg_scores *out);
+/* Bit r of ret_missing[f]: row r of a raw tile has no value for feature f; of ret_unseen[f]: a
+ * category that training never saw. (n_features) each. */
+void seg_model_missing(const struct seg_model *m, const float *raw, uint64_t *ret_missing,
+                       uint64_t *ret_unseen);
 
 /* The stored form: safetensors. meta (key, value, …, NULL) goes to its metadata; keys format and
  * kind are ours. SEG_ENOMEM. */

@@ -135,20 +135,30 @@ size_t seg_network_scratch(const struct seg_network *net)
     return 2 * (size_t)net->widest * SEG_TILE_ROWS;
 }
 
+/* x (n_cols, 64) in place, the first n_rows rows at least. A column at a time pays where a value
+ * costs more than a call. */
 static void activate(const struct seg_kernels *k, enum seg_activation activation, float *x,
-                     size_t n)
+                     size_t n_cols, unsigned n_rows)
 {
+    void (*f)(float *x, size_t n) = k->relu;
     switch (activation) {
-    case SEG_RELU: k->relu(x, n); break;
-    case SEG_SIGMOID: k->sigmoid(x, n); break;
-    case SEG_TANH: k->tanh(x, n); break;
-    case SEG_GELU: k->gelu(x, n); break;
-    case SEG_LINEAR: break;
+    case SEG_RELU: break;
+    case SEG_SIGMOID: f = k->sigmoid; break;
+    case SEG_TANH: f = k->tanh; break;
+    case SEG_GELU: f = k->gelu; break;
+    case SEG_LINEAR: return;
     }
+    const size_t n = seg_tile_lanes(n_rows);
+    if (activation == SEG_RELU || n == SEG_TILE_ROWS) {
+        f(x, n_cols * SEG_TILE_ROWS);
+        return;
+    }
+    for (size_t c = 0; c < n_cols; c++)
+        f(x + c * SEG_TILE_ROWS, n);
 }
 
-void seg_network_forward(const struct seg_network *net, uint32_t first, uint32_t last,
-                         const float *x, float *out, float *scratch)
+void seg_network_forward_few(const struct seg_network *net, uint32_t first, uint32_t last,
+                             unsigned n_rows, const float *x, float *out, float *scratch)
 {
     assert(first < last && last <= net->n_layers);
     const struct seg_kernels *k = seg_kernels_get();
@@ -158,10 +168,17 @@ void seg_network_forward(const struct seg_network *net, uint32_t first, uint32_t
         size_t n_out = layer->weights.n_rows;
         size_t half = i % 2 == 0 ? 0 : (size_t)net->widest * SEG_TILE_ROWS;
         float *to = i + 1 == last ? out : scratch + half;
-        k->affine(from, layer->weights.n_cols, layer->weights.data, layer->bias, n_out, to);
-        activate(k, layer->activation, to, n_out * SEG_TILE_ROWS);
+        k->affine_few(from, layer->weights.n_cols, layer->weights.data, layer->bias, n_out, n_rows,
+                      to);
+        activate(k, layer->activation, to, n_out, n_rows);
         from = to;
     }
+}
+
+void seg_network_forward(const struct seg_network *net, uint32_t first, uint32_t last,
+                         const float *x, float *out, float *scratch)
+{
+    seg_network_forward_few(net, first, last, SEG_TILE_ROWS, x, out, scratch);
 }
 
 static void tensor_name(char name[NAME_BYTES], const char *prefix, const char *part)

@@ -48,6 +48,9 @@ size_t seg_network_scratch(const struct seg_network *net);
  * row's bits do not depend on its neighbours. */
 void seg_network_forward(const struct seg_network *net, uint32_t first, uint32_t last,
                          const float *x, float *out, float *scratch);
+/* The same for the first n_rows (1..64) rows; out has anything in the lanes of the others. */
+void seg_network_forward_few(const struct seg_network *net, uint32_t first, uint32_t last,
+                             unsigned n_rows, const float *x, float *out, float *scratch);
 
 /* Storage as <prefix>.sizes, <prefix>.activations, <prefix>.0.weights, <prefix>.0.bias … */
 enum seg_status seg_network_save(const struct seg_network *net, const char *prefix,

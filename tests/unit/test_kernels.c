@@ -103,6 +103,45 @@ static void affine_of_no_columns_is_the_bias(void **state)
     }
 }
 
+static void affine_few_gives_the_bits_of_affine_to_its_rows(void **state)
+{
+    (void)state;
+    struct seg_rng rng = seg_rng_make(2, 0);
+    static _Alignas(64) float whole[(M_MAX + 1) * ROWS];
+    const size_t d = 21;
+    FOR_EACH_ISA(k)
+    {
+        fill(&rng, x, d * ROWS);
+        fill(&rng, w, M_MAX * d);
+        fill(&rng, bias, M_MAX);
+        k->affine(x, d, w, bias, M_MAX, whole);
+        for (size_t n = 1; n <= ROWS; n++) {
+            set_canaries(out, (M_MAX + 1) * ROWS);
+            k->affine_few(x, d, w, bias, M_MAX, n, out);
+            assert_canaries(out + M_MAX * ROWS, ROWS);
+            for (size_t j = 0; j < M_MAX; j++)
+                assert_memory_equal(out + j * ROWS, whole + j * ROWS, n * sizeof *out);
+        }
+    }
+}
+
+static void nan_rows_and_code_rows_find_each_row(void **state)
+{
+    (void)state;
+    const uint32_t code = 0xffc00001; /* a NaN's bits, so that only bits can be compared */
+    FOR_EACH_ISA(k)
+    for (size_t a = 0; a < ROWS; a++)
+        for (size_t b = 0; b < ROWS; b += 7) {
+            for (size_t r = 0; r < ROWS; r++)
+                x[r] = r % 2 ? INFINITY : -0.0f;
+            assert_true(k->nan_rows(x) == 0 && k->code_rows(x, code) == 0);
+            x[b] = NAN;
+            memcpy(&x[a], &code, sizeof code);
+            assert_true(k->nan_rows(x) == (UINT64_C(1) << a | UINT64_C(1) << b));
+            assert_true(k->code_rows(x, code) == UINT64_C(1) << a);
+        }
+}
+
 /* x (d, 64), c (k, d): squared distance of row r to centroid j in float64. */
 static double distance2(size_t d, const float *c, size_t j, size_t r)
 {
@@ -573,6 +612,8 @@ int main(void)
         cmocka_unit_test(kernels_get_is_the_first_of_all_and_the_last_is_portable),
         cmocka_unit_test(affine_agrees_with_a_float64_loop),
         cmocka_unit_test(affine_of_no_columns_is_the_bias),
+        cmocka_unit_test(affine_few_gives_the_bits_of_affine_to_its_rows),
+        cmocka_unit_test(nan_rows_and_code_rows_find_each_row),
         cmocka_unit_test(nearest_finds_the_best_and_the_second),
         cmocka_unit_test(squares_agree_with_a_float64_loop_and_have_the_bits_of_nearest),
         cmocka_unit_test(margin_agrees_with_float64),

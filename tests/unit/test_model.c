@@ -131,9 +131,36 @@ static void a_row_alone_gets_the_bits_it_gets_at_any_place_of_a_batch(void **sta
             raw_copy(&moved, to, &batch, r);
             score(m, moved.cells, SEG_TILE_ROWS, &elsewhere);
             assert_true(same_row(m, &in_batch, r, &elsewhere, to));
+            score(m, batch.cells, r + 1, &by_itself); /* in a batch that ends with it */
+            assert_true(same_row(m, &in_batch, r, &by_itself, r));
         }
         seg_model_unref(m);
     }
+}
+
+static void missing_names_each_cell_without_a_value_and_each_new_category(void **state)
+{
+    (void)state;
+    struct seg_model *m = blobs_model(SEG_KMEANS, false);
+    const struct seg_schema *inputs = seg_model_inputs(m);
+    uint64_t missing[BLOB_CELLS], unseen[BLOB_CELLS];
+    struct raw raw;
+    raw_fill(m, &raw);
+    seg_model_missing(m, raw.cells, missing, unseen);
+    for (uint32_t f = 0; f < inputs->n_features; f++)
+        for (unsigned r = 0; r < SEG_TILE_ROWS; r++) {
+            const struct seg_feature *feature = &inputs->features[f];
+            const float *cells = &raw.cells[feature->cell * SEG_TILE_ROWS + r];
+            bool is_category = feature->type == SEG_CATEGORICAL, is_missing = true;
+            uint32_t code;
+            memcpy(&code, cells, sizeof code);
+            for (uint32_t i = 0; i < feature->width && !is_category; i++)
+                is_missing = is_missing && isnan(cells[i * SEG_TILE_ROWS]); /* a vector's all */
+            if (is_category) is_missing = code == SEG_CODE_MISSING;
+            assert_int_equal(missing[f] >> r & 1, is_missing);
+            assert_int_equal(unseen[f] >> r & 1, is_category && code == SEG_CODE_UNSEEN);
+        }
+    seg_model_unref(m);
 }
 
 static void a_stored_model_scores_the_same_bits_and_is_stored_as_the_same_bytes(void **state)
@@ -660,6 +687,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_row_alone_gets_the_bits_it_gets_at_any_place_of_a_batch),
+        cmocka_unit_test(missing_names_each_cell_without_a_value_and_each_new_category),
         cmocka_unit_test(a_stored_model_scores_the_same_bits_and_is_stored_as_the_same_bytes),
         cmocka_unit_test(a_callers_metadata_travels_with_the_model_and_cannot_displace_ours),
         cmocka_unit_test(
