@@ -13,6 +13,7 @@
 #include "db/models.h"
 #include "db/segments.h"
 #include "digest.h"
+#include "handlers/score.h"
 #include "log.h"
 
 #define EXTRA_MAX  8 /* versions kept that are nobody's champion */
@@ -22,6 +23,7 @@
 struct shared { /* a served_model with its count; what callers see comes first */
     struct served_model served;
     atomic_uint n_refs;
+    struct seg_arena texts; /* of served.scores */
     char sha256[DIGEST_HEX_SIZE];
 };
 
@@ -51,6 +53,7 @@ static void shared_free(struct shared *s)
     for (uint32_t i = 0; s->served.segment_names != NULL && i < n; i++)
         seg_free(s->served.segment_names[i]);
     seg_free(s->served.segment_names);
+    seg_arena_release(&s->texts);
     seg_model_unref(s->served.model);
     seg_free(s);
 }
@@ -119,6 +122,16 @@ static bool load_names(struct db *db, struct shared *s)
     return good;
 }
 
+static bool make_scores(struct shared *s)
+{
+    _Static_assert(SERVED_FORMATS == SCORE_FORMATS, "a score for each format");
+    for (unsigned i = 0; i < SERVED_FORMATS; i++) {
+        s->served.scores[i] = score_new(&s->texts, &s->served, (enum score_format)i);
+        if (s->served.scores[i] == NULL) return false;
+    }
+    return true;
+}
+
 /* A version out of the database, checked against its SHA-256. */
 static enum db_status load(struct db *db, const char *name, uint32_t version, struct shared **ret)
 {
@@ -129,6 +142,7 @@ static enum db_status load(struct db *db, const char *name, uint32_t version, st
     struct shared *s = seg_calloc(1, sizeof(*s));
     if (s == NULL) return DB_FATAL;
     atomic_init(&s->n_refs, 1);
+    seg_arena_init(&s->texts, 0);
     snprintf(s->served.name, sizeof(s->served.name), "%s", name);
     s->served.version = version;
     enum db_status st = db_models_artifact(db, name, version, &bytes, &len, expected);
@@ -146,6 +160,7 @@ static enum db_status load(struct db *db, const char *name, uint32_t version, st
     }
     seg_free(bytes);
     if (st == DB_ONE && !load_names(db, s)) st = db_is_broken(db) ? DB_RETRY : DB_FATAL;
+    if (st == DB_ONE && !make_scores(s)) st = DB_FATAL;
     if (st == DB_ONE)
         *ret = s;
     else

@@ -157,24 +157,19 @@ static void keep_tile(const struct work *w, const struct seg_scores *t, uint32_t
 static void score_block(void *ctx, size_t block)
 {
     struct work *w = ctx;
-    size_t n_scratch = (seg_model_scratch(w->model) + 15) / 16 * 16; /* 64 bytes */
-    size_t n_probabilities =
-        w->scores->probabilities != NULL ? (size_t)w->scores->n_results * SEG_TILE_ROWS : 0;
-    struct seg_scores t = { .probabilities = NULL };
-    float *scratch = seg_alloc_aligned(n_scratch + n_probabilities + 16, sizeof(*scratch));
-    if (scratch == NULL) {
+    struct score_work memory;
+    if (!score_work_init(&memory, w->model)) {
         atomic_store(&w->no_memory, true);
         return;
     }
-    if (n_probabilities > 0) t.probabilities = scratch + n_scratch;
     uint32_t first = (uint32_t)block * SCORE_BLOCK_ROWS, n_rows = w->rows->n_rows;
     for (uint32_t at = first; at < n_rows && at < first + SCORE_BLOCK_ROWS; at += SEG_TILE_ROWS) {
         unsigned n = n_rows - at < SEG_TILE_ROWS ? n_rows - at : SEG_TILE_ROWS;
         seg_model_score_tile(w->model, seg_tiles_at(&w->rows->cells, at / SEG_TILE_ROWS), n,
-                             scratch, &t);
-        keep_tile(w, &t, at, n);
+                             memory.scratch, &memory.scores);
+        keep_tile(w, &memory.scores, at, n);
     }
-    seg_free(scratch);
+    score_work_release(&memory);
 }
 
 /* Arrays of the batch's arena. */

@@ -102,17 +102,10 @@ static const float *floats_of(const struct infer_scores *s, unsigned which, size
     return s->probabilities;
 }
 
-static void append(struct score_text *t, const void *bytes, size_t n)
-{
-    if (!score_text_reserve(t, n)) return;
-    memcpy(t->data + t->len, bytes, n);
-    t->len += n;
-}
-
 static void append_u32(struct score_text *t, uint32_t v)
 {
     v = htole32(v);
-    append(t, &v, sizeof(v));
+    score_text_append(t, &v, sizeof(v));
 }
 
 static void write_binary(const struct served_model *m, const struct infer_scores *s, unsigned which,
@@ -122,7 +115,7 @@ static void write_binary(const struct served_model *m, const struct infer_scores
         size_t n;
         const float *x = floats_of(s, which, &n);
         if (__BYTE_ORDER == __LITTLE_ENDIAN) {
-            append(bytes, x, n * sizeof(*x));
+            score_text_append(bytes, x, n * sizeof(*x));
             return;
         }
         for (size_t i = 0; i < n; i++) {
@@ -139,7 +132,7 @@ static void write_binary(const struct served_model *m, const struct infer_scores
         }
         const char *text = text_of(m, s, which, row);
         append_u32(bytes, (uint32_t)strlen(text));
-        append(bytes, text, strlen(text));
+        score_text_append(bytes, text, strlen(text));
     }
 }
 

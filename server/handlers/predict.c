@@ -105,31 +105,28 @@ static void score_chunk(void *ctx, size_t i)
                       &b->blocks[i].tally);
 }
 
-/* {"model": …, "predictions": [ the blocks in order ]} as one text; NULL when memory ran out. */
-static char *join(const struct predict *p, const struct block *blocks, size_t n, size_t *ret_len)
+/* The texts of all blocks as one, taken from them; NULL when memory ran out. Mostly there is one
+ * block, whose text is the answer. */
+static char *join(struct block *blocks, size_t n, size_t *ret_len)
 {
-    struct score_text head = { 0 };
-    size_t len = 2;
+    size_t len = 0;
     bool failed = false;
-    char *all = NULL;
-    score_text_printf(&head, "{\"model\":\"%s\",\"version\":%u,\"predictions\":[", p->served->name,
-                      p->served->version);
     for (size_t i = 0; i < n; i++) {
         len += blocks[i].text.len;
         failed |= blocks[i].text.failed;
     }
-    if (!failed && !head.failed) all = seg_alloc(head.len + len + 1, 1);
-    if (all == NULL) goto out;
-    memcpy(all, head.data, head.len);
-    char *at = all + head.len;
-    for (size_t i = 0; i < n; i++) {
-        if (blocks[i].text.len > 0) memcpy(at, blocks[i].text.data, blocks[i].text.len);
+    if (failed) return NULL;
+    *ret_len = len;
+    if (n == 1) {
+        char *text = blocks[0].text.data;
+        blocks[0].text = (struct score_text){ 0 };
+        return text;
+    }
+    char *all = seg_alloc(len, 1), *at = all;
+    for (size_t i = 0; all != NULL && i < n; i++) {
+        memcpy(at, blocks[i].text.data, blocks[i].text.len);
         at += blocks[i].text.len;
     }
-    memcpy(at, "]}", 3);
-    *ret_len = head.len + len;
-out:
-    score_text_release(&head);
     return all;
 }
 
@@ -137,14 +134,14 @@ static enum http_status score_batch(struct http_request *rq, const struct predic
                                     const struct rows *r)
 {
     size_t n = (r->n_rows + SCORE_BLOCK_ROWS - 1) / SCORE_BLOCK_ROWS, len = 0;
-    struct batch b = { .rows = r, .score = score_new(&rq->arena, p->served, SCORE_JSON) };
-    b.blocks = seg_calloc(n, sizeof(*b.blocks));
-    if (b.score == NULL || b.blocks == NULL) {
-        seg_free(b.blocks);
-        return reply_error(rq, ERR_NO_MEMORY, NULL);
-    }
+    struct batch b = { .rows = r, .score = p->served->scores[SCORE_JSON] };
+    b.blocks = seg_arena_alloc(&rq->arena, n * sizeof(*b.blocks));
+    if (b.blocks == NULL) return reply_error(rq, ERR_NO_MEMORY, NULL);
+    memset(b.blocks, 0, n * sizeof(*b.blocks));
+    score_write_head(b.score, &b.blocks[0].text);
     seg_pool_for(n > 1 ? rq->app->pool : NULL, SEG_PRIORITY_SCORING, n, score_chunk, &b);
-    char *all = join(p, b.blocks, n, &len);
+    score_text_append(&b.blocks[n - 1].text, "]}", 2);
+    char *all = join(b.blocks, n, &len);
     struct score_tally sum = { 0 };
     for (size_t i = 0; i < n; i++) {
         sum.n_ok += b.blocks[i].tally.n_ok;
@@ -152,7 +149,6 @@ static enum http_status score_batch(struct http_request *rq, const struct predic
         sum.n_invalid += b.blocks[i].tally.n_invalid;
         score_text_release(&b.blocks[i].text);
     }
-    seg_free(b.blocks);
     if (all == NULL) return reply_error(rq, ERR_NO_MEMORY, NULL);
     predict_count(rq, &sum);
     return reply_take(rq, HTTP_200, "application/json", all, len);

@@ -15,7 +15,7 @@
 struct predict_stream {
     struct http_request *rq;
     enum score_format format;
-    struct score *score;
+    const struct score *score;
     struct rows rows;
     struct rows_csv *csv; /* once its header is read */
     struct rows_error error;
@@ -133,7 +133,7 @@ static enum rows_status next_batch(struct predict_stream *s)
     if (st != ROWS_OK) return st;
     if (s->used == 0 && s->len > 0)
         return refuse(s, "line_too_long", "a line is over the limit of 1 MiB");
-    if (is_first && s->format == SCORE_CSV) score_write_header(s->score, &s->texts[0]);
+    if (is_first) score_write_head(s->score, &s->texts[0]);
     size_t n_blocks = (s->rows.n_rows + SCORE_BLOCK_ROWS - 1) / SCORE_BLOCK_ROWS;
     seg_pool_for(n_blocks > 1 ? s->rq->app->pool : NULL, SEG_PRIORITY_SCORING, n_blocks,
                  score_chunk, s);
@@ -175,8 +175,8 @@ static struct predict_stream *stream_new(struct http_request *rq, const struct p
     rows_init(&s->rows, seg_model_inputs(p->served->model));
     s->window_cap = rq->body.len < WINDOW_BYTES ? (size_t)rq->body.len : WINDOW_BYTES;
     s->window = seg_alloc(s->window_cap + 1, 1);
-    s->score = score_new(&rq->arena, p->served, format);
-    if (s->window != NULL && s->score != NULL) return s;
+    s->score = p->served->scores[format];
+    if (s->window != NULL) return s;
     stream_release(s);
     return NULL;
 }

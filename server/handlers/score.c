@@ -1,38 +1,15 @@
 /* Row writers. The bytes a row can need at most are known before it is written, so that one check
  * a row guards all of its writes. */
-#include "handlers/score.h"
+#include "handlers/score_private.h"
 
 #include <math.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
+
 #include "base/alloc.h"
+#include "compute/kernels.h"
 #include "http/request.h"
 
-#define NUMBER_BYTES  32u         /* of a float's or integer's text, at most */
-#define USER_ID_BYTES (256u * 6u) /* every byte escaped */
-#define FIXED_BYTES   512u        /* keys, brackets, statuses of a row */
-#define ERROR_BYTES   8192u       /* of one fault of an invalid row; name and detail are cut */
-
-struct piece {
-    const char *text;
-    size_t len;
-};
-
-struct score {
-    const struct seg_model *model;
-    const struct seg_schema *schema;
-    enum score_format format;
-    bool is_classification, has_probabilities;
-    uint32_t n_results;
-    struct piece *results;       /* (n_results) what names the result: keys and values, or fields */
-    struct piece *probabilities; /* (n_results) the key before each probability */
-    struct piece *features;      /* (n_features + n_derived) names as JSON strings */
-    uint32_t *derived;           /* (n_derived) numbers of the derived columns that "imputed" names:
-                                    all but parts of dates, which are missing with their column */
-    uint32_t n_derived;
-    size_t row_bytes_max; /* of a row that is not invalid */
-};
+#define ERROR_BYTES 8192u /* of one fault of an invalid row; name and detail are cut */
 
 void score_text_release(struct score_text *t)
 {
@@ -55,6 +32,13 @@ bool score_text_reserve(struct score_text *t, size_t n)
     return true;
 }
 
+void score_text_append(struct score_text *t, const void *bytes, size_t n)
+{
+    if (!score_text_reserve(t, n) || n == 0) return;
+    memcpy(t->data + t->len, bytes, n);
+    t->len += n;
+}
+
 void score_text_printf(struct score_text *t, const char *fmt, ...)
 {
     va_list args;
@@ -63,52 +47,40 @@ void score_text_printf(struct score_text *t, const char *fmt, ...)
     int n = vsnprintf(line, sizeof(line), fmt, args);
     va_end(args);
     if (n < 0 || (size_t)n >= sizeof(line)) t->failed = true;
-    if (!score_text_reserve(t, (size_t)n)) return;
-    memcpy(t->data + t->len, line, (size_t)n);
-    t->len += (size_t)n;
+    score_text_append(t, line, (size_t)n);
 }
 
-/* ---- writing into reserved room ---- */
+/* ---- memory of a block ---- */
 
-static inline char *put(char *p, const char *s, size_t n)
+bool score_work_init(struct score_work *w, const struct seg_model *m)
 {
-    memcpy(p, s, n);
-    return p + n;
-}
-#define PUT(p, literal) put((p), (literal), sizeof(literal) - 1)
-
-static char *put_json(char *p, const char *s, size_t len)
-{
-    *p++ = '"';
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)s[i];
-        if (c == '"' || c == '\\') {
-            *p++ = '\\';
-            *p++ = (char)c;
-        } else if (c < 0x20) {
-            p += sprintf(p, "\\u%04x", c);
-        } else {
-            *p++ = (char)c;
-        }
+    size_t n_features = seg_model_inputs(m)->n_features;
+    size_t n_missing = n_features + seg_preprocess_n_derived(seg_model_preprocess(m));
+    size_t n_scratch = (seg_model_scratch(m) + 15) / 16 * 16; /* 64 bytes */
+    size_t n_probabilities =
+        seg_model_has_probabilities(m) ? (size_t)seg_model_n_results(m) * SEG_TILE_ROWS : 0;
+    bool is_small = n_scratch + n_probabilities <= SCORE_WORK_FLOATS &&
+                    n_missing + n_features <= SCORE_WORK_LANES;
+    w->floats = is_small ? NULL : seg_alloc_aligned(n_scratch + n_probabilities, sizeof(float));
+    w->lanes = is_small ? NULL : seg_alloc(n_missing + n_features, sizeof(uint64_t));
+    if (!is_small && (w->floats == NULL || w->lanes == NULL)) {
+        score_work_release(w);
+        return false;
     }
-    *p++ = '"';
-    return p;
+    w->scratch = is_small ? w->near_floats : w->floats;
+    w->missing = is_small ? w->near_lanes : w->lanes;
+    w->unseen = w->missing + n_missing;
+    w->scores.probabilities = n_probabilities > 0 ? w->scratch + n_scratch : NULL;
+    return true;
 }
 
-static char *put_csv(char *p, const char *s, size_t len)
+void score_work_release(struct score_work *w)
 {
-    bool quote = false;
-    for (size_t i = 0; i < len; i++)
-        quote |= s[i] == '"' || s[i] == ',' || s[i] == '\n' || s[i] == '\r';
-    if (!quote) return put(p, s, len);
-    *p++ = '"';
-    for (size_t i = 0; i < len; i++) {
-        if (s[i] == '"') *p++ = '"';
-        *p++ = s[i];
-    }
-    *p++ = '"';
-    return p;
+    seg_free(w->floats);
+    seg_free(w->lanes);
 }
+
+/* ---- one row ---- */
 
 static char *put_float(char *p, float x, bool is_csv)
 {
@@ -116,190 +88,26 @@ static char *put_float(char *p, float x, bool is_csv)
     return is_csv ? p : PUT(p, "null");
 }
 
-/* ---- what is the same in every row ---- */
-
-static bool piece_take(struct piece *ret, struct seg_arena *arena, const char *from,
-                       const char *end)
+/* What the rows of a tile, cells (n_cells, 64), lack. */
+static void find_missing(const struct score *s, const float *cells, struct score_work *w)
 {
-    ret->len = (size_t)(end - from);
-    ret->text = seg_arena_strndup(arena, from, ret->len);
-    return ret->text != NULL;
-}
-
-static const char *result_name(const struct score *s, const struct served_model *served, uint32_t i)
-{
-    if (s->is_classification) return seg_model_class_name(s->model, i);
-    return served->segment_names != NULL && served->segment_names[i] != NULL
-               ? served->segment_names[i]
-               : "";
-}
-
-/* results[i] and probabilities[i]. */
-static bool make_result(struct score *s, struct seg_arena *arena, const struct served_model *served,
-                        uint32_t i)
-{
-    const char *name = result_name(s, served, i);
-    size_t len = strlen(name);
-    char *buf = seg_alloc(6 * len + 256, 1);
-    if (buf == NULL) return false;
-    char *p = buf;
-    unsigned id = s->is_classification ? 0 : seg_model_segment_id(s->model, i);
-    bool is_csv = s->format == SCORE_CSV;
-    if (is_csv) {
-        if (!s->is_classification) p += sprintf(p, "%u,", id);
-        p = put_csv(p, name, len);
-    } else if (s->is_classification) {
-        p = put_json(PUT(p, "\"class\":"), name, len);
-    } else {
-        p += sprintf(p, "\"segment\":%u,\"segment_name\":", id);
-        p = put_json(p, name, len);
+    uint32_t n_features = s->schema->n_features;
+    seg_model_missing(s->model, cells, w->missing, w->unseen);
+    if (s->n_derived > 0) {
+        float *derived = w->scratch; /* (all derived columns, 64), which scoring needs no more */
+        seg_preprocess_derive(seg_model_preprocess(s->model), cells, derived);
+        for (uint32_t i = 0; i < s->n_derived; i++)
+            w->missing[n_features + i] =
+                seg_kernels_get()->nan_rows(derived + (size_t)s->derived[i] * SEG_TILE_ROWS);
     }
-    bool ok = piece_take(&s->results[i], arena, buf, p);
-    p = buf;
-    if (is_csv) {
-        p = PUT(p, "probability_");
-        if (s->is_classification)
-            p = put(p, name, len);
-        else
-            p += sprintf(p, "%u", id);
-        size_t raw = (size_t)(p - buf);
-        char *quoted = seg_arena_alloc(arena, 2 * raw + 2);
-        ok = ok && quoted != NULL;
-        if (ok)
-            s->probabilities[i] =
-                (struct piece){ quoted, (size_t)(put_csv(quoted, buf, raw) - quoted) };
-    } else {
-        if (s->is_classification)
-            p = put_json(p, name, len);
-        else
-            p += sprintf(p, "\"%u\"", id);
-        *p++ = ':';
-        ok = ok && piece_take(&s->probabilities[i], arena, buf, p);
-    }
-    seg_free(buf);
-    return ok;
+    w->any_missing = w->any_unseen = 0;
+    for (uint32_t f = 0; f < n_features + s->n_derived; f++)
+        w->any_missing |= w->missing[f];
+    for (uint32_t f = 0; f < n_features; f++)
+        w->any_unseen |= w->unseen[f];
 }
 
-/* features and derived. Adds what the names of a row take at most to *bytes. */
-static bool make_names(struct score *s, struct seg_arena *arena, size_t *bytes)
-{
-    const struct seg_preprocess *pre = seg_model_preprocess(s->model);
-    uint32_t n_features = s->schema->n_features, n_derived = seg_preprocess_n_derived(pre);
-    s->features = seg_arena_alloc(arena, (n_features + n_derived) * sizeof(struct piece));
-    s->derived = seg_arena_alloc(arena, (n_derived + 1) * sizeof(*s->derived));
-    if (s->features == NULL || s->derived == NULL) return false;
-    for (uint32_t i = 0; i < n_derived; i++)
-        if (!seg_derive_is_part(seg_preprocess_derived(pre, i)->op)) s->derived[s->n_derived++] = i;
-    for (uint32_t i = 0; i < n_features + s->n_derived; i++) {
-        char buf[SEG_NAME_BYTES_MAX * 6 + 2];
-        const char *name = i < n_features
-                               ? s->schema->features[i].name
-                               : seg_preprocess_derived(pre, s->derived[i - n_features])->name;
-        if (!piece_take(&s->features[i], arena, buf, put_json(buf, name, strlen(name))))
-            return false;
-        *bytes += 2 * (s->features[i].len + 1); /* a feature may be imputed and unseen at most */
-    }
-    return true;
-}
-
-struct score *score_new(struct seg_arena *arena, const struct served_model *served,
-                        enum score_format format)
-{
-    struct score *s = seg_arena_alloc(arena, sizeof(*s));
-    if (s == NULL) return NULL;
-    *s = (struct score){ .model = served->model, .format = format };
-    s->schema = seg_model_inputs(served->model);
-    s->is_classification = seg_model_task(served->model) == SEG_CLASSIFICATION;
-    s->has_probabilities = seg_model_has_probabilities(served->model);
-    s->n_results = seg_model_n_results(served->model);
-    s->results = seg_arena_alloc(arena, s->n_results * sizeof(struct piece));
-    s->probabilities = seg_arena_alloc(arena, s->n_results * sizeof(struct piece));
-    if (s->results == NULL || s->probabilities == NULL) return NULL;
-    size_t results_max = 0, others = 0;
-    for (uint32_t i = 0; i < s->n_results; i++) {
-        if (!make_result(s, arena, served, i)) return NULL;
-        if (s->results[i].len > results_max) results_max = s->results[i].len;
-        others += s->probabilities[i].len + NUMBER_BYTES;
-    }
-    if (!make_names(s, arena, &others)) return NULL;
-    s->row_bytes_max = FIXED_BYTES + USER_ID_BYTES + results_max + others + 2 * NUMBER_BYTES;
-    return s;
-}
-
-void score_write_header(const struct score *s, struct score_text *out)
-{
-    size_t n = FIXED_BYTES;
-    for (uint32_t i = 0; i < s->n_results; i++)
-        n += s->probabilities[i].len + 1;
-    if (!score_text_reserve(out, n)) return;
-    char *p = out->data + out->len;
-    p = s->is_classification ? PUT(p, "user_id,status,class,confidence")
-                             : PUT(p, "user_id,status,segment,segment_name,confidence,distance");
-    for (uint32_t i = 0; s->has_probabilities && i < s->n_results; i++) {
-        *p++ = ',';
-        p = put(p, s->probabilities[i].text, s->probabilities[i].len);
-    }
-    *p++ = '\r';
-    *p++ = '\n';
-    out->len = (size_t)(p - out->data);
-}
-
-/* ---- one tile ---- */
-
-struct tile {
-    const float *cells; /* (n_cells, 64) raw */
-    struct seg_scores scores;
-    uint64_t *missing; /* (n_features + n_derived) bit r: row r has no value */
-    uint64_t *unseen;  /* (n_features) bit r: row r has a new category */
-    uint64_t any_missing, any_unseen;
-};
-
-static uint64_t nan_lanes(const float *column, unsigned n)
-{
-    uint64_t lanes = 0;
-    for (unsigned r = 0; r < n; r++)
-        lanes |= (uint64_t)(column[r] != column[r]) << r;
-    return lanes;
-}
-
-static uint64_t code_lanes(const float *column, unsigned n, uint32_t code)
-{
-    uint64_t lanes = 0;
-    for (unsigned r = 0; r < n; r++) {
-        uint32_t cell;
-        memcpy(&cell, column + r, sizeof(cell));
-        lanes |= (uint64_t)(cell == code) << r;
-    }
-    return lanes;
-}
-
-/* derived (all derived columns, 64) is scratch. */
-static void find_missing(const struct score *s, struct tile *t, unsigned n, float *derived)
-{
-    t->any_missing = t->any_unseen = 0;
-    for (uint32_t f = 0; f < s->schema->n_features; f++) {
-        const struct seg_feature *feature = &s->schema->features[f];
-        const float *column = t->cells + (size_t)feature->cell * SEG_TILE_ROWS;
-        t->unseen[f] = 0;
-        if (feature->type == SEG_CATEGORICAL) {
-            t->missing[f] = code_lanes(column, n, SEG_CODE_MISSING);
-            t->unseen[f] = code_lanes(column, n, SEG_CODE_UNSEEN);
-        } else { /* a missing vector is NaN in every cell: its first one tells */
-            t->missing[f] = nan_lanes(column, n);
-        }
-        t->any_missing |= t->missing[f];
-        t->any_unseen |= t->unseen[f];
-    }
-    if (s->n_derived == 0) return;
-    seg_preprocess_derive(seg_model_preprocess(s->model), t->cells, derived);
-    for (uint32_t i = 0; i < s->n_derived; i++) {
-        uint64_t lanes = nan_lanes(derived + (size_t)s->derived[i] * SEG_TILE_ROWS, n);
-        t->missing[s->schema->n_features + i] = lanes;
-        t->any_missing |= lanes;
-    }
-}
-
-/* The first n_names of those that lanes has for row r. */
+/* Those of the first n_names that lanes has for row r. */
 static char *put_names(char *p, const struct score *s, const uint64_t *lanes, uint32_t n_names,
                        unsigned r)
 {
@@ -309,13 +117,11 @@ static char *put_names(char *p, const struct score *s, const uint64_t *lanes, ui
         if ((lanes[f] >> r & 1) == 0) continue;
         if (!first) *p++ = ',';
         first = false;
-        p = put(p, s->features[f].text, s->features[f].len);
+        p = put_part(p, &s->features[f]);
     }
     *p++ = ']';
     return p;
 }
-
-/* ---- one row ---- */
 
 static char *put_user_id(char *p, const struct score *s, const struct rows *r, uint32_t row)
 {
@@ -334,54 +140,47 @@ static char *put_user_id(char *p, const struct score *s, const struct rows *r, u
     return p;
 }
 
-static char *put_ok_json(char *p, const struct score *s, const struct tile *t, unsigned r)
+/* A good row's confidence and probabilities, of which one is the confidence again. */
+static char *put_numbers(char *p, const struct score *s, const struct score_work *w, unsigned r)
 {
-    const struct piece *result = &s->results[t->scores.result[r]];
-    p = put(PUT(p, "\"status\":\"ok\","), result->text, result->len);
-    p = put_float(PUT(p, ",\"confidence\":"), t->scores.confidence[r], false);
-    if (!s->is_classification)
-        p = put_float(PUT(p, ",\"distance\":"), t->scores.distance[r], false);
-    if (s->has_probabilities) {
-        p = PUT(p, ",\"probabilities\":{");
-        for (uint32_t i = 0; i < s->n_results; i++) {
-            if (i > 0) *p++ = ',';
-            p = put(p, s->probabilities[i].text, s->probabilities[i].len);
-            p = put_float(p, t->scores.probabilities[i * SEG_TILE_ROWS + r], false);
-        }
-        *p++ = '}';
+    bool is_csv = s->format == SCORE_CSV;
+    const char *confidence = p;
+    float x = w->scores.confidence[r];
+    p = put_float(p, x, is_csv);
+    size_t len = (size_t)(p - confidence);
+    if (!s->is_classification) {
+        p = is_csv ? PUT(p, ",") : PUT(p, ",\"distance\":");
+        p = put_float(p, w->scores.distance[r], is_csv);
     }
-    uint32_t n_features = s->schema->n_features, n_names = n_features + s->n_derived;
-    p = put_names(PUT(p, ",\"imputed\":"), s, t->missing, t->any_missing >> r & 1 ? n_names : 0, r);
-    p = put_names(PUT(p, ",\"unseen\":"), s, t->unseen, t->any_unseen >> r & 1 ? n_features : 0, r);
-    *p++ = '}';
+    for (uint32_t i = 0; s->has_probabilities && i < s->n_results; i++) {
+        float probability = w->scores.probabilities[i * SEG_TILE_ROWS + r];
+        p = put_part(p, &s->probabilities[i]);
+        p = i == w->scores.result[r] && probability == x ? put(p, confidence, len)
+                                                         : put_float(p, probability, is_csv);
+    }
     return p;
 }
 
-static char *put_csv_record(char *p, const struct score *s, const struct tile *t, unsigned r,
-                            const char *status)
+static char *put_ok(char *p, const struct score *s, const struct score_work *w, unsigned r)
 {
-    bool ok = strcmp(status, "ok") == 0;
+    p = put_numbers(put_part(p, &s->results[w->scores.result[r]]), s, w, r);
+    if (s->format == SCORE_CSV) return PUT(p, "\r\n");
+    if (s->has_probabilities) p = PUT(p, "}");
+    if ((w->any_missing >> r & 1) == 0 && (w->any_unseen >> r & 1) == 0)
+        return PUT(p, ",\"imputed\":[],\"unseen\":[]}");
+    uint32_t n_features = s->schema->n_features;
+    p = put_names(PUT(p, ",\"imputed\":"), s, w->missing, n_features + s->n_derived, r);
+    p = put_names(PUT(p, ",\"unseen\":"), s, w->unseen, n_features, r);
+    return PUT(p, "}");
+}
+
+/* The record of a row without a result: every field behind the status is empty. */
+static char *put_empty_record(char *p, const struct score *s, const char *status)
+{
+    size_t n_fields = (s->is_classification ? 2 : 4) + (s->has_probabilities ? s->n_results : 0);
     p = put(p, status, strlen(status));
-    *p++ = ',';
-    if (ok) {
-        const struct piece *result = &s->results[t->scores.result[r]];
-        p = put(p, result->text, result->len);
-    } else if (!s->is_classification) {
-        *p++ = ',';
-    }
-    *p++ = ',';
-    if (ok) p = put_float(p, t->scores.confidence[r], true);
-    if (!s->is_classification) {
-        *p++ = ',';
-        if (ok) p = put_float(p, t->scores.distance[r], true);
-    }
-    for (uint32_t i = 0; s->has_probabilities && i < s->n_results; i++) {
-        *p++ = ',';
-        if (ok) p = put_float(p, t->scores.probabilities[i * SEG_TILE_ROWS + r], true);
-    }
-    *p++ = '\r';
-    *p++ = '\n';
-    return p;
+    memset(p, ',', n_fields);
+    return PUT(p + n_fields, "\r\n");
 }
 
 static char *put_nothing(char *p, const struct score *s, const char *status)
@@ -391,12 +190,12 @@ static char *put_nothing(char *p, const struct score *s, const char *status)
                                 : PUT(p, "\",\"segment\":null,\"errors\":[");
 }
 
-static void write_insufficient(const struct score *s, const struct tile *t, unsigned r,
+static void write_insufficient(const struct score *s, const struct score_work *w, unsigned r,
                                uint32_t row, struct score_text *out)
 {
     unsigned n_given = 0;
     for (uint32_t f = 0; f < s->schema->n_features; f++)
-        n_given += (t->missing[f] >> r & 1) == 0;
+        n_given += (w->missing[f] >> r & 1) == 0;
     out->len = (size_t)(put_nothing(out->data + out->len, s, "insufficient_data") - out->data);
     if (s->format == SCORE_JSON)
         score_text_printf(out, "{\"pointer\":\"/rows/%u/features\",", row);
@@ -464,12 +263,12 @@ static void write_invalid(const struct score *s, const struct rows *r, uint32_t 
     score_text_printf(out, "]}");
 }
 
-static void write_row(const struct score *s, const struct rows *r, const struct tile *t,
+static void write_row(const struct score *s, const struct rows *r, const struct score_work *w,
                       uint32_t row, struct score_text *out, struct score_tally *tally)
 {
     unsigned lane = row % SEG_TILE_ROWS;
     bool invalid = r->invalid[row] != 0;
-    bool ok = !invalid && t->scores.status[lane] == SEG_ROW_OK;
+    bool ok = !invalid && w->scores.status[lane] == SEG_ROW_OK;
     tally->n_ok += ok;
     tally->n_invalid += invalid;
     tally->n_insufficient += !ok && !invalid;
@@ -477,45 +276,36 @@ static void write_row(const struct score *s, const struct rows *r, const struct 
     char *p = out->data + out->len;
     if (s->format == SCORE_JSON && row > 0) *p++ = ',';
     p = put_user_id(p, s, r, row);
-    if (s->format == SCORE_CSV) {
-        p = put_csv_record(p, s, t, lane, ok ? "ok" : invalid ? "invalid" : "insufficient_data");
-        out->len = (size_t)(p - out->data);
-        return;
-    }
-    if (ok) p = put_ok_json(p, s, t, lane);
+    if (ok)
+        p = put_ok(p, s, w, lane);
+    else if (s->format == SCORE_CSV)
+        p = put_empty_record(p, s, invalid ? "invalid" : "insufficient_data");
     out->len = (size_t)(p - out->data);
+    if (s->format == SCORE_CSV) return;
     if (invalid)
         write_invalid(s, r, row, out);
     else if (!ok)
-        write_insufficient(s, t, lane, row, out);
-    if (s->format == SCORE_NDJSON) score_text_printf(out, "\n");
+        write_insufficient(s, w, lane, row, out);
+    if (s->format == SCORE_NDJSON) score_text_append(out, "\n", 1);
 }
 
 void score_write_block(const struct score *s, const struct rows *r, uint32_t first,
                        struct score_text *out, struct score_tally *tally)
 {
-    size_t n_scratch = seg_model_scratch(s->model);
-    size_t n_probabilities = s->has_probabilities ? (size_t)s->n_results * SEG_TILE_ROWS : 0;
-    float *scratch = seg_alloc_aligned(n_scratch + n_probabilities + SEG_TILE_ROWS, sizeof(float));
-    size_t n_features = s->schema->n_features;
-    uint64_t *lanes = seg_alloc(2 * n_features + s->n_derived, sizeof(uint64_t));
-    if (scratch == NULL || lanes == NULL) {
+    struct score_work w;
+    uint32_t n_rows = r->n_rows - first < SCORE_BLOCK_ROWS ? r->n_rows - first : SCORE_BLOCK_ROWS;
+    if (!score_work_init(&w, s->model)) {
         out->failed = true;
-        goto out;
+        return;
     }
-    struct tile t = { .missing = lanes, .unseen = lanes + n_features + s->n_derived };
-    size_t aligned = (n_scratch + 15) / 16 * 16; /* 64 bytes */
-    t.scores.probabilities = s->has_probabilities ? scratch + aligned : NULL;
-    for (uint32_t at = first; at < r->n_rows && at < first + SCORE_BLOCK_ROWS;
-         at += SEG_TILE_ROWS) {
-        unsigned n = r->n_rows - at < SEG_TILE_ROWS ? r->n_rows - at : SEG_TILE_ROWS;
-        t.cells = seg_tiles_at(&r->cells, at / SEG_TILE_ROWS);
-        seg_model_score_tile(s->model, t.cells, n, scratch, &t.scores);
-        find_missing(s, &t, n, scratch); /* which scoring needs no more */
+    score_text_reserve(out, n_rows * s->row_bytes_usual + s->row_bytes_max);
+    for (uint32_t at = first; at < first + n_rows; at += SEG_TILE_ROWS) {
+        unsigned n = first + n_rows - at < SEG_TILE_ROWS ? first + n_rows - at : SEG_TILE_ROWS;
+        const float *cells = seg_tiles_at(&r->cells, at / SEG_TILE_ROWS);
+        seg_model_score_tile(s->model, cells, n, w.scratch, &w.scores);
+        find_missing(s, cells, &w);
         for (unsigned i = 0; i < n; i++)
-            write_row(s, r, &t, at + i, out, tally);
+            write_row(s, r, &w, at + i, out, tally);
     }
-out:
-    seg_free(lanes);
-    seg_free(scratch);
+    score_work_release(&w);
 }

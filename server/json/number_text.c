@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FLOAT_DIGITS 9 /* at most, of the shortest text of a float */
+
 /* digits * 10^exponent */
 struct decimal {
     uint32_t digits;
@@ -99,28 +101,35 @@ static const char PAIRS[] =
     "37383940414243444546474849505152535455565758596061626364656667686970717273"
     "7475767778798081828384858687888990919293949596979899";
 
+/* n digits, or as many as a float can have: a fixed number costs no call. */
+static inline void copy(char *out, const char *digits, size_t n, bool is_float)
+{
+    memcpy(out, digits, is_float ? FLOAT_DIGITS : n);
+}
+
 /* Lays n digits (1..17, no zero at the end but a lone 0) with the decimal point after `point` of
  * them (which may be outside) as a JSON number. Returns the length, at most 24 with the sign before
- * it. */
-static size_t lay_out(char *out, const char *digits, size_t n, int point)
+ * it. is_float, a constant: FLOAT_DIGITS bytes may be read from any digit on. */
+static inline __attribute__((always_inline)) size_t lay_out(char *out, const char *digits, size_t n,
+                                                            int point, const bool is_float)
 {
     char *at = out;
     if (point >= -3 && point <= 0) { /* 0.000ddd */
         memcpy(at, "0.000", 5);
         at += 2 - point;
-        memcpy(at, digits, n);
+        copy(at, digits, n, is_float);
         return (size_t)(at - out) + n;
     }
     if (point > 0 && point <= 16) { /* ddd, ddd000 or dd.ddd */
         size_t whole = (size_t)point;
         if (n <= whole) {
-            memcpy(at, digits, n);
+            copy(at, digits, n, is_float);
             memset(at + n, '0', whole - n);
             return whole;
         }
-        memcpy(at, digits, whole);
+        copy(at, digits, whole, is_float);
         at[whole] = '.';
-        memcpy(at + whole + 1, digits + whole, n - whole);
+        copy(at + whole + 1, digits + whole, n - whole, is_float);
         return n + 1;
     }
     *at++ = digits[0];
@@ -160,15 +169,15 @@ size_t float_text(float x, char *out)
         d.digits /= 10;
         d.exponent++;
     }
-    char digits[10], *at = digits + sizeof digits;
+    char digits[10 + FLOAT_DIGITS] = { 0 }, *end = digits + 10, *at = end;
     while (d.digits >= 10) {
         at -= 2;
         memcpy(at, PAIRS + 2 * (d.digits % 100), 2);
         d.digits /= 100;
     }
     if (d.digits > 0) *--at = (char)('0' + d.digits);
-    size_t n = (size_t)(digits + sizeof digits - at);
-    return sign + lay_out(out + sign, at, n, d.exponent + (int)n);
+    size_t n = (size_t)(end - at);
+    return sign + lay_out(out + sign, at, n, d.exponent + (int)n, true);
 }
 
 /* A power of two's interval is half as wide below: the nearest decimal of 16 digits may lie outside
@@ -219,5 +228,5 @@ size_t double_text(double x, char *out)
     }
     while (n > 1 && digits[n - 1] == '0')
         n--;
-    return sign + lay_out(out + sign, digits, n, atoi(at + 1) + 1);
+    return sign + lay_out(out + sign, digits, n, atoi(at + 1) + 1, false);
 }
