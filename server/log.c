@@ -50,7 +50,9 @@ void log_init(enum log_level level, int json)
 
 void log_set_request_id(const char *id)
 {
-    snprintf(request_id, sizeof request_id, "%s", id);
+    size_t len = strnlen(id, sizeof request_id - 1);
+    memcpy(request_id, id, len);
+    request_id[len] = '\0';
 }
 
 /* All of s or nothing. */

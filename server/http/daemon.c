@@ -26,8 +26,10 @@
 #define CONNECTIONS_RESERVE                                                                        \
     64 /* taken beyond the limit to say 503 and not to leave them hanging                          \
         */
-#define SURPLUS_TIMEOUT_S     2
-#define CONNECTION_POOL_BYTES ((size_t)64 << 10) /* of libmicrohttpd: bounds a request head */
+#define SURPLUS_TIMEOUT_S 2
+/* Of libmicrohttpd: bounds a request head. It clears them all, and what it read into once more, for
+ * every request. */
+#define CONNECTION_POOL_BYTES ((size_t)32 << 10)
 #define POOL_INCREMENT_BYTES  ((size_t)8 << 10)
 #define DISCARD_BYTES_MAX     ((uint64_t)16 << 20) /* of a refused body, to keep the connection */
 #define DB_QUEUE_MAX          256

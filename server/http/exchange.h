@@ -52,8 +52,6 @@ struct exchange {
     struct http_reply reply;
     enum exchange_step step;
     const char *raw_uri; /* NULL: too long */
-    struct uri uri;
-    struct http_header headers[EXCHANGE_HEADERS_MAX]; /* borrowed from the connection */
     size_t n_headers;
     bool has_more_headers; /* than there is room for */
     struct body_sink sink;
@@ -71,6 +69,8 @@ struct exchange {
     void *connection; /* daemon.c's */
     void *daemon;
     struct exchange *next; /* in the database queue */
+    struct uri uri;        /* filled by uri_parse; this and headers are not cleared at the start */
+    struct http_header headers[EXCHANGE_HEADERS_MAX]; /* (n_headers) borrowed from the connection */
 };
 
 static inline struct exchange *exchange_of(struct http_request *rq)

@@ -1,6 +1,7 @@
 /* What handlers ask of a request: headers, query, cursor, documents, names. */
 #include "http/request.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -20,8 +21,10 @@ int64_t monotonic_ns(void)
 
 struct exchange *exchange_new(struct app *app)
 {
-    struct exchange *x = seg_calloc(1, sizeof(*x));
+    struct exchange *x = seg_alloc(1, sizeof(*x));
     if (x == NULL) return NULL;
+    memset(x, 0, offsetof(struct exchange, uri));
+    x->uri.n_segments = x->uri.n_params = 0;
     x->rq.app = app;
     x->rq.transport = x;
     x->rq.reply = &x->reply;

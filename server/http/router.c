@@ -22,6 +22,15 @@ const char *router_method_name(enum http_method m)
     return METHODS[m];
 }
 
+/* t behind the literal segment that it begins with, when that is s; else NULL. */
+static const char *literal_matches(const char *t, const char *s)
+{
+    if (*s == '\0') return NULL;
+    while (*t == *s && *s != '\0') /* a decoded segment has no slash */
+        t++, s++;
+    return *s == '\0' && (*t == '/' || *t == '\0') ? t : NULL;
+}
+
 /* True when the template has exactly the segments of u. args gets those at {…}; *ret_literals
  * counts the others. */
 static bool path_matches(const char *template, const struct uri *u, const char **args,
@@ -32,18 +41,16 @@ static bool path_matches(const char *template, const struct uri *u, const char *
     const char *t = template + 1;
     if (u->n_segments == 0) return *t == '\0';
     for (size_t i = 0; i < u->n_segments; i++) {
-        size_t n = strcspn(t, "/");
         const char *s = u->segments[i];
-        if (n == 0) return false;
         if (*t == '{') {
             if (*s == '\0') return false;
             args[n_args++] = s;
-        } else if (strncmp(t, s, n) != 0 || s[n] != '\0') {
-            return false;
+            t += strcspn(t, "/");
         } else {
+            t = literal_matches(t, s);
+            if (t == NULL) return false;
             literals++;
         }
-        t += n;
         if (*t == '/')
             t++;
         else if (i + 1 < u->n_segments)

@@ -121,7 +121,8 @@ static bool value(struct scan *s, int feature)
 }
 
 /* The same from p on: its end, or NULL. Numbers for numbers are not sent through s. */
-static inline const char *value_at(struct scan *s, const char *p, int feature)
+static inline __attribute__((always_inline)) const char *value_at(struct scan *s, const char *p,
+                                                                  int feature)
 {
     const struct rows_key *key = &s->r->keys[feature];
     p = skip_blanks(p, s->end);
