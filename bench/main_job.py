@@ -70,12 +70,12 @@ class Ours:
         config = pathlib.Path(folder, "segmentd.ini")
         config.write_text(f"[http]\nlisten = 127.0.0.1:0\n[database]\nurl = {URL}\n")
         subprocess.run([BINARY, "migrate", "up", "--config", config], check=True, stdout=subprocess.DEVNULL)
-        self.process = subprocess.Popen([BINARY, "--config", config], stderr=subprocess.PIPE, text=True)
-        for line in self.process.stderr:
-            found = re.search(r'"msg":"listening","address":"([^"]+)"', line)
-            if found:
-                self.base = "http://" + found.group(1)
-                break
+        log = pathlib.Path(folder, "log")  # a file: nobody reads a pipe, and a full one stops the server
+        with log.open("w") as out:
+            self.process = subprocess.Popen([BINARY, "--config", config], stderr=out)
+        while not (found := re.search(r'"msg":"listening","address":"([^"]+)"', log.read_text())):
+            time.sleep(0.002)
+        self.base = "http://" + found.group(1)
         self.call("PUT", "/v1/feature-sets/bench", {"relation": "public.bench_users", "id_column": "user_id"})
 
     def call(self, method, path, body=None):

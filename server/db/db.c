@@ -52,6 +52,19 @@ enum db_status db_exec_sql(struct db *db, const char *sql, const char *const *pa
     return connection_finish(db, connection_statement_deadline(db), (PGresult **)ret);
 }
 
+enum db_status db_send_sql(struct db *db, const char *sql)
+{
+    if (!start(db, "sql", NULL)) return DB_RETRY;
+    if (PQsendQuery(db->pg, sql) == 0) return connection_lose(db, PQerrorMessage(db->pg));
+    return connection_flush(db, connection_statement_deadline(db)) ? DB_ONE : DB_RETRY;
+}
+
+enum db_status db_receive(struct db *db)
+{
+    if (db->pg == NULL) return DB_RETRY;
+    return connection_finish(db, connection_statement_deadline(db), NULL);
+}
+
 enum db_status db_begin(struct db *db)
 {
     return connection_run(db, "begin", "BEGIN", connection_control_deadline(), NULL);

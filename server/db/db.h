@@ -68,6 +68,10 @@ enum db_status db_exec(struct db *db, const struct db_stmt *stmt, const char *co
  * parameters. */
 enum db_status db_exec_sql(struct db *db, const char *sql, const char *const *params,
                            unsigned n_params, struct db_result **ret);
+/* The same without parameters or result in two halves, for callers that compute while the server
+ * works: after send (DB_ONE: it is on its way) nothing but receive may be called on db. */
+enum db_status db_send_sql(struct db *db, const char *sql);
+enum db_status db_receive(struct db *db);
 void db_result_free(struct db_result *r);
 size_t db_result_rows(const struct db_result *r);
 unsigned db_result_columns(const struct db_result *r);

@@ -9,7 +9,16 @@
 #include "base/alloc.h"
 #include "db/number_text.h"
 
-enum { RUN_NEXT_ID, RUN_ADD, RUN_CURRENT, RUN_PROFILE, RUN_OLD, RUN_DELETE, RUN_N_STMTS };
+enum {
+    RUN_NEXT_ID,
+    RUN_ADD,
+    RUN_CURRENT,
+    RUN_PROFILE,
+    RUN_UNINDEXED,
+    RUN_OLD,
+    RUN_DELETE,
+    RUN_N_STMTS
+};
 
 static const struct db_stmt STMTS[RUN_N_STMTS] = {
     [RUN_NEXT_ID] = { "labels_next_id", 0,
@@ -24,6 +33,12 @@ static const struct db_stmt STMTS[RUN_N_STMTS] = {
     [RUN_PROFILE] = { "labels_profile", 5, /* $1 run, $2 segment, $3 size, $4 share, $5 profile */
                       "INSERT INTO segment_profiles (run_id, segment, size, share, profile)"
                       " VALUES ($1::bigint, $2::int, $3::bigint, $4::float8, $5::json)" },
+    [RUN_UNINDEXED] = { "labels_unindexed", 0, /* the lock is its maker's until the commit */
+                        "SELECT id FROM label_runs"
+                        " WHERE to_regclass('labels_' || id) IS NOT NULL"
+                        " AND to_regclass('labels_' || id || '_result') IS NULL"
+                        " AND pg_try_advisory_xact_lock(hashtextextended('segmentd labels', id))"
+                        " ORDER BY id DESC LIMIT 1" },
     [RUN_OLD] = { "labels_old", 2, /* $1 model, $2 runs to keep */
                   "SELECT ARRAY(SELECT id FROM label_runs WHERE model_id = $1::bigint"
                   "             AND id NOT IN (SELECT run_id FROM label_current WHERE model_id = "
@@ -42,6 +57,7 @@ struct label_writer {
     struct db *db;
     int64_t run_id;
     uint64_t n_users;
+    bool indexing; /* the server has been told to */
     size_t n;
     char buffer[WRITER_BYTES];
 };
@@ -55,12 +71,6 @@ static void put_u16(struct label_writer *w, uint16_t v)
 static void put_u32(struct label_writer *w, uint32_t v)
 {
     v = htobe32(v);
-    memcpy(w->buffer + w->n, &v, sizeof(v));
-    w->n += sizeof(v);
-}
-static void put_u64(struct label_writer *w, uint64_t v)
-{
-    v = htobe64(v);
     memcpy(w->buffer + w->n, &v, sizeof(v));
     w->n += sizeof(v);
 }
@@ -84,16 +94,18 @@ struct label_writer *label_writer_begin(struct db *db)
     if (st == DB_ONE) w->run_id = db_result_int(r, 0, 0);
     db_result_free(r);
     if (st != DB_ONE) goto failed;
-    /* The CHECK says what the partition bound will say, so that attaching need not scan. */
-    snprintf(
-        sql, sizeof(sql),
-        "CREATE TABLE labels_%1$lld (LIKE labels, CHECK (run_id IS NOT NULL AND run_id = %1$lld))",
-        (long long)w->run_id);
+    /* The CHECK says what the partition bound will say, so that attaching need not scan; the
+     * DEFAULT spares sending the same number with every row. */
+    snprintf(sql, sizeof(sql),
+             "CREATE TABLE labels_%1$lld (LIKE labels, CHECK (run_id = %1$lld));"
+             "ALTER TABLE labels_%1$lld ALTER COLUMN run_id SET DEFAULT %1$lld",
+             (long long)w->run_id);
     st = db_exec_sql(db, sql, NULL, 0, NULL);
     if (st != DB_ONE && st != DB_NONE) goto failed;
+    /* Frozen at once: no reader will have to write hint bits, nor vacuum the whole table again. */
     snprintf(sql, sizeof(sql),
-             "COPY labels_%lld (run_id, user_id, result, confidence, distance) FROM STDIN (FORMAT "
-             "binary)",
+             "COPY labels_%lld (user_id, result, confidence, distance) FROM STDIN (FORMAT binary, "
+             "FREEZE)",
              (long long)w->run_id);
     if (db_copy_in_begin(db, sql) != DB_ONE) goto failed;
     memcpy(w->buffer, header, sizeof(header));
@@ -113,9 +125,7 @@ enum db_status label_writer_add(struct label_writer *w, const struct label *l)
         if (l->user_id_len > WRITER_BYTES - 64)
             return DB_FATAL; /* ids are at most 256 bytes where they come from us */
     }
-    put_u16(w, 5);
-    put_u32(w, 8);
-    put_u64(w, (uint64_t)w->run_id);
+    put_u16(w, 4);
     put_u32(w, (uint32_t)l->user_id_len);
     memcpy(w->buffer + w->n, l->user_id, l->user_id_len);
     w->n += l->user_id_len;
@@ -127,43 +137,45 @@ enum db_status label_writer_add(struct label_writer *w, const struct label *l)
     return DB_ONE;
 }
 
-enum db_status label_writer_end(struct label_writer *w, int64_t *ret_run_id, uint64_t *ret_n_users)
+enum db_status label_writer_end(struct label_writer *w)
 {
-    char sql[256];
+    char sql[160];
     uint64_t n_rows = 0;
-    struct db *db = w->db;
-    long long id = (long long)w->run_id;
     enum db_status st = DB_ONE;
     if (w->n + 2 > WRITER_BYTES) {
-        st = db_copy_in_write(db, w->buffer, w->n);
+        st = db_copy_in_write(w->db, w->buffer, w->n);
         w->n = 0;
     }
     put_u16(w, UINT16_MAX);
-    if (st == DB_ONE) st = db_copy_in_write(db, w->buffer, w->n);
-    if (st == DB_ONE) st = db_copy_in_end(db, &n_rows);
+    if (st == DB_ONE) st = db_copy_in_write(w->db, w->buffer, w->n);
+    if (st == DB_ONE) st = db_copy_in_end(w->db, &n_rows);
+    if (st == DB_NONE) st = DB_ONE; /* nobody was labelled */
     if (st == DB_ONE && n_rows != w->n_users) st = DB_FATAL;
+    if (st != DB_ONE) return st;
+    snprintf(sql, sizeof(sql), "CREATE UNIQUE INDEX labels_%1$lld_user ON labels_%1$lld (user_id)",
+             (long long)w->run_id);
+    st = db_send_sql(w->db, sql);
+    w->indexing = st == DB_ONE;
+    return st;
+}
+
+enum db_status label_writer_finish(struct label_writer *w, int64_t *ret_run_id,
+                                   uint64_t *ret_n_users)
+{
+    enum db_status st = db_receive(w->db);
     *ret_run_id = w->run_id;
     *ret_n_users = w->n_users;
     seg_free(w);
-    static const char *const after[] = {
-        "CREATE UNIQUE INDEX labels_%1$lld_user ON labels_%1$lld (user_id)",
-        "CREATE INDEX labels_%1$lld_result ON labels_%1$lld (result, distance, user_id)",
-    };
-    for (size_t i = 0; i < sizeof(after) / sizeof(after[0]) && (st == DB_ONE || st == DB_NONE);
-         i++) {
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        snprintf(sql, sizeof(sql), after[i], id);
-#pragma GCC diagnostic pop
-        st = db_exec_sql(db, sql, NULL, 0, NULL);
-    }
     return st == DB_NONE ? DB_ONE : st;
 }
 
 void label_writer_abort(struct label_writer *w)
 {
     if (w == NULL) return;
-    db_copy_in_abort(w->db);
+    if (w->indexing)
+        db_receive(w->db);
+    else
+        db_copy_in_abort(w->db);
     seg_free(w);
 }
 
@@ -195,6 +207,27 @@ enum db_status db_labels_profile_add(struct db *db, int64_t run_id, unsigned seg
                    (const char *[]){ number(run_id).text, number(segment).text,
                                      number((int64_t)size).text, share_text, profile_json },
                    NULL);
+}
+
+static enum db_status index_in_tx(struct db *db, void *ctx)
+{
+    char sql[160];
+    struct db_result *r = NULL;
+    (void)ctx;
+    enum db_status st = db_exec(db, &STMTS[RUN_UNINDEXED], NULL, &r);
+    if (st == DB_ONE) {
+        snprintf(sql, sizeof(sql),
+                 "CREATE INDEX labels_%1$lld_result ON labels_%1$lld (result, distance, user_id)",
+                 (long long)db_result_int(r, 0, 0));
+        st = db_exec_sql(db, sql, NULL, 0, NULL);
+    }
+    db_result_free(r);
+    return st;
+}
+
+enum db_status db_labels_index(struct db *db)
+{
+    return db_tx_run(db, "labels_index", index_in_tx, NULL);
 }
 
 enum db_status db_labels_drop(struct db *db, const char *run_ids)

@@ -23,8 +23,13 @@ struct label_writer;
  * connection until end. NULL: failed, roll back. */
 struct label_writer *label_writer_begin(struct db *db);
 enum db_status label_writer_add(struct label_writer *w, const struct label *l);
-/* Ends the COPY, makes the indexes. *ret_run_id for db_labels_publish. Frees w, also on failure. */
-enum db_status label_writer_end(struct label_writer *w, int64_t *ret_run_id, uint64_t *ret_n_users);
+/* Ends the COPY and lets the server begin with the index by user, which the caller may wait for
+ * when it has nothing else to do. */
+enum db_status label_writer_end(struct label_writer *w);
+/* Waits for the index. DB_CONFLICT: a user came twice. *ret_run_id for db_labels_publish. Frees w,
+ * also on failure. */
+enum db_status label_writer_finish(struct label_writer *w, int64_t *ret_run_id,
+                                   uint64_t *ret_n_users);
 /* Gives up: the transaction must be rolled back. NULL is fine. */
 void label_writer_abort(struct label_writer *w);
 
@@ -35,6 +40,10 @@ enum db_status db_labels_publish(struct db *db, int64_t run_id, int64_t model_id
 /* One segment's profile of the run, in the same transaction. */
 enum db_status db_labels_profile_add(struct db *db, int64_t run_id, unsigned segment, uint64_t size,
                                      double share, const char *profile_json);
+/* Makes the index by distance of the newest run that has none, in a transaction of its own: readers
+ * are served without it, more slowly, so that publishing need not wait for it. DB_NONE: every run
+ * has its index, or another instance is making it. */
+enum db_status db_labels_index(struct db *db);
 /* Drops the model's runs but the newest keep. Own transactions; gives way when readers hold the
  * tables. */
 enum db_status db_labels_prune(struct db *db, int64_t model_id, unsigned keep);

@@ -33,7 +33,7 @@ struct stream {
     struct exemplar *exemplars;
     struct user_ids ids; /* of the block */
     struct label_writer *writer;
-    uint64_t n_insufficient, n_bad_ids;
+    uint64_t n_labelled, n_insufficient, n_bad_ids;
 };
 
 static double now_ms(void)
@@ -180,6 +180,7 @@ static enum db_status score_block(struct stream *s, size_t first)
             continue;
         }
         s->segment[row] = ok ? (uint16_t)result : UINT16_MAX;
+        s->n_labelled++;
         if (!ok) s->n_insufficient++;
         if (ok && segmentation) keep_exemplar(s->exemplars + (size_t)result * EXEMPLARS_MAX, &l);
         enum db_status st = label_writer_add(s->writer, &l);
@@ -282,39 +283,44 @@ enum job_outcome label_run_write(struct job_run *run, struct db *read, struct db
                   ? job_db_failed(run, db_is_broken(write) ? DB_RETRY : DB_FATAL, "writing labels")
                   : stream_rows(&s, load, fs, progress_from);
     if (outcome != JOB_SUCCEEDED) goto out;
-    job_progress(run, 0.92, "storing", "indexing labels");
-    st = label_writer_end(s.writer, &l.run_id, &l.n_users);
-    s.writer = NULL;
-    if (st == DB_CONFLICT) {
-        outcome =
-            job_fail(run, "duplicate_id", "two rows of feature set %s have the same id", fs->name);
-        goto out;
-    }
+    st = label_writer_end(s.writer);
     if (st != DB_ONE) {
         outcome = job_db_failed(run, st, "writing labels");
         goto out;
     }
     l.n_insufficient = s.n_insufficient;
     l.n_bad_ids = s.n_bad_ids;
-    l.score_ms = now_ms() - start;
-    start = now_ms();
-    if (seg_model_task(m) == SEG_SEGMENTATION && l.n_users > l.n_insufficient) {
-        job_progress(run, 0.96, "explaining", "profiling segments");
+    const double explaining = now_ms(); /* while the server makes the index */
+    if (seg_model_task(m) == SEG_SEGMENTATION && s.n_labelled > l.n_insufficient) {
+        job_progress(run, 0.92, "explaining", "profiling segments");
         if (seg_profile_build(run->app->pool, &s.table, s.segment, seg_model_n_results(m),
                               &l.profile) != SEG_OK)
             goto no_memory;
         l.has_profile = true;
     }
-    l.explain_ms = now_ms() - start;
+    l.explain_ms = now_ms() - explaining;
+    job_progress(run, 0.96, "storing", "indexing labels");
+    st = label_writer_finish(s.writer, &l.run_id, &l.n_users);
+    s.writer = NULL;
+    if (st != DB_ONE) {
+        outcome = st == DB_CONFLICT
+                      ? job_fail(run, "duplicate_id", "two rows of feature set %s have the same id",
+                                 fs->name)
+                      : job_db_failed(run, st, "indexing labels");
+        goto out;
+    }
+    l.store_ms = now_ms() - start - l.explain_ms;
     l.exemplars = s.exemplars;
     s.exemplars = NULL;
     l.schema = s.table.schema;
     seg_schema_init(&s.table.schema);
     *ret = l;
+    l = (struct label_run){ 0 };
     goto out;
 no_memory:
     outcome = job_fail(run, "out_of_memory", "out of memory while labelling");
 out:
+    label_run_release(&l);
     feature_load_free(load);
     seg_free(columns);
     seg_schema_release(&schema);

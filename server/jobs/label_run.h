@@ -23,7 +23,8 @@ struct label_run {
     struct seg_profile profile;
     struct seg_schema schema; /* of the feature set's columns, with every category that was read */
     struct exemplar *exemplars;  /* (n_results, EXEMPLARS_MAX) nearest users, nearest first */
-    double score_ms, explain_ms; /* reading, scoring and writing; building the profile */
+    double store_ms, explain_ms; /* reading, scoring, writing and what the index took beyond the
+                                    profile; building the profile */
 };
 
 /* Progress goes from progress_from to 1. */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "db/labels.h"
 #include "json/json.h"
 #include "json/json_out.h"
 #include "log.h"
@@ -253,6 +254,13 @@ static void run_job(struct runner *r, struct db *db, const struct db_job *job)
     seg_arena_release(&run.arena);
 }
 
+/* What publishing leaves out. Where it fails, it is tried again after the next job. */
+static void index_labels(const struct runner *r, struct db *db)
+{
+    while (!atomic_load(&r->owner->stop) && db_labels_index(db) == DB_ONE)
+        ;
+}
+
 /* True when the connection works: opened again when it broke. */
 static bool connection_ready(struct runner *r, struct db **db)
 {
@@ -272,6 +280,7 @@ static void *runner_main(void *arg)
     struct runner *r = arg;
     struct job_runner *o = r->owner;
     struct db *db = NULL;
+    bool indexed = false; /* a process before us may have been killed between commit and index */
     seg_pool_thread_gives_way();
     while (!atomic_load(&o->stop)) {
         struct seg_arena arena;
@@ -281,12 +290,15 @@ static void *runner_main(void *arg)
             nanosleep(&(struct timespec){ 0, WAIT_MS * 1000000L }, NULL);
             continue;
         }
+        if (!indexed) index_labels(r, db);
+        indexed = true;
         seg_arena_init(&arena, 0);
         enum db_status st = db_jobs_claim(db, o->worker, o->app->config->jobs.lease_seconds, &arena,
                                           &job, &taken_over);
         if (st == DB_ONE) {
             if (taken_over) metrics_add(o->app->metrics, METRIC_JOBS_TAKEN_OVER, 1);
             run_job(r, db, &job);
+            indexed = false;
         }
         seg_arena_release(&arena);
         for (unsigned waited = 0;

@@ -274,7 +274,7 @@ static void write_document(const struct training *t, const struct label_run *l, 
         json_out_member_double(o, "fit", phases[SEG_PHASE_FIT]);
         json_out_member_double(o, "evaluate", phases[SEG_PHASE_EVALUATE]);
         json_out_member_double(o, "explain", l->explain_ms);
-        json_out_member_double(o, "store", l->score_ms);
+        json_out_member_double(o, "store", l->store_ms);
         json_out_end_object(o);
         break;
     default: break;
