@@ -116,7 +116,7 @@ static const struct option_row OPTIONS[] = {
     NUMBER(limits, inline_rows_max, "LIMITS", "INLINE_ROWS_MAX", "256", 0, 100000,
            "batches up to this are scored by the thread that read them"),
     TEXT(limits, spool_dir, "LIMITS", "SPOOL_DIR", "/var/tmp", check_folder, false,
-         "folder in which bodies over 1 MiB wait, as files without a name"),
+         "folder for files without a name: bodies over 1 MiB, rows that a training will label"),
     NUMBER(jobs, workers, "JOBS", "WORKERS", "0", 0, 64,
            "compute threads; 0 is one for each processor"),
     NUMBER(jobs, runners, "JOBS", "RUNNERS", "1", 0, 16,

@@ -43,7 +43,8 @@ struct config {
         uint64_t stream_bytes_max; /* 4 GiB: NDJSON and CSV scoring bodies */
         uint32_t rows_max;         /* 100000: rows of one JSON scoring body */
         uint32_t inline_rows_max;  /* 256: batches up to this are scored on the I/O thread */
-        char spool_dir[256];       /* /var/tmp: where bodies over 1 MiB wait, unlinked */
+        char spool_dir[256];       /* /var/tmp: unlinked files, of bodies over 1 MiB and of rows
+                                      that a training will label */
     } limits;
     struct {
         uint32_t workers;          /* 0 = number of cores: threads of the compute pool */

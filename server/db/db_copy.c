@@ -45,7 +45,7 @@ enum db_status db_copy_out_begin(struct db *db, const char *sql)
 enum db_status db_copy_out_read(struct db *db, const char **ret_bytes, size_t *ret_len)
 {
     if (db->pg == NULL) return DB_RETRY;
-    int64_t deadline_ms = connection_statement_deadline(db);
+    int64_t deadline_ms = 0; /* from the first wait on: mostly there is none */
     PQfreemem(db->chunk);
     db->chunk = NULL;
     for (;;) {
@@ -62,6 +62,7 @@ enum db_status db_copy_out_read(struct db *db, const char **ret_bytes, size_t *r
             return st == DB_ONE ? DB_NONE : st;
         }
         if (n == -2) return connection_lose(db, PQerrorMessage(db->pg));
+        if (deadline_ms == 0) deadline_ms = connection_statement_deadline(db);
         if (!connection_wait(db, false, deadline_ms)) return DB_RETRY;
         if (PQconsumeInput(db->pg) == 0) return connection_lose(db, PQerrorMessage(db->pg));
     }

@@ -51,6 +51,7 @@ static const struct wire_type NUMERIC_WIRES[] = {
 struct load_column {
     enum wire wire;
     uint32_t cell, width;
+    uint32_t n_alike; /* columns from here on that are float4 as well; 0: this one is not */
     uint64_t n_not_finite;
 };
 
@@ -66,38 +67,8 @@ struct feature_load {
     char *pending; /* start of a tuple whose end has not come yet */
     size_t n_pending, pending_cap;
     struct digest digest;
+    uint16_t n_hashed; /* fields of a tuple but the id, as the tuple would say it: big-endian */
 };
-
-void user_ids_release(struct user_ids *ids)
-{
-    seg_free(ids->bytes);
-    seg_free(ids->ends);
-    *ids = (struct user_ids){ 0 };
-}
-
-static bool user_ids_add(struct user_ids *ids, const char *id, size_t len)
-{
-    if (ids->n == ids->cap) {
-        size_t cap = ids->cap ? ids->cap * 2 : 4096;
-        uint64_t *ends = seg_realloc(ids->ends, cap, sizeof(*ends));
-        if (ends == NULL) return false;
-        ids->ends = ends;
-        ids->cap = cap;
-    }
-    if (ids->bytes_cap - ids->n_bytes < len) {
-        size_t cap = ids->bytes_cap ? ids->bytes_cap * 2 : 65536;
-        while (cap - ids->n_bytes < len)
-            cap *= 2;
-        char *bytes = seg_realloc(ids->bytes, cap, 1);
-        if (bytes == NULL) return false;
-        ids->bytes = bytes;
-        ids->bytes_cap = cap;
-    }
-    if (len > 0) memcpy(ids->bytes + ids->n_bytes, id, len); /* an empty id may come first */
-    ids->n_bytes += len;
-    ids->ends[ids->n++] = ids->n_bytes;
-    return true;
-}
 
 static struct wire_type column_wire(const struct feature_column *c)
 {
@@ -203,6 +174,7 @@ enum db_status feature_load_begin(struct db *db, const struct feature_set *fs,
     l->n_columns = n_columns;
     l->columns = seg_calloc(n_columns, sizeof(*l->columns));
     digest_init(&l->digest);
+    l->n_hashed = htobe16((uint16_t)(n_columns + l->has_target));
     if (l->columns == NULL) goto no_memory;
     uint32_t cell = 0;
     for (uint32_t i = 0; i < n_columns; i++) {
@@ -211,6 +183,9 @@ enum db_status feature_load_begin(struct db *db, const struct feature_set *fs,
             (struct load_column){ .wire = column_wire(c).wire, .cell = cell, .width = c->width };
         cell += seg_feature_cells(c->type, c->width);
     }
+    for (uint32_t i = n_columns; i-- > 0;)
+        if (l->columns[i].wire == WIRE_FLOAT4)
+            l->columns[i].n_alike = 1 + (i + 1 < n_columns ? l->columns[i + 1].n_alike : 0);
     char *sql = copy_text(db, fs, columns, n_columns, target, ids, &arena);
     if (sql == NULL) goto no_memory;
     st = db_copy_out_begin(db, sql);
@@ -282,11 +257,36 @@ static double read_float8(const char *p)
     return d;
 }
 
+static void set_missing(struct seg_table *t, uint32_t feature, size_t row)
+{
+    const struct seg_feature *f = &t->schema.features[feature];
+    for (uint32_t i = 0; i < seg_feature_cells(f->type, f->width); i++) {
+        union seg_cell *cell = seg_table_cell(t, row, f->cell + i);
+        if (f->type == SEG_CATEGORICAL)
+            cell->code = SEG_CODE_MISSING;
+        else
+            cell->number = NAN;
+    }
+}
+
+/* n float4 columns at p, which has n * 8 bytes, to cells (n), a tile's column apart. False when one
+ * of them is NULL or not finite: then each is to be looked at by itself. */
+static bool read_float4s(const char *p, uint32_t n, union seg_cell *cells)
+{
+    uint32_t strange = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t bits = read_u32(p + (size_t)i * 8 + 4);
+        strange |= (read_u32(p + (size_t)i * 8) ^ 4) | ((bits & 0x7f800000) == 0x7f800000);
+        cells[(size_t)i * SEG_TILE_ROWS].code = bits;
+    }
+    return strange == 0;
+}
+
 /* A one-dimensional float4[]: dimensions, has-null flag, element type, (length, lower bound),
  * elements. Another length than the schema's is missing and counted: a vector is all there or not
  * at all. */
-static void read_array(struct load_column *c, const char *p, size_t len, const struct seg_table *t,
-                       size_t row)
+static void read_array(struct load_column *c, const char *p, size_t len, struct seg_table *t,
+                       uint32_t feature, size_t row)
 {
     bool good = len >= 20 && read_u32(p) == 1 && read_u32(p + 12) == c->width;
     size_t at = 20;
@@ -296,6 +296,7 @@ static void read_array(struct load_column *c, const char *p, size_t len, const s
     }
     if (!good) {
         c->n_not_finite++;
+        set_missing(t, feature, row);
         return;
     }
     for (uint32_t i = 0; i < c->width; i++)
@@ -317,6 +318,7 @@ static enum seg_status read_cell(struct load_column *c, struct seg_table *t, uin
         int64_t micros = (int64_t)read_u64(p);
         if (micros == INT64_MAX || micros == INT64_MIN) { /* PostgreSQL's infinity */
             c->n_not_finite++;
+            set_missing(t, feature, row);
             break;
         }
         seg_moment_cells(micros, &cell->number, &seg_table_cell(t, row, c->cell + 1)->number);
@@ -324,7 +326,7 @@ static enum seg_status read_cell(struct load_column *c, struct seg_table *t, uin
     }
     case WIRE_TEXT:
         return seg_dictionary_add(&t->schema.features[feature].dictionary, p, len, &cell->code);
-    case WIRE_ARRAY: read_array(c, p, len, t, row); break;
+    case WIRE_ARRAY: read_array(c, p, len, t, feature, row); break;
     }
     return SEG_OK;
 }
@@ -375,15 +377,16 @@ static size_t tuple_bytes(const char *p, size_t len)
     return at;
 }
 
-/* One complete tuple into a new row. */
-static enum seg_status read_tuple(struct feature_load *l, const char *p, struct seg_table *t,
-                                  struct user_ids *ids, struct seg_error *err)
+/* One complete tuple of n bytes into a new row. */
+static enum seg_status read_tuple(struct feature_load *l, const char *p, size_t n,
+                                  struct seg_table *t, struct user_ids *ids, struct seg_error *err)
 {
-    size_t row;
+    const char *const end = p + n;
+    const size_t row = t->cells.n_rows;
     if (read_u16(p) != l->n_columns + l->ids + l->has_target)
         return seg_fail(err, SEG_EFORMAT, "the database sent %u columns (%u wanted)", read_u16(p),
                         l->n_columns);
-    enum seg_status st = seg_table_add_row(t, &row);
+    enum seg_status st = seg_tiles_grow(&t->cells, row + 1);
     if (st != SEG_OK) return st;
     p += 2;
     if (l->ids) {
@@ -391,6 +394,8 @@ static enum seg_status read_tuple(struct feature_load *l, const char *p, struct 
         if (ids != NULL && !user_ids_add(ids, p + 4, len)) return SEG_ENOMEM;
         p += 4 + (size_t)len;
     }
+    digest_update(&l->digest, &l->n_hashed, sizeof(l->n_hashed));
+    digest_update(&l->digest, p, (size_t)(end - p));
     if (l->has_target) {
         uint32_t len = read_u32(p); /* never NULL either */
         st = add_target(l, p + 4, len, err);
@@ -399,9 +404,18 @@ static enum seg_status read_tuple(struct feature_load *l, const char *p, struct 
     }
     for (uint32_t i = 0; i < l->n_columns; i++) {
         struct load_column *c = &l->columns[i];
+        if (c->n_alike > 1 && (size_t)(end - p) >= (size_t)c->n_alike * 8 &&
+            read_float4s(p, c->n_alike, seg_table_cell(t, row, c->cell))) {
+            p += (size_t)c->n_alike * 8;
+            i += c->n_alike - 1;
+            continue;
+        }
         uint32_t len = read_u32(p);
         p += 4;
-        if (len == UINT32_MAX) continue;
+        if (len == UINT32_MAX) {
+            set_missing(t, i, row);
+            continue;
+        }
         if (WIRE_BYTES[c->wire] != 0 && len != WIRE_BYTES[c->wire])
             return seg_fail(err, SEG_EFORMAT,
                             "the database sent feature %s in another type: was its table changed?",
@@ -449,9 +463,8 @@ static enum seg_status read_tuples(struct feature_load *l, const char *bytes, si
          used += n) {
         *ret_end = read_u16(bytes + used) == UINT16_MAX;
         if (*ret_end) continue;
-        enum seg_status st = read_tuple(l, bytes + used, t, ids, err);
+        enum seg_status st = read_tuple(l, bytes + used, n, t, ids, err);
         if (st != SEG_OK) return st;
-        digest_update(&l->digest, bytes + used, n);
     }
 out:
     *ret_used = used;

@@ -5,22 +5,8 @@
 
 #include "base/status.h"
 #include "db/feature_sets.h"
+#include "db/user_ids.h"
 #include "features/table.h"
-
-/* User ids in the order of the rows: bytes one after the other. */
-struct user_ids {
-    char *bytes;
-    size_t n_bytes, bytes_cap;
-    uint64_t *ends; /* (n) end offset of each id */
-    size_t n, cap;
-};
-void user_ids_release(struct user_ids *ids);
-static inline const char *user_ids_at(const struct user_ids *ids, size_t i, size_t *ret_len)
-{
-    uint64_t start = i == 0 ? 0 : ids->ends[i - 1];
-    *ret_len = (size_t)(ids->ends[i] - start);
-    return ids->bytes + start;
-}
 
 struct feature_load;
 
@@ -46,7 +32,8 @@ enum db_status feature_load_rows(struct feature_load *l, size_t n_rows_max, stru
  * without target are not loaded. */
 const uint16_t *feature_load_target(const struct feature_load *l, size_t *ret_n,
                                     const struct seg_dictionary **ret_classes);
-/* SHA-256 (hex) over the binary rows read so far: equal data in equal order gives equal hashes. */
+/* SHA-256 (hex) over the binary rows read so far, without their ids: equal data in equal order
+ * gives equal hashes. */
 void feature_load_hash(struct feature_load *l, char out[65]);
 /* Cells of feature i (of columns) that were not finite or out of range. */
 uint64_t feature_load_not_finite(const struct feature_load *l, uint32_t i);

@@ -3,12 +3,10 @@
 #include "http/body.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/alloc.h"
+#include "spool.h"
 
 #define INFLATE_BYTES 16384 /* inflated at a time, on the stack */
 
@@ -23,34 +21,11 @@ enum http_error body_sink_gunzip(struct body_sink *s)
     return s->gzip != NULL ? BODY_TAKEN : ERR_NO_MEMORY;
 }
 
-static int spool_open(const char *dir)
-{
-    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC | O_EXCL, 0600);
-    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)) return fd;
-    char path[300]; /* a file system without O_TMPFILE */
-    snprintf(path, sizeof(path), "%s/segmentd-body-XXXXXX", dir);
-    fd = mkostemp(path, O_CLOEXEC);
-    if (fd >= 0) unlink(path);
-    return fd;
-}
-
-static enum http_error spool_write(struct body_sink *s, const char *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(s->fd, data, len);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return ERR_NO_SPACE;
-        data += n;
-        len -= (size_t)n;
-    }
-    return BODY_TAKEN;
-}
-
 static enum http_error spool_start(struct body_sink *s)
 {
     s->fd = spool_open(s->spool_dir);
     if (s->fd < 0) return ERR_NO_SPACE;
-    enum http_error e = spool_write(s, s->buf, (size_t)s->len);
+    enum http_error e = spool_write(s->fd, s->buf, (size_t)s->len) ? BODY_TAKEN : ERR_NO_SPACE;
     seg_free(s->buf);
     s->buf = NULL;
     s->cap = 0;
@@ -78,7 +53,7 @@ static enum http_error take(struct body_sink *s, const char *data, size_t len, u
     if (s->fd < 0 && s->len + len > BODY_MEMORY_MAX) e = spool_start(s);
     if (e != BODY_TAKEN) return e;
     if (s->fd >= 0) {
-        e = spool_write(s, data, len);
+        if (!spool_write(s->fd, data, len)) e = ERR_NO_SPACE;
     } else {
         e = memory_reserve(s, (size_t)s->len + len, expected);
         if (e == BODY_TAKEN) memcpy(s->buf + s->len, data, len);

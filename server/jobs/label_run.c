@@ -20,8 +20,10 @@ struct stream {
     struct job_run *run;
     const struct seg_model *model;
     const struct seg_schema *inputs;
-    struct seg_table table; /* everything read so far, and what is derived from it */
-    uint32_t **codes;       /* (n_features) table's code -> model's code; NULL for numbers */
+    struct feature_load *load; /* where rows come from: the database */
+    struct row_spool *spool;   /* or what training kept, when not NULL */
+    struct seg_table table;    /* everything read so far, and what is derived from it */
+    uint32_t **codes;          /* (n_features) table's code -> model's code; NULL for numbers */
     uint32_t *n_codes;
     size_t first_tile; /* of the block being scored */
     size_t n_tiles;
@@ -216,33 +218,93 @@ static void stream_release(struct stream *s)
     seg_free(s->scores);
     seg_free(s->segment);
     seg_free(s->exemplars);
+    feature_load_free(s->load);
     user_ids_release(&s->ids);
     seg_table_release(&s->table);
     label_writer_abort(s->writer);
 }
 
-/* Reads, scores and writes everything. */
-static enum job_outcome stream_rows(struct stream *s, struct feature_load *load,
-                                    const struct feature_set *fs, double from)
+/* The table of the stream: the features of schema, which is taken, and what is derived from them.
+ */
+static enum job_outcome open_table(struct stream *s, struct seg_schema *schema)
+{
+    seg_table_init(&s->table, schema);
+    if (add_derived(seg_model_preprocess(s->model), &s->table.schema, NULL) != SEG_OK)
+        return job_fail(s->run, "out_of_memory", "out of memory while labelling");
+    seg_tiles_init(&s->table.cells, s->table.schema.n_cells);
+    return JOB_SUCCEEDED;
+}
+
+/* Takes the rows that training kept. */
+static enum job_outcome open_kept(struct stream *s, const struct label_rows *kept)
+{
+    s->spool = kept->spool;
+    return open_table(s, kept->schema);
+}
+
+/* Opens the load of the model's columns from the database. */
+static enum job_outcome open_load(struct stream *s, struct db *read, const struct feature_set *fs)
 {
     struct seg_error err = { "" };
+    struct seg_schema schema;
+    enum job_outcome outcome;
+    uint32_t *columns = seg_calloc(s->inputs->n_features, sizeof(*columns));
+    if (columns == NULL) return job_fail(s->run, "out_of_memory", "out of memory while labelling");
+    outcome = find_columns(s->run, fs, s->inputs, columns);
+    if (outcome != JOB_SUCCEEDED) goto out;
+    if (feature_load_schema(fs, columns, s->inputs->n_features, &schema, &err) != SEG_OK) {
+        outcome = job_fail(s->run, "out_of_memory", "out of memory while labelling");
+        goto out;
+    }
+    outcome = open_table(s, &schema);
+    if (outcome != JOB_SUCCEEDED) goto out;
+    enum db_status st =
+        feature_load_begin(read, fs, columns, s->inputs->n_features, -1, true, &s->load, &err);
+    if (st != DB_ONE)
+        outcome =
+            st == DB_RETRY ? JOB_AGAIN : job_fail(s->run, "features_unreadable", "%s", err.text);
+out:
+    seg_free(columns);
+    return outcome;
+}
+
+/* Appends the next block to the table and its ids. */
+static enum job_outcome next_block(struct stream *s, bool *ret_more)
+{
+    struct seg_error err = { "" };
+    user_ids_clear(&s->ids);
+    if (s->spool != NULL) {
+        enum seg_status st = row_spool_read(s->spool, &s->table.cells, &s->ids, ret_more);
+        if (st == SEG_OK) return JOB_SUCCEEDED;
+        return st == SEG_ENOMEM
+                   ? job_fail(s->run, "out_of_memory", "out of memory while labelling")
+                   : job_fail(s->run, "spool_unreadable",
+                              "the rows that were kept for labelling cannot be read back");
+    }
+    enum db_status st = feature_load_rows(s->load, BLOCK_ROWS, &s->table, &s->ids, &err);
+    *ret_more = st == DB_ONE;
+    if (st == DB_RETRY) return JOB_AGAIN;
+    if (st != DB_ONE && st != DB_NONE)
+        return job_fail(s->run, "features_unreadable", "%s", err.text);
+    return JOB_SUCCEEDED;
+}
+
+/* Reads, scores and writes everything. */
+static enum job_outcome stream_rows(struct stream *s, const struct feature_set *fs, double from)
+{
     double expected = fs->n_rows > 0 ? (double)fs->n_rows : 1e6;
     for (bool more = true; more;) {
         size_t first = s->table.cells.n_rows;
         char message[80];
-        s->ids.n = s->ids.n_bytes = 0;
         if (atomic_load(s->run->cancel)) return JOB_STOPPED;
-        enum db_status st = feature_load_rows(load, BLOCK_ROWS, &s->table, &s->ids, &err);
-        more = st == DB_ONE;
-        if (st == DB_RETRY) return JOB_AGAIN;
-        if (st != DB_ONE && st != DB_NONE)
-            return job_fail(s->run, "features_unreadable", "%s", err.text);
+        enum job_outcome outcome = next_block(s, &more);
+        if (outcome != JOB_SUCCEEDED) return outcome;
         if (seg_tiles_bytes(&s->table.cells) > s->run->app->config->jobs.memory_bytes_max)
             return job_fail(s->run, "too_large",
                             "the features take more than %llu bytes ([jobs] memory_bytes_max)",
                             (unsigned long long)s->run->app->config->jobs.memory_bytes_max);
-        if (s->table.cells.n_rows > first) st = score_block(s, first);
-        if (st != DB_ONE && st != DB_NONE) return job_db_failed(s->run, st, "writing labels");
+        enum db_status st = s->table.cells.n_rows > first ? score_block(s, first) : DB_ONE;
+        if (st != DB_ONE) return job_db_failed(s->run, st, "writing labels");
         snprintf(message, sizeof(message), "%zu users labelled", s->table.cells.n_rows);
         double share = (double)s->table.cells.n_rows / expected;
         job_progress(s->run, from + (0.9 - from) * (share < 1 ? share : 1), "storing", message);
@@ -252,36 +314,21 @@ static enum job_outcome stream_rows(struct stream *s, struct feature_load *load,
 
 enum job_outcome label_run_write(struct job_run *run, struct db *read, struct db *write,
                                  const struct feature_set *fs, const struct seg_model *m,
-                                 double progress_from, struct label_run *ret)
+                                 const struct label_rows *kept, double progress_from,
+                                 struct label_run *ret)
 {
     struct stream s;
-    struct seg_schema schema;
-    struct seg_error err = { "" };
-    struct feature_load *load = NULL;
     struct label_run l = { 0 };
     enum job_outcome outcome;
+    enum db_status st;
     double start = now_ms();
-    uint32_t *columns = NULL;
-    seg_schema_init(&schema);
     if (!stream_init(&s, run, m)) goto no_memory;
-    columns = seg_calloc(s.inputs->n_features, sizeof(*columns));
-    if (columns == NULL) goto no_memory;
-    outcome = find_columns(run, fs, s.inputs, columns);
+    outcome = kept != NULL ? open_kept(&s, kept) : open_load(&s, read, fs);
     if (outcome != JOB_SUCCEEDED) goto out;
-    if (feature_load_schema(fs, columns, s.inputs->n_features, &schema, &err) != SEG_OK ||
-        add_derived(seg_model_preprocess(m), &schema, &err) != SEG_OK)
-        goto no_memory;
-    seg_table_init(&s.table, &schema);
-    enum db_status st =
-        feature_load_begin(read, fs, columns, s.inputs->n_features, -1, true, &load, &err);
-    if (st != DB_ONE) {
-        outcome = st == DB_RETRY ? JOB_AGAIN : job_fail(run, "features_unreadable", "%s", err.text);
-        goto out;
-    }
     s.writer = label_writer_begin(write);
     outcome = s.writer == NULL
                   ? job_db_failed(run, db_is_broken(write) ? DB_RETRY : DB_FATAL, "writing labels")
-                  : stream_rows(&s, load, fs, progress_from);
+                  : stream_rows(&s, fs, progress_from);
     if (outcome != JOB_SUCCEEDED) goto out;
     st = label_writer_end(s.writer);
     if (st != DB_ONE) {
@@ -321,9 +368,6 @@ no_memory:
     outcome = job_fail(run, "out_of_memory", "out of memory while labelling");
 out:
     label_run_release(&l);
-    feature_load_free(load);
-    seg_free(columns);
-    seg_schema_release(&schema);
     stream_release(&s);
     return outcome;
 }

@@ -1,5 +1,6 @@
 /* label_run.h - scoring a whole feature set in streaming blocks: labels go out by COPY while
- * features come in, and the profile is built from what passed.
+ * features come in, from the database or from what training kept of them, and the profile is built
+ * from what passed.
  *
  * Labels are written in the transaction that the caller has begun on `write` and will commit;
  * features are read on `read`. The model's own code scores, so that a stored label and a predicted
@@ -10,6 +11,7 @@
 #include "db/feature_load.h"
 #include "explain/profile.h"
 #include "jobs/report_json.h"
+#include "jobs/row_spool.h"
 #include "jobs/runner.h"
 #include "model/model.h"
 
@@ -27,10 +29,16 @@ struct label_run {
                                     profile; building the profile */
 };
 
-/* Progress goes from progress_from to 1. */
+/* The rows that the model was trained on, to be labelled instead of those in the database. */
+struct label_rows {
+    struct seg_schema *schema; /* of the table they were kept from: the model's inputs; taken */
+    struct row_spool *spool;   /* keeps something; read to its end */
+};
+/* kept NULL: all rows of fs are read from the database. Progress goes from progress_from to 1. */
 enum job_outcome label_run_write(struct job_run *run, struct db *read, struct db *write,
                                  const struct feature_set *fs, const struct seg_model *m,
-                                 double progress_from, struct label_run *ret);
+                                 const struct label_rows *kept, double progress_from,
+                                 struct label_run *ret);
 /* Publishes in the same transaction: the run, its profiles, the automatic names. silhouettes
  * (n_results) or NULL. */
 enum db_status label_run_publish(struct db *write, const struct label_run *l,

@@ -1,5 +1,6 @@
 /* The life of a training job: spec, snapshot of the features by binary COPY, the core's pipeline,
  * and one commit that publishes version, labels, profiles and the job's end together. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "jobs/label_run.h"
 #include "jobs/report_json.h"
 #include "json/json.h"
+#include "log.h"
 #include "model/pipeline.h"
 #include "model_cache.h"
 #include "spec.h"
@@ -26,6 +28,7 @@ struct training {
     struct train_spec spec;
     int64_t model_id;
     struct seg_table table;
+    struct row_spool spool; /* the table's rows, when they are to be labelled */
     uint16_t *y;
     const char **class_names; /* sorted */
     uint32_t n_classes;
@@ -106,28 +109,45 @@ static bool sort_classes(struct training *t, const uint16_t *y, size_t n,
     return true;
 }
 
+/* Labelling will read the database again, which takes longer. */
+static void warn_not_kept(const struct training *t)
+{
+    log_event(LOG_WARN, "rows are not kept for labelling", "job", "%s", t->run->job->id,
+              "spool_dir", "%s", t->run->app->config->limits.spool_dir, "reason", "%s",
+              strerror(errno), NULL);
+}
+
 static enum job_outcome load_rows(struct training *t, struct feature_load *load)
 {
     struct job_run *run = t->run;
     struct seg_error err = { "" };
     uint64_t bytes_max = run->app->config->jobs.memory_bytes_max;
     double expected = t->fs.n_rows > 0 ? (double)t->fs.n_rows : 1e6;
+    enum job_outcome outcome = JOB_SUCCEEDED;
+    struct user_ids ids = { 0 };
     for (enum db_status st = DB_ONE; st == DB_ONE;) {
         char message[80];
-        if (atomic_load(run->cancel)) return JOB_STOPPED;
-        st = feature_load_rows(load, BLOCK_ROWS, &t->table, NULL, &err);
-        if (st == DB_RETRY) return JOB_AGAIN;
-        if (st != DB_ONE && st != DB_NONE)
-            return job_fail(run, "features_unreadable", "%s", err.text);
-        if (seg_tiles_bytes(&t->table.cells) > bytes_max)
-            return job_fail(run, "too_large",
-                            "the features take more than %llu bytes ([jobs] memory_bytes_max)",
-                            (unsigned long long)bytes_max);
+        user_ids_clear(&ids);
+        st = feature_load_rows(load, BLOCK_ROWS, &t->table, &ids, &err);
+        if (st == DB_RETRY)
+            outcome = JOB_AGAIN;
+        else if (st != DB_ONE && st != DB_NONE)
+            outcome = job_fail(run, "features_unreadable", "%s", err.text);
+        else if (atomic_load(run->cancel))
+            outcome = JOB_STOPPED;
+        else if (seg_tiles_bytes(&t->table.cells) > bytes_max)
+            outcome = job_fail(run, "too_large",
+                               "the features take more than %llu bytes ([jobs] memory_bytes_max)",
+                               (unsigned long long)bytes_max);
+        if (outcome != JOB_SUCCEEDED) break;
+        if (t->spool.fd >= 0 && ids.n > 0 && !row_spool_add(&t->spool, &t->table.cells, &ids))
+            warn_not_kept(t);
         double share = (double)t->table.cells.n_rows / expected;
         snprintf(message, sizeof(message), "%zu rows loaded", t->table.cells.n_rows);
         job_progress(run, LOAD_SHARE * (share < 1 ? share : 1), "loading", message);
     }
-    return JOB_SUCCEEDED;
+    user_ids_release(&ids);
+    return outcome;
 }
 
 static enum job_outcome load(struct training *t)
@@ -142,8 +162,11 @@ static enum job_outcome load(struct training *t)
     if (feature_load_schema(&t->fs, t->spec.columns, t->spec.n_columns, &schema, &err) != SEG_OK)
         return job_fail(run, "invalid", "%s", err.text);
     seg_table_init(&t->table, &schema);
+    /* With a target the rows without it are left out here, and they are to be labelled too. */
+    bool keep = t->spec.label && t->spec.target < 0;
+    if (keep && !row_spool_begin(&t->spool, run->app->config->limits.spool_dir)) warn_not_kept(t);
     enum db_status st = feature_load_begin(run->db, &t->fs, t->spec.columns, t->spec.n_columns,
-                                           t->spec.target, false, &l, &err);
+                                           t->spec.target, keep, &l, &err);
     if (st != DB_ONE)
         return st == DB_RETRY ? JOB_AGAIN : job_fail(run, "features_unreadable", "%s", err.text);
     enum job_outcome outcome = load_rows(t, l);
@@ -221,7 +244,7 @@ static enum job_outcome fit(struct training *t)
     }
     for (size_t i = 0; i < t->report.n_warnings; i++)
         json_out_string(&t->warnings, t->report.warnings[i]);
-    seg_table_release(&t->table);
+    seg_tiles_release(&t->table.cells); /* the schema goes on to the labels */
     return save_model(t);
 }
 
@@ -357,8 +380,9 @@ static enum job_outcome store(struct training *t)
     enum db_status st = write ? db_begin(write) : DB_RETRY;
     if (st != DB_ONE) goto out;
     if (t->spec.label) {
-        outcome =
-            label_run_write(run, run->db, write, &t->fs, t->model, LOAD_SHARE + FIT_SHARE, &l);
+        const struct label_rows kept = { &t->table.schema, &t->spool };
+        outcome = label_run_write(run, run->db, write, &t->fs, t->model,
+                                  t->spool.fd >= 0 ? &kept : NULL, LOAD_SHARE + FIT_SHARE, &l);
         if (outcome != JOB_SUCCEEDED) {
             db_rollback(write);
             goto out;
@@ -387,7 +411,7 @@ out:
 
 enum job_outcome train_job_run(struct job_run *run)
 {
-    struct training t = { .run = run };
+    struct training t = { .run = run, .spool = ROW_SPOOL_NONE };
     json_out_init(&t.warnings);
     json_out_array(&t.warnings);
     enum job_outcome outcome = read_spec(&t);
@@ -405,6 +429,7 @@ enum job_outcome train_job_run(struct job_run *run)
     if (outcome == JOB_SUCCEEDED) outcome = store(&t);
     if (t.has_report) seg_report_release(&t.report);
     seg_table_release(&t.table);
+    row_spool_end(&t.spool);
     seg_model_unref(t.model);
     seg_free(t.artifact);
     seg_free(t.y);

@@ -1,4 +1,7 @@
 """Segments: profiles that can be trusted and paged members."""
+import re
+import time
+
 import numpy
 import pytest
 
@@ -64,6 +67,28 @@ def test_a_new_run_replaces_the_old_one_in_one_step(http, model, run_job):
     assert job["state"] == "succeeded" and job["version"] == 1
     after = http.get(f"/v1/models/{model}/segments").json()
     assert after["labelled_at"] > before and sum(s["size"] for s in after["items"]) == 300
+
+
+def test_a_training_labels_the_rows_it_learnt_from_as_a_label_job_does(http, train, run_job, sql):
+    train("kept", SPEC)
+    run_job("/v1/models/kept/label", None)
+    (trained,), (labelled,) = sql("SELECT r.id FROM segmentd.label_runs r JOIN segmentd.models m ON m.id = r.model_id WHERE m.name = 'kept' ORDER BY r.id")
+    columns = "SELECT user_id, result, confidence, distance FROM segmentd.labels WHERE run_id ="
+    assert sql(f"SELECT count(*) FROM segmentd.labels WHERE run_id = {trained}") == [(300,)]
+    assert sql(f"SELECT count(*) FROM (({columns} {trained}) EXCEPT ({columns} {labelled})) different") == [(0,)]
+    one, other = sql("SELECT array_agg(profile::text ORDER BY segment) FROM segmentd.segment_profiles WHERE run_id IN"
+                     f" ({trained}, {labelled}) GROUP BY run_id ORDER BY run_id")
+    drop = [re.sub(r'"silhouette": ?[^,}]*', "", text) for text in one[0]], [re.sub(r'"silhouette": ?[^,}]*', "", text) for text in other[0]]
+    assert drop[0] == drop[1]  # but for the silhouette, which only a training knows
+
+
+def test_the_index_by_distance_follows_the_commit(model, sql):
+    missing = "SELECT id FROM segmentd.label_runs WHERE to_regclass('segmentd.labels_' || id || '_result') IS NULL"
+    for _ in range(100):
+        if sql(missing) == []:
+            return
+        time.sleep(0.05)
+    raise AssertionError(sql(missing))
 
 
 def test_old_runs_are_dropped_and_the_auditor_is_content(http, model, run_job, sql, server):
