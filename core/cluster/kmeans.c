@@ -77,10 +77,10 @@ static int place_compare(const void *a, const void *b)
     return 0;
 }
 
-/* Centroids and sizes of the best start, largest cluster first, into km. */
-static enum seg_status put_in_order(const struct kmeans_run *run, struct seg_kmeans *km)
+enum seg_status kmeans_put_in_order(const struct seg_matrix *c, const uint32_t *label,
+                                    const float *dist2, size_t n, struct seg_kmeans *km)
 {
-    const size_t k = run->c.n_rows, d = run->c.n_cols, n = run->data->x->n_rows;
+    const size_t k = c->n_rows, d = c->n_cols;
     enum seg_status st = SEG_ENOMEM;
     struct place *places = seg_alloc(k, sizeof *places);
     km->sizes = seg_calloc(k, sizeof *km->sizes);
@@ -89,10 +89,10 @@ static enum seg_status put_in_order(const struct kmeans_run *run, struct seg_kme
     if (st != SEG_OK) goto out;
 
     for (size_t j = 0; j < k; j++)
-        places[j] = (struct place){ seg_matrix_row(&run->c, j), d, 0 };
+        places[j] = (struct place){ seg_matrix_row(c, j), d, 0 };
     for (size_t r = 0; r < n; r++) {
-        places[run->label[r]].size++;
-        km->inertia += (double)run->slack[r];
+        places[label[r]].size++;
+        km->inertia += (double)dist2[r];
     }
     qsort(places, k, sizeof *places, place_compare);
     for (size_t j = 0; j < k; j++) {
@@ -184,7 +184,7 @@ static enum seg_status fit(struct seg_pool *pool, const struct seg_tiles *x, str
     size_t n_min = (size_t)ceil(p->min_share * (double)x->n_rows);
     if (n_min > x->n_rows / p->k) n_min = x->n_rows / p->k;
     if (n_min > 0 && km.n_distinct == p->k) st = kmeans_run_fill(&run, n_min);
-    if (st == SEG_OK) st = put_in_order(&run, &km);
+    if (st == SEG_OK) st = kmeans_put_in_order(&run.c, run.label, run.slack, x->n_rows, &km);
     if (st != SEG_OK) goto out;
     *ret_km = km;
     km = (struct seg_kmeans){ 0 };

@@ -68,6 +68,12 @@ enum seg_status kmeans_seed(struct seg_pool *pool, const struct seg_tiles *x,
                             enum seg_kmeans_init init, struct seg_rng *rng, float *closest,
                             const struct seg_progress *progress, struct seg_matrix *c);
 
+/* Fills centroids, sizes and inertia of km, whose n_distinct is known: c (k, d) largest cluster
+ * first, of the rows by label (n), whose squared distances to their centroid are dist2 (n).
+ * SEG_ENOMEM. */
+enum seg_status kmeans_put_in_order(const struct seg_matrix *c, const uint32_t *label,
+                                    const float *dist2, size_t n, struct seg_kmeans *km);
+
 /* seg_kmeans_assign, but rows keep what label and dist2 hold once progress is cancelled; either may
  * be NULL. */
 void kmeans_assign(struct seg_pool *pool, const struct seg_tiles *x, const struct seg_matrix *c,
