@@ -112,13 +112,28 @@ static void read_k(struct field_reader *r, const struct json *v, struct seg_spec
                    "at most %u values of k can be tried", SEG_K_SEARCH_CANDIDATES);
 }
 
+/* "category_weight": 2.5, or "auto". */
+static void read_category_weight(struct field_reader *r, const struct json *v,
+                                 struct seg_prototypes_params *p)
+{
+    const char *at = "/algorithm/category_weight";
+    p->weight_auto = json_kind(v) == JSON_STRING && strcmp(json_string(v), "auto") == 0;
+    if (!p->weight_auto && json_kind(v) == JSON_STRING)
+        faults_add(r->faults, at, "unknown_value", "must be a number or \"auto\"");
+    else if (!p->weight_auto)
+        field_read(r, v, &CATEGORY_WEIGHT_FIELDS.fields[0], at, p);
+}
+
 static void read_clustering(struct field_reader *r, const struct json *v, struct seg_spec *s)
 {
     const struct seg_algorithm_info *info = seg_algorithm_info(s->algorithm);
     struct field_table tables[SPEC_TABLES_MAX];
     size_t n_tables = spec_algorithm_tables(s, tables);
-    const char *keys[] = { "type", "k", "k_min", "k_max", "head", info->encoder ? "encoder" : NULL,
-                           NULL };
+    const char *keys[] = {
+        "type",  "k",    "k_min",
+        "k_max", "head", info->encoder ? "encoder" : info->categories ? "category_weight" : NULL,
+        NULL
+    };
     fields_read(r, v, "/algorithm", tables, n_tables, keys);
     if (info->encoder) check_network(r, "/algorithm", &s->autoencoder);
     read_k(r, v, s);
@@ -126,6 +141,8 @@ static void read_clustering(struct field_reader *r, const struct json *v, struct
     if (encoder != NULL && info->encoder)
         read_sizes(r, encoder, "/algorithm/encoder", s->encoder, &s->n_encoder, 1,
                    SEG_LAYERS_MAX / 2);
+    const struct json *weight = json_get(v, "category_weight");
+    if (weight != NULL && info->categories) read_category_weight(r, weight, &s->prototypes);
     s->has_head = head != NULL && json_kind(head) != JSON_NULL;
     if (s->has_head) read_head(r, head, &s->mlp);
     uint32_t k = s->k_auto ? s->k_min : s->kmeans.k;
@@ -315,8 +332,8 @@ static void read_features(struct field_reader *r, const struct json *v,
     s->core.n_columns = s->n_columns;
 }
 
-/* Whether the body names an algorithm with an encoder; its faults are found elsewhere. */
-static bool wants_encoder(const struct json *body)
+/* The algorithm that the body names, or NULL; its faults are found elsewhere. */
+static const struct seg_algorithm_info *named_algorithm(const struct json *body)
 {
     const struct json *algorithm = json_get(body, "algorithm");
     const struct json *type = algorithm != NULL && json_kind(algorithm) == JSON_OBJECT
@@ -325,7 +342,7 @@ static bool wants_encoder(const struct json *body)
     int which = type != NULL && json_kind(type) == JSON_STRING
                     ? seg_algorithm_from_name(json_string(type))
                     : -1;
-    return which >= 0 && seg_algorithm_info((enum seg_algorithm)which)->encoder;
+    return which >= 0 ? seg_algorithm_info((enum seg_algorithm)which) : NULL;
 }
 
 static void defaults(struct train_spec *s, const struct json *body,
@@ -340,6 +357,11 @@ static void defaults(struct train_spec *s, const struct json *body,
                                            .n_iter_max = 200,
                                            .tol = 1e-3,
                                            .regularisation = 1e-6 };
+    s->core.prototypes = (struct seg_prototypes_params){ .init = SEG_INIT_KMEANS_PP,
+                                                         .n_init = 10,
+                                                         .n_iter_max = 300,
+                                                         .tol = 1e-4,
+                                                         .weight_auto = true };
     s->core.k_min = 2;
     s->core.k_max = 20;
     s->core.mlp = (struct seg_train_params){ .hidden = { 64, 32 },
@@ -380,9 +402,11 @@ static void defaults(struct train_spec *s, const struct json *body,
                                           .hash_buckets = 32 };
     /* A reconstruction error on standardised columns is spent on the rare values of near-constant
      * ones. */
-    if (wants_encoder(body)) groups[0].scale = SEG_SCALE_MIN_MAX;
+    const struct seg_algorithm_info *algorithm = named_algorithm(body);
+    if (algorithm != NULL && algorithm->encoder) groups[0].scale = SEG_SCALE_MIN_MAX;
     groups[1] = groups[0];
     groups[1].impute = SEG_IMPUTE_MODE;
+    if (algorithm != NULL && algorithm->categories) groups[1].encode = SEG_ENCODE_CODE;
 }
 
 const char *train_spec_feature_set(const struct json *body, struct faults *f)
@@ -437,6 +461,35 @@ static void read_split(struct field_reader *r, const struct json *body, struct s
                    "test and validation leave less than 5 %% for training");
 }
 
+/* What an encoding wants of the task and the algorithm, and k_prototypes of the features. */
+static void check_encodings(struct field_reader *r, const struct feature_set *fs,
+                            const struct train_spec *s)
+{
+    const struct seg_algorithm_info *algorithm = seg_algorithm_info(s->core.algorithm);
+    uint32_t n_categories = 0;
+    for (uint32_t i = 0; i < s->n_columns; i++) {
+        const struct feature_column *column = &fs->columns[s->columns[i]];
+        enum seg_encode encode = s->core.columns[i].encode;
+        const char *at = field_pointer(r, "/preprocess/columns", column->name);
+        if (column->type != SEG_CATEGORICAL) continue;
+        n_categories++;
+        if (algorithm->categories && encode != SEG_ENCODE_CODE)
+            faults_add(r->faults, at, "unknown_value",
+                       "%s compares categories as they are: encode must be code, or left out",
+                       algorithm->name);
+        else if (!algorithm->categories && encode == SEG_ENCODE_CODE)
+            faults_add(r->faults, at, "unknown_value",
+                       "encode code is for k_prototypes: %s would read names as quantities",
+                       algorithm->name);
+        else if (encode == SEG_ENCODE_TARGET && s->core.task != SEG_CLASSIFICATION)
+            faults_add(r->faults, at, "unknown_value",
+                       "target encoding needs a classification target");
+    }
+    if (algorithm->categories && n_categories == 0)
+        faults_add(r->faults, "/features", "missing",
+                   "%s needs a categorical feature; for numbers alone use kmeans", algorithm->name);
+}
+
 bool train_spec_parse(const struct json *body, const struct feature_set *fs,
                       struct seg_arena *arena, struct train_spec *ret, struct faults *f)
 {
@@ -465,11 +518,7 @@ bool train_spec_parse(const struct json *body, const struct feature_set *fs,
             faults_add(f, "/seed", "out_of_range", "must be a whole number of 0 to 2^53");
     }
     s.core.kmeans.seed = s.core.mlp.seed = s.core.autoencoder.seed = s.core.seed;
-    for (uint32_t i = 0; i < s.n_columns && s.core.columns != NULL; i++)
-        if (s.core.columns[i].encode == SEG_ENCODE_TARGET && s.core.task != SEG_CLASSIFICATION &&
-            fs->columns[s.columns[i]].type == SEG_CATEGORICAL)
-            faults_add(f, field_pointer(&r, "/preprocess/columns", fs->columns[s.columns[i]].name),
-                       "unknown_value", "target encoding needs a classification target");
+    if (s.core.columns != NULL) check_encodings(&r, fs, &s);
     if (f->n_total > n_before) return false;
     *ret = s;
     return true;

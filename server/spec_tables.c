@@ -11,7 +11,7 @@ static const char *const TRANSFORM_NAMES[] = { "none",     "log1p", "yeo_johnson
 static const char *const SCALE_NAMES[] = {
     "none", "standard", "min_max", "robust", "max_abs", NULL
 };
-static const char *const ENCODE_NAMES[] = { "one_hot", "ordinal", "hash", "target", NULL };
+static const char *const ENCODE_NAMES[] = { "one_hot", "ordinal", "hash", "target", "code", NULL };
 static const char *const INIT_NAMES[] = { "kmeans++", "random", NULL };
 static const char *const COVARIANCE_NAMES[] = { "diagonal", "full", NULL };
 static const char *const ACTIVATION_NAMES[] = { "relu", "sigmoid", "tanh", "gelu", NULL };
@@ -56,6 +56,16 @@ static const struct field gmm_fields[] = {
     U32("max_iterations", seg_gmm_params, n_iter_max, 1, 10000),
     F64("tolerance", seg_gmm_params, tol, 0, 1),
     F64("regularisation", seg_gmm_params, regularisation, 1e-12, 1e12),
+};
+static const struct field prototypes_fields[] = {
+    ENUM("init", seg_prototypes_params, init, INIT_NAMES),
+    U32("n_init", seg_prototypes_params, n_init, 1, 100),
+    U32("max_iterations", seg_prototypes_params, n_iter_max, 1, 10000),
+    F64("tolerance", seg_prototypes_params, tol, 0, 1),
+};
+/* Read and written where it is not "auto". */
+static const struct field category_weight_fields[] = {
+    F64("category_weight", seg_prototypes_params, weight, 0, SEG_MIXED_WEIGHT_MAX),
 };
 /* Read and written where "k" is "auto". */
 static const struct field k_range_fields[] = {
@@ -106,8 +116,10 @@ static const struct field outcome_fields[] = {
     }
 static const struct field_list KMEANS_FIELDS = LIST(kmeans_fields);
 static const struct field_list GMM_FIELDS = LIST(gmm_fields);
+static const struct field_list PROTOTYPES_FIELDS = LIST(prototypes_fields);
 static const struct field_list NETWORK_FIELDS = LIST(network_fields);
 static const struct field_list CLASSIFIER_FIELDS = LIST(classifier_fields);
+const struct field_list CATEGORY_WEIGHT_FIELDS = LIST(category_weight_fields);
 const struct field_list K_RANGE_FIELDS = LIST(k_range_fields);
 const struct field_list SEARCH_FIELDS = LIST(search_fields);
 const struct field_list CV_FIELDS = LIST(cv_fields);
@@ -139,6 +151,7 @@ size_t spec_algorithm_tables(struct seg_spec *s, struct field_table ret[SPEC_TAB
         ret[0] = field_table(&KMEANS_FIELDS, &s->kmeans);
         ret[1] = field_table(&NETWORK_FIELDS, &s->autoencoder);
         return 2;
+    case SEG_K_PROTOTYPES: ret[0] = field_table(&PROTOTYPES_FIELDS, &s->prototypes); return 1;
     case SEG_MLP: return spec_mlp_tables(&s->mlp, ret);
     default: return 0;
     }

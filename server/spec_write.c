@@ -79,6 +79,10 @@ static void write_algorithm(struct json_out *o, const struct seg_spec *s)
         for (size_t i = 0; i < n; i++)
             fields_write(o, &tables[i]);
     }
+    if (info->categories && s->prototypes.weight_auto)
+        json_out_member_string(o, "category_weight", "auto");
+    else if (info->categories)
+        write_list(o, &CATEGORY_WEIGHT_FIELDS, &s->prototypes);
     if (info->encoder) write_sizes(o, "encoder", s->encoder, s->n_encoder);
     if (s->has_head) {
         json_out_key(o, "head");

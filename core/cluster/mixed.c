@@ -100,6 +100,7 @@ static void assign_chunk(void *ctx, size_t chunk)
         uint32_t label[SEG_TILE_ROWS];
         float dist2[SEG_TILE_ROWS], second2[SEG_TILE_ROWS];
         const size_t row = t * SEG_TILE_ROWS, n = seg_tiles_rows(a->x, t);
+        if (t % 8 == 7) seg_pool_give_way();
         seg_mixed_nearest(a->m, seg_tiles_at(a->x, t), a->c->data, a->c->n_rows, label, dist2,
                           second2);
         memcpy(a->label + row, label, n * sizeof *label);
@@ -138,6 +139,7 @@ static void survey_chunk(void *ctx, size_t chunk)
     for (size_t i = 0; i < n_numbers; i++) {
         double sum = 0, scatter = 0;
         float largest = 0;
+        seg_pool_give_way();
         for (int pass = 0; pass < 2; pass++) {
             const double mean = sum / (double)n;
             for (size_t t = 0; t < n_tiles; t++) {
@@ -247,6 +249,7 @@ static void embed_chunk(void *ctx, size_t chunk)
     for (size_t t = first; t < first + SEG_CHUNK_TILES && t < n_tiles; t++) {
         const unsigned n = seg_tiles_rows(e->x, t);
         float *to = seg_tiles_at(e->out, t);
+        seg_pool_give_way();
         seg_mixed_embed(e->m, seg_tiles_at(e->x, t), e->on, to);
         for (uint32_t c = 0; n < SEG_TILE_ROWS && c < e->out->n_cols; c++) /* lanes, not rows */
             memset(to + (size_t)c * SEG_TILE_ROWS + n, 0, (SEG_TILE_ROWS - n) * sizeof *to);

@@ -11,11 +11,9 @@
 
 const char *seg_prototypes_check(const struct seg_prototypes_params *p, size_t n_rows)
 {
-    const struct seg_kmeans_params shared = { .k = p->k,
-                                              .init = p->init,
-                                              .n_init = p->n_init,
-                                              .n_iter_max = p->n_iter_max,
-                                              .tol = p->tol };
+    const struct seg_kmeans_params shared = {
+        .k = p->k, .init = p->init, .n_init = p->n_init, .n_iter_max = p->n_iter_max, .tol = p->tol
+    };
     if (p->init == SEG_INIT_GIVEN) return "k-prototypes cannot have given start centroids";
     if (!p->weight_auto && !(p->weight >= 0 && p->weight <= SEG_MIXED_WEIGHT_MAX))
         return "the weight of categories must be from 0 to 1e12";
@@ -126,6 +124,7 @@ static void assign_chunk(void *ctx, size_t chunk)
         uint32_t label[SEG_TILE_ROWS], *was = run->label + t * SEG_TILE_ROWS;
         float second2[SEG_TILE_ROWS], *dist2 = run->dist2 + t * SEG_TILE_ROWS;
         kmeans_prefetch(run->x, t + 1);
+        if (t % 8 == 7) seg_pool_give_way();
         seg_mixed_nearest(run->m, tile, run->c.data, run->c.n_rows, label, dist2, second2);
         for (unsigned r = 0; r < seg_tiles_rows(run->x, t); r++) {
             cost += (double)dist2[r];

@@ -34,6 +34,7 @@ static void seed_chunk(void *ctx, size_t chunk)
     for (size_t t = first; t < first + SEG_CHUNK_TILES && t < n_tiles; t++) {
         float *closest = s->closest + t * SEG_TILE_ROWS;
         const unsigned n = seg_tiles_rows(s->x, t);
+        if (t % 8 == 7) seg_pool_give_way();
         seg_mixed_squares(s->m, seg_tiles_at(s->x, t), s->tried.data, s->n_tried, fresh);
         for (unsigned r = 0; r < n; r++) {
             closest[r] = fresh[r] < closest[r] ? fresh[r] : closest[r];

@@ -9,6 +9,20 @@
 #include "cluster/quality.h"
 #include "compute/kernels.h"
 
+/* The rows as they are measured: d columns, of the embedding if there is a space. */
+struct view {
+    const struct seg_tiles *x;
+    const struct seg_mixed *space; /* NULL: every column is a number */
+    float on;                      /* of the embedding */
+    size_t d;
+};
+
+static struct view view_of(const struct seg_tiles *x, const struct seg_mixed *space)
+{
+    if (space == NULL) return (struct view){ .x = x, .d = x->n_cols };
+    return (struct view){ x, space, sqrtf(space->weight / 2), seg_mixed_width(space) };
+}
+
 /* Per cluster: rows, means, and sums over the rows. */
 struct shape {
     uint32_t k;
@@ -39,10 +53,11 @@ static void shape_release(struct shape *s)
 
 /* One block of rows; blocks are fixed by the data and added in order. */
 struct shape_pass {
-    const struct seg_tiles *x;
+    struct view view;
     const uint32_t *label;
     const struct seg_progress *progress;
     size_t n_tiles_block;
+    float *embedded;    /* (blocks, d, 64) scratch, if the view has a space */
     const double *mean; /* (k, d); NULL in the first pass, which sums the rows up */
     struct shape *blocks;
 };
@@ -75,27 +90,39 @@ static void shape_rows(struct shape *s, const double *mean, const float *tile,
 static void shape_block(void *ctx, size_t block)
 {
     const struct shape_pass *p = ctx;
-    size_t first = block * p->n_tiles_block, n_tiles = seg_tiles_count(p->x);
+    const struct seg_tiles *x = p->view.x;
+    size_t first = block * p->n_tiles_block, n_tiles = seg_tiles_count(x);
     for (size_t t = first; t < first + p->n_tiles_block && t < n_tiles; t++) {
+        const float *tile = seg_tiles_at(x, t);
         if (t % SEG_CHUNK_TILES == 0 && seg_progress_cancelled(p->progress)) return;
         seg_pool_give_way();
-        shape_rows(&p->blocks[block], p->mean, seg_tiles_at(p->x, t), p->label + t * SEG_TILE_ROWS,
-                   seg_tiles_rows(p->x, t));
+        if (p->embedded != NULL) {
+            float *embedded = p->embedded + block * p->view.d * SEG_TILE_ROWS;
+            seg_mixed_embed(p->view.space, tile, p->view.on, embedded);
+            tile = embedded;
+        }
+        shape_rows(&p->blocks[block], p->mean, tile, p->label + t * SEG_TILE_ROWS,
+                   seg_tiles_rows(x, t));
     }
 }
 
 /* Sizes, means and spreads of the clusters, in two passes. */
-static enum seg_status measure_shape(struct seg_pool *pool, const struct seg_tiles *x,
+static enum seg_status measure_shape(struct seg_pool *pool, const struct view *view,
                                      const uint32_t *label, const struct seg_progress *progress,
                                      struct shape *s)
 {
     enum { BLOCKS_MAX = 16 };
     struct shape blocks[BLOCKS_MAX] = { 0 };
-    size_t n_chunks = (seg_tiles_count(x) + SEG_CHUNK_TILES - 1) / SEG_CHUNK_TILES;
+    size_t n_chunks = (seg_tiles_count(view->x) + SEG_CHUNK_TILES - 1) / SEG_CHUNK_TILES;
     size_t chunks_block = (n_chunks + BLOCKS_MAX - 1) / BLOCKS_MAX;
     size_t n_blocks = n_chunks > 0 ? (n_chunks + chunks_block - 1) / chunks_block : 0;
-    struct shape_pass p = { x, label, progress, chunks_block * SEG_CHUNK_TILES, NULL, blocks };
+    struct shape_pass p = { *view, label, progress, chunks_block * SEG_CHUNK_TILES,
+                            NULL,  NULL,  blocks };
     enum seg_status st = SEG_OK;
+    if (view->space != NULL) {
+        p.embedded = seg_alloc_aligned(n_blocks * view->d * SEG_TILE_ROWS, sizeof *p.embedded);
+        if (p.embedded == NULL) st = SEG_ENOMEM;
+    }
     for (size_t b = 0; b < n_blocks && st == SEG_OK; b++)
         st = shape_init(&blocks[b], s->k, s->d);
     if (st != SEG_OK) goto out;
@@ -119,6 +146,7 @@ static enum seg_status measure_shape(struct seg_pool *pool, const struct seg_til
         }
     if (seg_progress_cancelled(progress)) st = SEG_ECANCELED;
 out:
+    seg_free(p.embedded);
     for (size_t b = 0; b < n_blocks; b++)
         shape_release(&blocks[b]);
     return st;
@@ -188,11 +216,27 @@ static void sample_release(struct sample *s)
     seg_free(s->score);
 }
 
-/* Draws at most n_max rows (selection sampling, Knuth 3.4.2 S). */
-static enum seg_status sample_init(struct sample *s, const struct seg_tiles *x,
-                                   const uint32_t *label, uint32_t k, size_t n_max, uint64_t seed)
+/* Row r of the view to out (d). */
+static void view_row(const struct view *view, size_t r, float *out)
 {
-    const size_t d = x->n_cols, n = x->n_rows;
+    const struct seg_mixed *m = view->space;
+    if (m == NULL) {
+        seg_tiles_get_row(view->x, r, out);
+        return;
+    }
+    memset(out, 0, view->d * sizeof *out);
+    for (uint32_t i = 0; i < m->n_numbers; i++)
+        out[i] = *seg_tiles_cell(view->x, r, m->numbers[i]);
+    for (uint32_t i = 0; i < m->n_categories; i++)
+        out[m->n_numbers + m->first_code[i] +
+            (uint32_t)*seg_tiles_cell(view->x, r, m->categories[i])] = view->on;
+}
+
+/* Draws at most n_max rows (selection sampling, Knuth 3.4.2 S). */
+static enum seg_status sample_init(struct sample *s, const struct view *view, const uint32_t *label,
+                                   uint32_t k, size_t n_max, uint64_t seed)
+{
+    const size_t d = view->d, n = view->x->n_rows;
     struct seg_rng rng = seg_rng_make(seed, 0);
     enum seg_status st = SEG_ENOMEM;
     size_t taken = 0, *place = seg_alloc(k, sizeof *place);
@@ -218,9 +262,9 @@ static enum seg_status sample_init(struct sample *s, const struct seg_tiles *x,
     for (size_t i = 0; i < s->n; i++) {
         size_t to = place[label[drawn[i]]]++;
         s->label[to] = label[drawn[i]];
-        seg_tiles_get_row(x, drawn[i], s->rows + to * d);
+        view_row(view, drawn[i], s->rows + to * d);
     }
-    st = seg_tiles_from_rows(&s->tiles, s->rows, s->n, x->n_cols);
+    st = seg_tiles_from_rows(&s->tiles, s->rows, s->n, (uint32_t)d);
 out:
     seg_free(place);
     seg_free(drawn);
@@ -273,7 +317,7 @@ static void silhouette_tile(void *ctx, size_t t)
 }
 
 /* Fills the silhouette of q, whose array by cluster is there. */
-static enum seg_status silhouette(struct seg_pool *pool, const struct seg_tiles *x,
+static enum seg_status silhouette(struct seg_pool *pool, const struct view *view,
                                   const uint32_t *label, uint32_t k, size_t n_max, uint64_t seed,
                                   const struct seg_progress *progress,
                                   struct seg_cluster_quality *q)
@@ -281,11 +325,11 @@ static enum seg_status silhouette(struct seg_pool *pool, const struct seg_tiles 
     struct sample s = { .progress = progress };
     double sum = 0;
     uint32_t n_used = 0;
-    enum seg_status st = sample_init(&s, x, label, k, n_max, seed);
+    enum seg_status st = sample_init(&s, view, label, k, n_max, seed);
     if (st != SEG_OK) goto out;
 
     q->silhouette_rows = s.n;
-    q->silhouette_sampled = s.n < x->n_rows;
+    q->silhouette_sampled = s.n < view->x->n_rows;
     for (uint32_t j = 0; j < k; j++)
         n_used += s.first[j + 1] > s.first[j];
     if (n_used < 2) goto out;
@@ -308,17 +352,17 @@ out:
     return st;
 }
 
-enum seg_status seg_cluster_quality(struct seg_pool *pool, const struct seg_tiles *x,
-                                    const uint32_t *label, uint32_t k, size_t silhouette_rows_max,
-                                    uint64_t seed, const struct seg_progress *progress,
-                                    struct seg_cluster_quality *ret_q)
+static enum seg_status measure(struct seg_pool *pool, const struct view *view,
+                               const uint32_t *label, uint32_t k, size_t n_max, uint64_t seed,
+                               const struct seg_progress *progress,
+                               struct seg_cluster_quality *ret_q)
 {
     struct seg_cluster_quality q = { .silhouette = NAN,
                                      .davies_bouldin = NAN,
                                      .calinski_harabasz = NAN };
     struct shape shape;
     uint32_t n_used = 0;
-    enum seg_status st = shape_init(&shape, k, x->n_cols);
+    enum seg_status st = shape_init(&shape, k, view->d);
     if (st != SEG_OK) goto out;
     st = SEG_ENOMEM;
     q.silhouette_by_cluster = seg_alloc(k, sizeof *q.silhouette_by_cluster);
@@ -326,7 +370,7 @@ enum seg_status seg_cluster_quality(struct seg_pool *pool, const struct seg_tile
     for (uint32_t j = 0; j < k; j++)
         q.silhouette_by_cluster[j] = NAN;
 
-    st = measure_shape(pool, x, label, progress, &shape);
+    st = measure_shape(pool, view, label, progress, &shape);
     if (st != SEG_OK) goto out;
     for (uint32_t j = 0; j < k; j++) {
         q.inertia += shape.scatter[j];
@@ -334,10 +378,10 @@ enum seg_status seg_cluster_quality(struct seg_pool *pool, const struct seg_tile
     }
     if (n_used >= 2) {
         q.davies_bouldin = davies_bouldin(&shape, n_used);
-        if (x->n_rows > n_used)
-            q.calinski_harabasz = calinski_harabasz(&shape, n_used, q.inertia, x->n_rows);
+        if (view->x->n_rows > n_used)
+            q.calinski_harabasz = calinski_harabasz(&shape, n_used, q.inertia, view->x->n_rows);
     }
-    st = silhouette(pool, x, label, k, silhouette_rows_max, seed, progress, &q);
+    st = silhouette(pool, view, label, k, n_max, seed, progress, &q);
     if (st != SEG_OK) goto out;
     *ret_q = q;
     q.silhouette_by_cluster = NULL;
@@ -345,6 +389,25 @@ out:
     shape_release(&shape);
     seg_cluster_quality_release(&q);
     return st;
+}
+
+enum seg_status seg_cluster_quality(struct seg_pool *pool, const struct seg_tiles *x,
+                                    const uint32_t *label, uint32_t k, size_t silhouette_rows_max,
+                                    uint64_t seed, const struct seg_progress *progress,
+                                    struct seg_cluster_quality *ret_q)
+{
+    const struct view view = view_of(x, NULL);
+    return measure(pool, &view, label, k, silhouette_rows_max, seed, progress, ret_q);
+}
+
+enum seg_status seg_cluster_quality_mixed(struct seg_pool *pool, const struct seg_tiles *x,
+                                          const struct seg_mixed *space, const uint32_t *label,
+                                          uint32_t k, size_t silhouette_rows_max, uint64_t seed,
+                                          const struct seg_progress *progress,
+                                          struct seg_cluster_quality *ret_q)
+{
+    const struct view view = view_of(x, space);
+    return measure(pool, &view, label, k, silhouette_rows_max, seed, progress, ret_q);
 }
 
 void seg_cluster_quality_release(struct seg_cluster_quality *q)

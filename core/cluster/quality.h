@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include "base/progress.h"
+#include "cluster/mixed.h"
 #include "compute/tiles.h"
 #include "compute/worker_pool.h"
 
@@ -29,6 +30,13 @@ enum seg_status seg_cluster_quality(struct seg_pool *pool, const struct seg_tile
                                     const uint32_t *label, uint32_t k, size_t silhouette_rows_max,
                                     uint64_t seed, const struct seg_progress *progress,
                                     struct seg_cluster_quality *ret_q);
+/* The same of rows with categories (mixed.h): all figures are those of the embedding, where the
+ * distance is Euclidean and the middle of a cluster has the shares of its categories. */
+enum seg_status seg_cluster_quality_mixed(struct seg_pool *pool, const struct seg_tiles *x,
+                                          const struct seg_mixed *space, const uint32_t *label,
+                                          uint32_t k, size_t silhouette_rows_max, uint64_t seed,
+                                          const struct seg_progress *progress,
+                                          struct seg_cluster_quality *ret_q);
 void seg_cluster_quality_release(struct seg_cluster_quality *q);
 
 /* Adjusted Rand index of two partitions of n rows (Hubert and Arabie 1985), -0.5..1. NaN on lack of

@@ -159,8 +159,10 @@ enum seg_status seg_preprocess_consume(struct seg_pool *pool, const struct seg_p
 
 /* The value in original units that maps to out, for showing centroids: per input cell the inverse
  * of scale and transform for numbers (clipping and imputation have no inverse and are left out),
- * then the same for each derived column. NaN for a categorical cell, for a clock, and for what
- * makes no column. out (n_out) -> raw (n_cells + n_derived). */
+ * then the same for each derived column. A categorical cell is the code where the encoding is code,
+ * SEG_CODE_UNSEEN for the category of the unseen; the other encodings have no inverse:
+ * SEG_CODE_MISSING. Both are NaN as numbers. NaN for a clock, and for what makes no column. out
+ * (n_out) -> raw (n_cells + n_derived). */
 void seg_preprocess_invert(const struct seg_preprocess *p, const float *out, float *raw);
 
 /* Whether there is something in it that readers before format 2 (docs/MODEL_FORMAT.md) would

@@ -103,6 +103,13 @@ static float invert(const struct seg_number *s, float out)
     return (float)seg_number_inverse(s, t);
 }
 
+/* The category that the code in a row of output stands for. */
+static uint32_t code_of(const struct seg_plan *plan, const struct seg_feature *f, const float *out)
+{
+    const float code = out[plan->first_out];
+    return code >= 0 && code < (float)f->dictionary.n ? (uint32_t)code : SEG_CODE_UNSEEN;
+}
+
 void seg_preprocess_invert(const struct seg_preprocess *p, const float *out, float *raw)
 {
     const uint32_t n_features = p->inputs.n_features;
@@ -110,9 +117,16 @@ void seg_preprocess_invert(const struct seg_preprocess *p, const float *out, flo
         raw[c] = NAN;
     for (uint32_t i = 0; i < n_features + p->n_derived; i++) {
         const struct seg_plan *plan = &p->plans[i];
+        const bool is_category = seg_plan_type(p, i) == SEG_CATEGORICAL;
         float *to = raw + (i < n_features ? p->inputs.features[i].cell
                                           : p->inputs.n_cells + i - n_features);
         for (uint32_t c = 0; plan->numbers != NULL && c < plan->n_values; c++)
             to[c] = invert(&plan->numbers[c], out[plan->first_out + c]);
+        if (is_category) {
+            union seg_cell cell = { .code = SEG_CODE_MISSING };
+            if (plan->encode == SEG_ENCODE_CODE && plan->n_values > 0)
+                cell.code = code_of(plan, &p->inputs.features[i], out);
+            memcpy(to, &cell, sizeof cell);
+        }
     }
 }

@@ -7,13 +7,15 @@
 #include "base/alloc.h"
 
 static const struct seg_algorithm_info ALGORITHMS[SEG_N_ALGORITHMS] = {
-    [SEG_KMEANS] = { "kmeans", SEG_SEGMENTATION, true, false,
+    [SEG_KMEANS] = { "kmeans", SEG_SEGMENTATION, true, false, false,
                      "k-means on the preprocessed features" },
-    [SEG_GMM] = { "gmm", SEG_SEGMENTATION, true, false,
+    [SEG_GMM] = { "gmm", SEG_SEGMENTATION, true, false, false,
                   "mixture of Gaussians: every user belongs to each segment to a degree" },
-    [SEG_AUTOENCODER_KMEANS] = { "autoencoder_kmeans", SEG_SEGMENTATION, true, true,
+    [SEG_AUTOENCODER_KMEANS] = { "autoencoder_kmeans", SEG_SEGMENTATION, true, true, false,
                                  "k-means on the codes of an autoencoder" },
-    [SEG_MLP] = { "mlp", SEG_CLASSIFICATION, false, false,
+    [SEG_K_PROTOTYPES] = { "k_prototypes", SEG_SEGMENTATION, true, false, true,
+                           "k-means on numbers and categories together" },
+    [SEG_MLP] = { "mlp", SEG_CLASSIFICATION, false, false, false,
                   "multi-layer perceptron with a softmax output" },
 };
 

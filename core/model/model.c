@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include "base/alloc.h"
 #include "compute/tiles.h"
@@ -36,6 +37,7 @@ void seg_model_unref(struct seg_model *m)
     seg_network_release(&m->autoencoder);
     seg_matrix_release(&m->centroids);
     seg_gmm_release(&m->mixture);
+    seg_mixed_release(&m->mixed);
     seg_free(m->segment_ids);
     seg_network_release(&m->network);
     for (uint32_t i = 0; m->class_names != NULL && i < m->n_classes; i++)
@@ -47,7 +49,7 @@ void seg_model_unref(struct seg_model *m)
 /* What is wrong with a network that should read n_in columns and make n_out; NULL if nothing. */
 static const char *network_fault(const struct seg_network *net, size_t n_in, size_t n_out)
 {
-    if (net->n_in != n_in) return "its inputs are not the preprocessed columns";
+    if (net->n_in != n_in) return "its inputs are not the columns it should read";
     if (net->n_out != n_out) return "its outputs are not the results";
     for (uint32_t l = 0; l < net->n_layers; l++) {
         const struct seg_matrix *w = &net->layers[l].weights;
@@ -75,6 +77,39 @@ static enum seg_status seal_classifier(struct seg_model *m, enum seg_status faul
     const char *wrong = network_fault(&m->network, m->n_inputs, m->n_classes);
     if (wrong != NULL) return seg_fail(err, fault, "classifier: %s", wrong);
     m->n_results = m->n_classes;
+    return SEG_OK;
+}
+
+enum seg_status model_mixed_init(struct seg_model *m, double weight)
+{
+    const uint32_t n = seg_preprocess_n_out(m->preprocess);
+    uint32_t *n_codes = seg_alloc(n, sizeof(*n_codes));
+    if (n_codes == NULL) return SEG_ENOMEM;
+    for (uint32_t i = 0; i < n; i++)
+        n_codes[i] = seg_preprocess_out_codes(m->preprocess, i);
+    enum seg_status st = seg_mixed_init(&m->mixed, n_codes, n);
+    m->mixed.weight = (float)weight;
+    seg_free(n_codes);
+    return st;
+}
+
+/* Whether every category of every centroid is one that there is. */
+static enum seg_status seal_categories(const struct seg_model *m, enum seg_status fault,
+                                       struct seg_error *err)
+{
+    const struct seg_mixed *space = &m->mixed;
+    if (space->n_cols == 0 || space->n_categories == 0)
+        return seg_fail(err, fault, "there is no category to compare");
+    if (!((double)space->weight >= 0 && (double)space->weight <= SEG_MIXED_WEIGHT_MAX))
+        return seg_fail(err, fault, "the weight of categories is %g (limit 0..%g)",
+                        (double)space->weight, SEG_MIXED_WEIGHT_MAX);
+    for (uint32_t j = 0; j < m->n_results; j++)
+        for (uint32_t i = 0; i < space->n_categories; i++) {
+            float code = seg_matrix_row(&m->centroids, j)[space->categories[i]];
+            if (!(code >= 0 && code < (float)space->n_codes[i] && code == floorf(code)))
+                return seg_fail(err, fault, "a centroid's category is %g (limit 0..%u)",
+                                (double)code, space->n_codes[i] - 1);
+        }
     return SEG_OK;
 }
 
@@ -116,7 +151,12 @@ static enum seg_status seal_segments(struct seg_model *m, enum seg_status fault,
         return seg_fail(err, fault,
                         "the mixture has %u components of %u columns instead of %u of %u",
                         m->mixture.k, m->mixture.d, m->n_results, m->n_space);
-    if (m->network.n_layers > 0) wrong = network_fault(&m->network, m->n_inputs, m->n_results);
+    if (seg_algorithm_info(m->algorithm)->categories) {
+        enum seg_status st = seal_categories(m, fault, err);
+        if (st != SEG_OK) return st;
+        m->n_network = seg_mixed_width(&m->mixed);
+    }
+    if (m->network.n_layers > 0) wrong = network_fault(&m->network, m->n_network, m->n_results);
     if (wrong != NULL) return seg_fail(err, fault, "head: %s", wrong);
     return SEG_OK;
 }
@@ -124,7 +164,7 @@ static enum seg_status seal_segments(struct seg_model *m, enum seg_status fault,
 enum seg_status model_seal(struct seg_model *m, enum seg_status fault, struct seg_error *err)
 {
     m->task = seg_algorithm_info(m->algorithm)->task;
-    m->n_inputs = seg_preprocess_n_out(m->preprocess);
+    m->n_inputs = m->n_network = seg_preprocess_n_out(m->preprocess);
     if (m->n_inputs == 0) return seg_fail(err, fault, "preprocessing makes no column");
     if (!(m->min_features_share >= 0 && m->min_features_share <= 1))
         return seg_fail(err, fault, "min_features_share is %g, not 0..1", m->min_features_share);
@@ -189,6 +229,38 @@ const char *seg_model_class_name(const struct seg_model *m, uint32_t i)
 {
     assert(i < m->n_results);
     return m->class_names != NULL ? m->class_names[i] : NULL;
+}
+
+double seg_model_category_weight(const struct seg_model *m)
+{
+    return m->mixed.n_cols > 0 ? (double)m->mixed.weight : (double)NAN;
+}
+
+uint32_t seg_model_n_pictured(const struct seg_model *m)
+{
+    return m->mixed.n_cols > 0 ? seg_mixed_width(&m->mixed) : m->n_inputs;
+}
+
+void seg_model_pictured_name(const struct seg_model *m, uint32_t i, char *out, size_t size)
+{
+    const struct seg_mixed *mixed = &m->mixed;
+    uint32_t category = 0, column = i;
+    if (mixed->n_cols > 0 && i < mixed->n_numbers) column = mixed->numbers[i];
+    if (mixed->n_cols == 0 || i < mixed->n_numbers) {
+        snprintf(out, size, "%s", seg_preprocess_out_name(m->preprocess, column));
+        return;
+    }
+    i -= mixed->n_numbers;
+    while (i >= mixed->first_code[category + 1])
+        category++;
+    i -= mixed->first_code[category];
+    column = mixed->categories[category];
+    const struct seg_dictionary *d =
+        &seg_model_inputs(m)
+             ->features[seg_preprocess_out_feature(m->preprocess, column)]
+             .dictionary;
+    snprintf(out, size, "%s=%s", seg_preprocess_out_name(m->preprocess, column),
+             i < d->n ? d->strings[i] : "(other)");
 }
 
 bool seg_model_has_probabilities(const struct seg_model *m)
@@ -279,7 +351,8 @@ size_t model_prepared_scratch(const struct seg_model *m)
 {
     size_t code = m->n_encoder > 0 ? m->n_space : 0;
     size_t logits = seg_model_has_probabilities(m) ? m->n_results : 0;
-    return (code + logits) * SEG_TILE_ROWS +
+    size_t embedded = m->network.n_layers > 0 && m->mixed.n_cols > 0 ? m->n_network : 0;
+    return (code + logits + embedded) * SEG_TILE_ROWS +
            max_size(max_size(m->n_network_scratch, m->n_mixture_scratch), SEG_TILE_ROWS);
 }
 
@@ -296,7 +369,10 @@ static void score_by_distance(const struct seg_model *m, const float *z, unsigne
     uint32_t label[SEG_TILE_ROWS];
     float dist2[SEG_TILE_ROWS], second2[SEG_TILE_ROWS];
 
-    m->kernels->nearest(z, m->n_space, m->centroids.data, m->n_results, label, dist2, second2);
+    if (m->mixed.n_cols > 0)
+        seg_mixed_nearest(&m->mixed, z, m->centroids.data, m->n_results, label, dist2, second2);
+    else
+        m->kernels->nearest(z, m->n_space, m->centroids.data, m->n_results, label, dist2, second2);
     for (unsigned r = 0; r < n_rows; r++) {
         out->result[r] = label[r];
         out->distance[r] = sqrtf(dist2[r]);
@@ -341,10 +417,19 @@ static void score_by_logits(const struct seg_model *m, float *logits, unsigned n
 static void measure_results(const struct seg_model *m, const float *z, unsigned n_rows,
                             struct seg_scores *out)
 {
+    const struct seg_mixed *mixed = m->mixed.n_cols > 0 ? &m->mixed : NULL;
     float sum[SEG_TILE_ROWS] = { 0 };
-    for (uint32_t c = 0; c < m->n_space; c++)
+    for (uint32_t i = 0; mixed != NULL && i < mixed->n_categories; i++)
         for (unsigned r = 0; r < n_rows; r++) {
             const float *centroid = m->centroids.data + (size_t)out->result[r] * m->n_space;
+            const uint32_t c = mixed->categories[i];
+            sum[r] += z[(size_t)c * SEG_TILE_ROWS + r] != centroid[c] ? mixed->weight : 0.0f;
+        }
+    const uint32_t n_numbers = mixed != NULL ? mixed->n_numbers : m->n_space;
+    for (uint32_t i = 0; i < n_numbers; i++)
+        for (unsigned r = 0; r < n_rows; r++) {
+            const float *centroid = m->centroids.data + (size_t)out->result[r] * m->n_space;
+            const uint32_t c = mixed != NULL ? mixed->numbers[i] : i;
             float diff = z[(size_t)c * SEG_TILE_ROWS + r] - centroid[c];
             sum[r] += diff * diff;
         }
@@ -370,9 +455,16 @@ void model_score_prepared(const struct seg_model *m, float *x, unsigned n_rows, 
     }
     float *logits = scratch;
     scratch += (size_t)m->n_results * SEG_TILE_ROWS;
-    if (m->network.n_layers > 0)
-        seg_network_forward_few(&m->network, 0, m->network.n_layers, n_rows, x, logits, scratch);
-    else
+    if (m->network.n_layers > 0) {
+        const float *read = x;
+        if (m->mixed.n_cols > 0) {
+            float *embedded = scratch;
+            scratch += (size_t)m->n_network * SEG_TILE_ROWS;
+            seg_mixed_embed(&m->mixed, x, MODEL_NETWORK_ON, embedded);
+            read = embedded;
+        }
+        seg_network_forward_few(&m->network, 0, m->network.n_layers, n_rows, read, logits, scratch);
+    } else
         seg_gmm_score_tile(&m->mixture, m->kernels, z, scratch, logits);
     score_by_logits(m, logits, n_rows, out);
     if (m->task == SEG_SEGMENTATION) measure_results(m, z, n_rows, out);

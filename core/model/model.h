@@ -23,11 +23,20 @@ uint32_t seg_model_n_results(const struct seg_model *m);
 uint32_t seg_model_segment_id(const struct seg_model *m, uint32_t result);
 /* Classification: the name of class i, as in the data. Segmentation: NULL. */
 const char *seg_model_class_name(const struct seg_model *m, uint32_t i);
+/* What a category that differs adds to a squared distance; NaN unless the algorithm compares
+ * categories. */
+double seg_model_category_weight(const struct seg_model *m);
+/* Columns of the space that a picture of the rows is of, and the name of column i, cut at size: the
+ * columns of preprocessing; where categories are compared, the numbers and then a column for each
+ * code of each category, "channel=app", the last of a category "channel=(other)". */
+uint32_t seg_model_n_pictured(const struct seg_model *m);
+void seg_model_pictured_name(const struct seg_model *m, uint32_t i, char *out, size_t size);
 /* Segmentation without head gives no probabilities. */
 bool seg_model_has_probabilities(const struct seg_model *m);
 bool seg_model_has_distance(const struct seg_model *m);
-/* (k, n_out) centroids in the preprocessed space, decoded by the autoencoder where there is one; a
- * new matrix. SEG_EINVAL for classification. */
+/* (k, n_out) centroids in the preprocessed space, decoded by the autoencoder where there is one;
+ * columns of codes hold the code of the most frequent category. A new matrix. SEG_EINVAL for
+ * classification. */
 enum seg_status seg_model_centroids(const struct seg_model *m, struct seg_matrix *ret_c);
 
 enum seg_row_status { SEG_ROW_OK = 0, SEG_ROW_INSUFFICIENT = 1 };
@@ -39,8 +48,9 @@ struct seg_scores {
     float confidence[SEG_TILE_ROWS]; /* probability of the result; without probabilities 1 - d1 /
                                         d2: distance to the nearest and the second centroid (1 if d2
                                         = 0 or k = 1) */
-    float distance[SEG_TILE_ROWS]; /* Euclidean distance to the centroid of the result in the space
-                                      of the centroids; NaN for classification */
+    float distance[SEG_TILE_ROWS];   /* Euclidean distance (where categories are compared that of
+                                        cluster/mixed.h) to the centroid of the result in the space
+                                        of the centroids; NaN for classification */
     float *probabilities; /* (n_results, 64) column of row r: [i * 64 + r]; NULL when not wanted or
                              the model has none */
 };

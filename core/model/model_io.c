@@ -4,6 +4,7 @@
  * ("preprocess.…"): min_features_share  F64 (1)     share of the features that a row must have
  *   segments.ids        U32 (k)     segmentation: id of each result
  *   segments.centroids  F32 (k, d)  segmentation: d columns of the preprocessing or of the code
+ *   segments.category_weight  F64 (1)  k_prototypes: what a category that differs counts
  *   mixture.…           mixture     gmm: .covariance, .means (the centroids), .factors, .weights
  *   autoencoder.…       network     autoencoder_kmeans: first half encodes, second half decodes
  *   head.…              network     segmentation with a head: preprocessed columns to k logits
@@ -24,6 +25,9 @@ static enum seg_status save_segments(const struct seg_model *m, struct seg_tenso
         seg_tensors_add_vector(ts, "segments.ids", SEG_U32, m->n_results, m->segment_ids);
     if (st == SEG_OK)
         st = seg_tensors_add(ts, "segments.centroids", SEG_F32, 2, shape, m->centroids.data);
+    const double weight = seg_model_category_weight(m);
+    if (st == SEG_OK && m->mixed.n_cols > 0)
+        st = seg_tensors_add_vector(ts, "segments.category_weight", SEG_F64, 1, &weight);
     if (st == SEG_OK && m->mixture.k > 0) st = seg_gmm_save(&m->mixture, "mixture", ts);
     if (st == SEG_OK && m->n_encoder > 0) st = seg_network_save(&m->autoencoder, "autoencoder", ts);
     if (st == SEG_OK && m->network.n_layers > 0) st = seg_network_save(&m->network, "head", ts);
@@ -80,6 +84,18 @@ static enum seg_status load_segments(const struct seg_tensors *ts, struct seg_mo
     if (m->segment_ids == NULL) return SEG_ENOMEM;
     memcpy(m->segment_ids, ids, c->shape[0] * sizeof(*m->segment_ids));
 
+    if (seg_algorithm_info(m->algorithm)->categories) {
+        const void *weight;
+        double value;
+        st = seg_tensors_expect(ts, "segments.category_weight", SEG_F64, 1, &weight, err);
+        if (st != SEG_OK) return st;
+        memcpy(&value, weight, sizeof(value));
+        if (!(value >= 0 && value <= SEG_MIXED_WEIGHT_MAX))
+            return seg_fail(err, SEG_EFORMAT, "segments.category_weight is %g (limit 0..%g)", value,
+                            SEG_MIXED_WEIGHT_MAX);
+        st = model_mixed_init(m, value);
+        if (st != SEG_OK) return st;
+    }
     if (m->algorithm == SEG_GMM) st = seg_gmm_load(ts, "mixture", &m->mixture, err);
     if (st == SEG_OK && seg_algorithm_info(m->algorithm)->encoder)
         st = seg_network_load(ts, "autoencoder", &m->autoencoder, err);

@@ -5,6 +5,7 @@
 #define SEG_MODEL_PRIVATE_H
 
 #include <stdatomic.h>
+#include "cluster/mixed.h"
 #include "compute/kernels.h"
 #include "model/model.h"
 
@@ -21,15 +22,17 @@ struct seg_model {
     struct seg_network autoencoder; /* its first half encodes; n_layers 0 = none */
     struct seg_matrix centroids;    /* (n_results, code or n_out); empty for classification */
     struct seg_gmm mixture;         /* whose means are the centroids; k 0 = none */
+    struct seg_mixed mixed;         /* the distance to centroids that hold codes; n_cols 0 = none */
     uint32_t *segment_ids;          /* (n_results); NULL for classification */
-    struct seg_network network;     /* (n_out -> n_results) head or classifier; n_layers 0 = none */
-    char **class_names;             /* (n_classes); NULL for segmentation */
+    struct seg_network network; /* (n_network -> n_results) head or classifier; n_layers 0 = none */
+    char **class_names;         /* (n_classes); NULL for segmentation */
     uint32_t n_classes;
     /* derived by model_seal: */
     uint32_t n_results;
-    uint32_t n_inputs;      /* columns that preprocessing makes */
-    uint32_t n_encoder;     /* layers that encode; 0 = none */
-    uint32_t n_space;       /* columns of the space of the centroids */
+    uint32_t n_inputs;  /* columns that preprocessing makes */
+    uint32_t n_encoder; /* layers that encode; 0 = none */
+    uint32_t n_space;   /* columns of the space of the centroids */
+    uint32_t n_network; /* columns that the network reads: n_inputs, or those of the embedding */
     uint32_t n_present_min; /* features a row must have */
     size_t n_network_scratch, n_mixture_scratch;
     const struct seg_kernels *kernels;
@@ -40,6 +43,11 @@ struct seg_model *model_new(void);
 /* Checks all parts against each other and derives the rest. `fault` is the status of a fault:
  * SEG_EFORMAT for a loader, SEG_EINVAL for training, where data can only go out of range. */
 enum seg_status model_seal(struct seg_model *m, enum seg_status fault, struct seg_error *err);
+
+/* Makes m->mixed of the preprocessing, with that weight. SEG_ENOMEM. */
+enum seg_status model_mixed_init(struct seg_model *m, double weight);
+/* What a network reads where a row has a category; elsewhere 0. */
+#define MODEL_NETWORK_ON 1.0f
 
 /* Floats of scratch for model_score_prepared, aligned to 64 bytes. */
 size_t model_prepared_scratch(const struct seg_model *m);

@@ -136,14 +136,33 @@ static enum seg_status warn_of_constants(struct pipeline *p)
                          constants.n, n_features, constants.text);
 }
 
+/* The space of numbers and categories, whose weight may follow from the training part. */
+static enum seg_status prepare_categories(struct pipeline *p)
+{
+    enum seg_status st = model_mixed_init(p->model, p->spec->prototypes.weight);
+    if (st != SEG_OK || !p->spec->prototypes.weight_auto) return st;
+    return seg_mixed_weight(p->pool, &p->x[SEG_PART_TRAIN], &p->model->mixed,
+                            &p->model->mixed.weight);
+}
+
 /* The picture of the training part, while its preprocessed rows are all there. */
 static enum seg_status project(struct pipeline *p)
 {
     struct seg_projection *projection = &p->report.projection;
     const struct seg_tiles *x = &p->x[SEG_PART_TRAIN];
 
-    enum seg_status st =
-        seg_projection_fit(p->pool, x, SEG_PROJECTION_POINTS_MAX, p->spec->seed, projection);
+    struct seg_tiles embedded = { 0 };
+    uint32_t *rows = NULL; /* of the embedded ones */
+    bool has_categories = p->model->mixed.n_cols > 0;
+    enum seg_status st = SEG_OK;
+    if (has_categories) st = pipeline_embed_sample(p, SEG_K_SEARCH_ROWS, &embedded, &rows);
+    if (st == SEG_OK)
+        st = seg_projection_fit(p->pool, has_categories ? &embedded : x, SEG_PROJECTION_POINTS_MAX,
+                                p->spec->seed, projection);
+    for (size_t i = 0; st == SEG_OK && rows != NULL && i < projection->n_points; i++)
+        projection->rows[i] = rows[projection->rows[i]];
+    seg_free(rows);
+    seg_tiles_release(&embedded);
     if (st != SEG_OK) return st;
     seg_tiles_init(&p->points, x->n_cols);
     st = seg_tiles_grow(&p->points, projection->n_points);
@@ -164,6 +183,8 @@ static enum seg_status run_preprocess(struct pipeline *p, struct seg_error *err)
     if (st == SEG_OK) st = preprocess(p, part, err);
     seg_free(part);
     if (st == SEG_OK) st = warn_of_constants(p);
+    if (st == SEG_OK && seg_algorithm_info(p->spec->algorithm)->categories)
+        st = prepare_categories(p);
     if (st == SEG_OK && pipeline_cancelled(p)) st = SEG_ECANCELED;
     if (st != SEG_OK) return st;
 

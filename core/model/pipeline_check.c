@@ -16,6 +16,27 @@ static enum seg_status check_columns(const struct pipeline *p, struct seg_error 
     return SEG_OK;
 }
 
+/* Codes are names: only an algorithm that compares them may have them, and it wants one. */
+static enum seg_status check_encodings(const struct pipeline *p, struct seg_error *err)
+{
+    const struct seg_algorithm_info *algorithm = seg_algorithm_info(p->spec->algorithm);
+    const struct seg_schema *schema = &p->t->table->schema;
+    uint32_t n_codes = 0;
+    for (uint32_t i = 0; i < schema->n_features; i++) {
+        bool is_code = p->spec->columns[i].encode == SEG_ENCODE_CODE;
+        if (schema->features[i].type != SEG_CATEGORICAL) continue;
+        if (is_code != algorithm->categories)
+            return seg_fail(err, SEG_EINVAL, "feature %s: %s %s its categories encoded as code",
+                            schema->features[i].name, algorithm->name,
+                            algorithm->categories ? "wants" : "cannot have");
+        n_codes += is_code;
+    }
+    if (algorithm->categories && n_codes == 0)
+        return seg_fail(err, SEG_EINVAL, "%s needs a categorical feature: without one it is kmeans",
+                        algorithm->name);
+    return SEG_OK;
+}
+
 static enum seg_status check_shares(const struct seg_spec *spec, struct seg_error *err)
 {
     double test = spec->test, validation = spec->validation, least = spec->min_features_share;
@@ -54,6 +75,11 @@ static enum seg_status check_segmentation(const struct pipeline *p, struct seg_e
     struct seg_gmm_params mixture = spec->gmm;
     mixture.k = spec->k_auto ? spec->k_max : spec->kmeans.k;
     if (spec->algorithm == SEG_GMM && (wrong = seg_gmm_check(&mixture, n_rows)) != NULL)
+        return seg_fail(err, SEG_EINVAL, "%s", wrong);
+    struct seg_prototypes_params prototypes = spec->prototypes;
+    prototypes.k = spec->kmeans.k;
+    if (spec->algorithm == SEG_K_PROTOTYPES &&
+        (wrong = seg_prototypes_check(&prototypes, n_rows)) != NULL)
         return seg_fail(err, SEG_EINVAL, "%s", wrong);
     if (spec->has_head && (wrong = seg_train_check(&spec->mlp)) != NULL)
         return seg_fail(err, SEG_EINVAL, "head: %s", wrong);
@@ -124,6 +150,7 @@ enum seg_status pipeline_check(const struct pipeline *p, struct seg_error *err)
     if (algorithm->task != p->spec->task)
         return seg_fail(err, SEG_EINVAL, "algorithm %s does not do that task", algorithm->name);
     enum seg_status st = check_columns(p, err);
+    if (st == SEG_OK) st = check_encodings(p, err);
     if (st == SEG_OK) st = check_shares(p->spec, err);
     if (st != SEG_OK) return st;
     return algorithm->task == SEG_CLASSIFICATION ? check_classes(p, err)

@@ -2,11 +2,15 @@
  * algorithm, and the cluster of every row of a part. */
 #include "model/pipeline_private.h"
 
+#include <math.h>
 #include <string.h>
 #include "base/alloc.h"
+#include "base/rng.h"
 
 /* What the time of choosing k is to that of the fit at the chosen k, roughly. */
-#define SEARCH_SHARE 0.6
+#define SEARCH_SHARE    0.6
+
+#define STREAM_EMBEDDED UINT64_C(0x656d6265) /* of the generator that draws the rows to embed */
 
 /* The first n rows of centroids become the segments 1, 2, 3 … */
 static enum seg_status take_centroids(struct seg_model *m, const struct seg_matrix *centroids,
@@ -34,7 +38,54 @@ static enum seg_status take_segments(struct pipeline *p, const struct seg_kmeans
         st = pipeline_warn(p, "%u distinct row%s for k = %u: %u segment%s empty and left out", n,
                            n == 1 ? "" : "s", k, k - n, k - n == 1 ? " is" : "s are");
     if (st == SEG_OK && !km->converged)
-        st = pipeline_warn(p, "k-means did not converge in %u iterations", km->n_iter);
+        st = pipeline_warn(p, "%s did not converge in %u iterations",
+                           seg_algorithm_info(p->spec->algorithm)->name, km->n_iter);
+    return st;
+}
+
+enum seg_status pipeline_embed_sample(const struct pipeline *p, size_t n_max,
+                                      struct seg_tiles *ret_x, uint32_t **ret_rows)
+{
+    const struct seg_tiles *x = &p->x[SEG_PART_TRAIN];
+    const struct seg_mixed *m = &p->model->mixed;
+    const float on = sqrtf(m->weight / 2);
+    struct seg_tiles taken = { 0 };
+    if (x->n_rows <= n_max) {
+        *ret_rows = NULL;
+        return seg_mixed_embed_rows(p->pool, x, m, on, ret_x);
+    }
+    struct seg_rng rng = seg_rng_make(p->spec->seed, STREAM_EMBEDDED);
+    uint32_t *rows = seg_alloc(n_max, sizeof(*rows));
+    if (rows == NULL) return SEG_ENOMEM;
+    for (size_t r = 0, n = 0; n < n_max; r++) /* Knuth 2, 3.4.2 S */
+        if (seg_rng_below(&rng, x->n_rows - r) < n_max - n) rows[n++] = (uint32_t)r;
+    enum seg_status st = seg_tiles_gather(x, rows, n_max, &taken);
+    if (st == SEG_OK) st = seg_mixed_embed_rows(p->pool, &taken, m, on, ret_x);
+    seg_tiles_release(&taken);
+    if (st == SEG_OK) {
+        *ret_rows = rows;
+        rows = NULL;
+    }
+    seg_free(rows);
+    return st;
+}
+
+/* The search of a k for rows with categories is k-means on their embedding: the same distances
+ * between rows, with middles that are shares instead of modes. */
+static enum seg_status search_embedded(struct pipeline *p, const struct seg_k_search_params *search,
+                                       const struct seg_progress *progress, struct seg_error *err)
+{
+    size_t n = SEG_K_SEARCH_CELLS / seg_mixed_width(&p->model->mixed);
+    struct seg_tiles embedded = { 0 };
+    uint32_t *rows = NULL;
+    if (n > SEG_K_SEARCH_ROWS) n = SEG_K_SEARCH_ROWS;
+    if (n < 10 * (size_t)search->k_max) n = 10 * (size_t)search->k_max;
+    enum seg_status st = pipeline_embed_sample(p, n, &embedded, &rows);
+    if (st == SEG_OK)
+        st = seg_k_search(p->pool, &embedded, search, progress, &p->report.k_search, err);
+    if (st == SEG_OK && rows != NULL) p->report.k_search.sampled = true;
+    seg_free(rows);
+    seg_tiles_release(&embedded);
     return st;
 }
 
@@ -66,7 +117,8 @@ static enum seg_status countable_columns(const struct pipeline *p, bool **ret_co
     bool *columns = seg_alloc(x->n_cols, sizeof(*columns));
     if (columns == NULL) return SEG_ENOMEM;
     for (uint32_t c = 0; c < x->n_cols; c++) {
-        enum seg_type type = schema->features[seg_preprocess_out_feature(pre, c)].type;
+        uint32_t f = seg_preprocess_out_feature(pre, c); /* from n_features on, a derived number */
+        enum seg_type type = f < schema->n_features ? schema->features[f].type : SEG_NUMERIC;
         columns[c] = type != SEG_CATEGORICAL && type != SEG_BOOLEAN && has_three_values(x, c);
         n += columns[c];
     }
@@ -77,27 +129,36 @@ static enum seg_status countable_columns(const struct pipeline *p, bool **ret_co
     return SEG_OK;
 }
 
-/* Sets params->k where the spec leaves it open. */
-static enum seg_status choose_k(struct pipeline *p, struct stage *stage,
-                                struct seg_kmeans_params *params, struct seg_error *err)
+static enum seg_status search_numbers(struct pipeline *p, const struct seg_k_search_params *search,
+                                      const struct seg_progress *progress, struct seg_error *err)
 {
-    const struct seg_spec *spec = p->spec;
-    struct seg_k_search_params search = {
-        .k_min = spec->k_min, .k_max = spec->k_max, .kmeans = spec->kmeans, .seed = spec->seed
-    };
+    struct seg_k_search_params params = *search;
     bool *columns;
-    double base = stage->base, span = stage->span;
     enum seg_status st = countable_columns(p, &columns);
     if (st != SEG_OK) return st;
-    search.columns = columns;
-    stage->span = span * SEARCH_SHARE;
-    st = seg_k_search(p->pool, &p->space[SEG_PART_TRAIN], &search, &stage->as, &p->report.k_search,
+    params.columns = columns;
+    st = seg_k_search(p->pool, &p->space[SEG_PART_TRAIN], &params, progress, &p->report.k_search,
                       err);
     if (st == SEG_OK && columns != NULL)
         st =
             pipeline_warn(p, "k was chosen by the columns that are numbers: categories and columns "
                              "of two values cut every group in clean parts, and were left out");
     seg_free(columns);
+    return st;
+}
+
+/* Sets params->k where the spec leaves it open. */
+static enum seg_status choose_k(struct pipeline *p, struct stage *stage,
+                                struct seg_kmeans_params *params, struct seg_error *err)
+{
+    const struct seg_spec *spec = p->spec;
+    const struct seg_k_search_params search = {
+        .k_min = spec->k_min, .k_max = spec->k_max, .kmeans = spec->kmeans, .seed = spec->seed
+    };
+    double base = stage->base, span = stage->span;
+    stage->span = span * SEARCH_SHARE;
+    enum seg_status st = p->model->mixed.n_cols > 0 ? search_embedded(p, &search, &stage->as, err)
+                                                    : search_numbers(p, &search, &stage->as, err);
     stage->base = base + stage->span;
     stage->span = span - stage->span;
     if (st != SEG_OK) return st;
@@ -108,21 +169,38 @@ static enum seg_status choose_k(struct pipeline *p, struct stage *stage,
     return SEG_OK;
 }
 
+/* Takes what a fit found, and releases it. */
+static enum seg_status take_kmeans(struct pipeline *p, struct seg_kmeans *km, uint32_t k)
+{
+    enum seg_status st = take_segments(p, km, k);
+    p->report.n_iter = km->n_iter;
+    p->report.converged = km->converged;
+    p->report.inertia = km->inertia;
+    p->report.kmeans_curve = km->curve;
+    km->curve = NULL;
+    seg_kmeans_release(km);
+    return st;
+}
+
 static enum seg_status fit_kmeans(struct pipeline *p, const struct seg_kmeans_params *params,
                                   const struct seg_progress *progress, struct seg_error *err)
 {
     struct seg_kmeans km = { 0 };
     enum seg_status st =
         seg_kmeans_fit_own(p->pool, &p->space[SEG_PART_TRAIN], params, progress, &km, err);
-    if (st != SEG_OK) return st;
-    st = take_segments(p, &km, params->k);
-    p->report.n_iter = km.n_iter;
-    p->report.converged = km.converged;
-    p->report.inertia = km.inertia;
-    p->report.kmeans_curve = km.curve;
-    km.curve = NULL;
-    seg_kmeans_release(&km);
-    return st;
+    return st == SEG_OK ? take_kmeans(p, &km, params->k) : st;
+}
+
+static enum seg_status fit_prototypes(struct pipeline *p, const struct seg_kmeans_params *params,
+                                      const struct seg_progress *progress, struct seg_error *err)
+{
+    struct seg_prototypes_params prototypes = p->spec->prototypes;
+    struct seg_kmeans km = { 0 };
+    prototypes.k = params->k;
+    prototypes.seed = params->seed;
+    enum seg_status st = seg_prototypes_fit(p->pool, &p->space[SEG_PART_TRAIN], &p->model->mixed,
+                                            &prototypes, progress, &km, err);
+    return st == SEG_OK ? take_kmeans(p, &km, params->k) : st;
 }
 
 /* Every component is a segment: one that few rows prefer still takes part in the degrees. */
@@ -155,8 +233,11 @@ enum seg_status pipeline_cluster(struct pipeline *p, struct stage *stage, struct
     struct seg_kmeans_params params = p->spec->kmeans;
     enum seg_status st = p->spec->k_auto ? choose_k(p, stage, &params, err) : SEG_OK;
     if (st != SEG_OK) return st;
-    return p->spec->algorithm == SEG_GMM ? fit_mixture(p, &params, &stage->as, err)
-                                         : fit_kmeans(p, &params, &stage->as, err);
+    switch (p->spec->algorithm) {
+    case SEG_GMM: return fit_mixture(p, &params, &stage->as, err);
+    case SEG_K_PROTOTYPES: return fit_prototypes(p, &params, &stage->as, err);
+    default: return fit_kmeans(p, &params, &stage->as, err);
+    }
 }
 
 struct labelling {
@@ -190,6 +271,10 @@ uint32_t *pipeline_label_part(const struct pipeline *p, enum seg_part part)
     struct labelling l = { .model = p->model, .z = &p->space[part] };
     l.label = seg_alloc(l.z->n_rows, sizeof(*l.label));
     if (l.label == NULL) return NULL;
+    if (p->model->mixed.n_cols > 0) {
+        seg_mixed_assign(p->pool, l.z, &p->model->mixed, &p->model->centroids, l.label, NULL);
+        return l.label;
+    }
     if (p->model->mixture.k == 0) {
         seg_kmeans_assign(p->pool, l.z, &p->model->centroids, l.label, NULL);
         return l.label;

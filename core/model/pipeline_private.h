@@ -64,6 +64,11 @@ enum seg_status pipeline_evaluate_segments(struct pipeline *p, struct seg_error 
 enum seg_status pipeline_fit_classifier(struct pipeline *p, struct seg_error *err);
 enum seg_status pipeline_evaluate_classifier(struct pipeline *p, struct seg_error *err);
 
+/* At most n_max rows of the training part, drawn without replacement by the seed, in row order: as
+ * a new tiles of the embedding with its distances (k_prototypes), and their numbers in a new array,
+ * NULL if all were taken. SEG_ENOMEM. */
+enum seg_status pipeline_embed_sample(const struct pipeline *p, size_t n_max,
+                                      struct seg_tiles *ret_x, uint32_t **ret_rows);
 /* Finds the clusters of the training part in p->space: centroids and segment ids of the model. */
 enum seg_status pipeline_cluster(struct pipeline *p, struct stage *stage, struct seg_error *err);
 /* A new array with the segment of each row of a part, by the clusters alone. NULL: no memory. */

@@ -1,5 +1,5 @@
-/* pipeline_segmentation.c - finding segments: an autoencoder where the algorithm has one, k-means
- * in its codes or in the preprocessed columns, and a head that learns the segments found. */
+/* pipeline_segmentation.c - finding segments: an autoencoder where the algorithm has one, clusters
+ * of its codes or of the preprocessed columns, and a head that learns the segments found. */
 #include "model/pipeline_private.h"
 
 #include <string.h>
@@ -84,10 +84,22 @@ static enum seg_status label_for_head(struct pipeline *p, enum seg_part part)
     return p->y[part] != NULL ? SEG_OK : SEG_ENOMEM;
 }
 
+/* What the head reads of a part: its rows, or a new tiles of them in `embedded`. */
+static enum seg_status head_rows(struct pipeline *p, enum seg_part part, struct seg_tiles *embedded,
+                                 const struct seg_tiles **ret_x)
+{
+    *ret_x = &p->x[part];
+    if (p->model->mixed.n_cols == 0) return SEG_OK;
+    *ret_x = embedded;
+    return seg_mixed_embed_rows(p->pool, &p->x[part], &p->model->mixed, MODEL_NETWORK_ON, embedded);
+}
+
 static enum seg_status fit_head(struct pipeline *p, const struct seg_progress *progress,
                                 struct seg_error *err)
 {
     uint32_t k = (uint32_t)p->model->centroids.n_rows;
+    struct seg_tiles embedded[2] = { 0 };
+    const struct seg_tiles *x, *x_validation;
     if (k < 2) return pipeline_warn(p, "no head was trained: there is only one segment");
 
     enum seg_status st = label_for_head(p, SEG_PART_TRAIN);
@@ -95,10 +107,15 @@ static enum seg_status fit_head(struct pipeline *p, const struct seg_progress *p
     if (st != SEG_OK) return st;
     seg_tiles_release(&p->codes[SEG_PART_VALIDATION]);
     if (pipeline_evaluated_part(p) != SEG_PART_TRAIN) seg_tiles_release(&p->codes[SEG_PART_TRAIN]);
-    return seg_classifier_fit(p->pool, &p->x[SEG_PART_TRAIN], p->y[SEG_PART_TRAIN],
-                              &p->x[SEG_PART_VALIDATION], p->y[SEG_PART_VALIDATION], k,
-                              &p->spec->mlp, progress, &p->model->network, &p->report.network_curve,
-                              err);
+    st = head_rows(p, SEG_PART_TRAIN, &embedded[0], &x);
+    if (st == SEG_OK) st = head_rows(p, SEG_PART_VALIDATION, &embedded[1], &x_validation);
+    if (st == SEG_OK)
+        st = seg_classifier_fit(p->pool, x, p->y[SEG_PART_TRAIN], x_validation,
+                                p->y[SEG_PART_VALIDATION], k, &p->spec->mlp, progress,
+                                &p->model->network, &p->report.network_curve, err);
+    seg_tiles_release(&embedded[0]);
+    seg_tiles_release(&embedded[1]);
+    return st;
 }
 
 enum seg_status pipeline_fit_segments(struct pipeline *p, struct seg_error *err)
@@ -138,9 +155,15 @@ enum seg_status pipeline_evaluate_segments(struct pipeline *p, struct seg_error 
     if (label == NULL) return SEG_ENOMEM;
     stage_begin(&stage, p, FRACTION_FITTED, 0.8 * (1.0 - FRACTION_FITTED), "evaluating");
     seg_progress_report(&stage.as, 0.0, "quality of the segments");
+    const struct seg_model *m = p->model;
     enum seg_status st =
-        seg_cluster_quality(p->pool, &p->space[part], label, p->model->n_results,
-                            SEG_SILHOUETTE_EXACT_MAX, p->spec->seed, &stage.as, &p->report.quality);
+        m->mixed.n_cols > 0
+            ? seg_cluster_quality_mixed(p->pool, &p->space[part], &m->mixed, label, m->n_results,
+                                        SEG_SILHOUETTE_EXACT_MAX, p->spec->seed, &stage.as,
+                                        &p->report.quality)
+            : seg_cluster_quality(p->pool, &p->space[part], label, m->n_results,
+                                  SEG_SILHOUETTE_EXACT_MAX, p->spec->seed, &stage.as,
+                                  &p->report.quality);
     if (st != SEG_OK || p->model->network.n_layers == 0) goto out;
 
     truth = classes_of(label, n);

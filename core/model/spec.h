@@ -6,13 +6,21 @@
 
 #include "cluster/gmm.h"
 #include "cluster/kmeans.h"
+#include "cluster/prototypes.h"
 #include "features/preprocess.h"
 #include "neural/train.h"
 
 enum seg_task { SEG_SEGMENTATION, SEG_CLASSIFICATION };
 
 /* The algorithms; core/model/algorithms.c has one row for each. */
-enum seg_algorithm { SEG_KMEANS, SEG_GMM, SEG_AUTOENCODER_KMEANS, SEG_MLP, SEG_N_ALGORITHMS };
+enum seg_algorithm {
+    SEG_KMEANS,
+    SEG_GMM,
+    SEG_AUTOENCODER_KMEANS,
+    SEG_K_PROTOTYPES,
+    SEG_MLP,
+    SEG_N_ALGORITHMS
+};
 
 struct seg_spec {
     enum seg_task task;
@@ -20,8 +28,10 @@ struct seg_spec {
     struct seg_kmeans_params
         kmeans; /* kmeans, autoencoder_kmeans. start is set by the caller of warm starts */
     struct seg_gmm_params gmm; /* gmm; its k, seed and start are not used: those of kmeans are */
-    bool k_auto;               /* kmeans.k is chosen from k_min..k_max; see cluster/k_search.h */
-    uint32_t k_min, k_max;     /* of k_auto */
+    struct seg_prototypes_params
+        prototypes;        /* k_prototypes; its k and seed are not used: those of kmeans are */
+    bool k_auto;           /* kmeans.k is chosen from k_min..k_max; see cluster/k_search.h */
+    uint32_t k_min, k_max; /* of k_auto */
     uint32_t encoder[SEG_LAYERS_MAX / 2]; /* autoencoder_kmeans: layer sizes down to the code */
     uint32_t n_encoder;
     struct seg_train_params autoencoder; /* autoencoder_kmeans */
@@ -46,8 +56,9 @@ void seg_spec_release(struct seg_spec *s);
 struct seg_algorithm_info {
     const char *name; /* as in the API: "kmeans" */
     enum seg_task task;
-    bool clusters; /* uses spec.kmeans, if only k and seed */
-    bool encoder;  /* uses spec.encoder, spec.autoencoder */
+    bool clusters;   /* uses spec.kmeans, if only k and seed */
+    bool encoder;    /* uses spec.encoder, spec.autoencoder */
+    bool categories; /* compares categories: wants them encoded as SEG_ENCODE_CODE, others never */
     const char *summary;
 };
 const struct seg_algorithm_info *seg_algorithm_info(enum seg_algorithm a);

@@ -8,6 +8,8 @@
 #include "json/json.h"
 #include "spec.h"
 
+#define PICTURED_NAME_BYTES_MAX 600 /* a feature's name and a category */
+
 static void write_doubles(struct json_out *o, const char *key, const double *values, size_t n)
 {
     json_out_key(o, key);
@@ -172,6 +174,8 @@ void report_metrics_json(const struct seg_report *r, const struct seg_model *m, 
             json_out_member_double(o, "aic", r->aic);
             json_out_member_double(o, "bic", r->bic);
         }
+        if (!isnan(seg_model_category_weight(m)))
+            json_out_member_double(o, "category_weight", seg_model_category_weight(m));
         json_out_member_uint(o, "iterations", r->n_iter);
         json_out_member_bool(o, "converged", r->converged);
         json_out_member_double(o, "silhouette", q->silhouette);
@@ -217,16 +221,28 @@ void report_curve_json(const struct seg_report *r, struct json_out *o)
     json_out_end_object(o);
 }
 
+/* Cuts a character that snprintf left incomplete at the end. */
+static void cut_incomplete(char *s)
+{
+    size_t len = strlen(s), at = len;
+    while (at > 0 && len - at < 4 && ((unsigned char)s[at - 1] & 0xC0) == 0x80)
+        at--;
+    if (at > 0 && !utf8_valid(s + at - 1, len - (at - 1))) s[at - 1] = '\0';
+}
+
 void report_projection_json(const struct seg_report *r, const struct seg_model *m,
                             struct json_out *o)
 {
     const struct seg_projection *p = &r->projection;
-    const struct seg_preprocess *pre = seg_model_preprocess(m);
     json_out_object(o);
     json_out_key(o, "columns");
     json_out_array(o);
-    for (uint32_t i = 0; i < seg_preprocess_n_out(pre); i++)
-        json_out_string(o, seg_preprocess_out_name(pre, i));
+    for (uint32_t i = 0; i < seg_model_n_pictured(m); i++) {
+        char name[PICTURED_NAME_BYTES_MAX];
+        seg_model_pictured_name(m, i, name, sizeof(name));
+        cut_incomplete(name);
+        json_out_string(o, name);
+    }
     json_out_end_array(o);
     json_out_key(o, "axes");
     json_out_array(o);
@@ -299,6 +315,17 @@ static void write_feature(const struct seg_feature_profile *f, const struct seg_
     json_out_end_object(o);
 }
 
+/* The category in a centroid; null stands for those that training did not see or keep. */
+static void write_center_category(struct json_out *o, const struct seg_feature *f,
+                                  const float *number)
+{
+    union seg_cell cell;
+    memcpy(&cell, number, sizeof(cell));
+    if (cell.code == SEG_CODE_MISSING) return; /* its encoding has none */
+    json_out_member_string(o, f->name,
+                           cell.code < f->dictionary.n ? f->dictionary.strings[cell.code] : NULL);
+}
+
 void profile_json(const struct seg_profile *p, uint32_t segment, const struct seg_schema *schema,
                   const float *centroid, const struct seg_preprocess *pre,
                   const struct exemplar *exemplars, double silhouette, struct json_out *o)
@@ -317,7 +344,10 @@ void profile_json(const struct seg_profile *p, uint32_t segment, const struct se
     json_out_object(o);
     for (uint32_t i = 0; i < inputs->n_features && centroid != NULL; i++) {
         const struct seg_feature *f = &inputs->features[i];
-        if (f->type == SEG_CATEGORICAL) continue;
+        if (f->type == SEG_CATEGORICAL) {
+            write_center_category(o, f, centroid + f->cell);
+            continue;
+        }
         json_out_key(o, f->name);
         if (f->type == SEG_VECTOR) json_out_array(o);
         for (uint32_t k = 0; k < f->width; k++)
@@ -358,15 +388,6 @@ static const struct seg_category_share *telling_category(const struct seg_featur
                                  best->share - best->population_share))
             best = &f->categories[i];
     return best;
-}
-
-/* Cuts a character that snprintf left incomplete at the end. */
-static void cut_incomplete(char *s)
-{
-    size_t len = strlen(s), at = len;
-    while (at > 0 && len - at < 4 && ((unsigned char)s[at - 1] & 0xC0) == 0x80)
-        at--;
-    if (at > 0 && !utf8_valid(s + at - 1, len - (at - 1))) s[at - 1] = '\0';
 }
 
 void profile_name(const struct seg_profile *p, uint32_t segment, const struct seg_schema *schema,

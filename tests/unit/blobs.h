@@ -94,7 +94,9 @@ static inline void blobs_init(struct blobs *b, enum seg_algorithm algorithm, boo
     for (uint32_t f = 0; f < BLOB_FEATURES; f++)
         columns[f] = (struct seg_column_spec){ .impute = f == 2 ? SEG_IMPUTE_MODE : SEG_IMPUTE_MEAN,
                                                .scale = SEG_SCALE_STANDARD,
-                                               .encode = SEG_ENCODE_ONE_HOT,
+                                               .encode = seg_algorithm_info(algorithm)->categories
+                                                             ? SEG_ENCODE_CODE
+                                                             : SEG_ENCODE_ONE_HOT,
                                                .max_categories = 8,
                                                .hash_buckets = 8 };
     b->spec = (struct seg_spec){
@@ -106,6 +108,7 @@ static inline void blobs_init(struct blobs *b, enum seg_algorithm algorithm, boo
                  .n_iter_max = 100,
                  .tol = 1e-3,
                  .regularisation = 1e-6 },
+        .prototypes = { .n_init = 3, .n_iter_max = 100, .weight_auto = true },
         .encoder = { 8, 2 },
         .n_encoder = 2,
         .autoencoder = blobs_network(30),
@@ -168,6 +171,8 @@ static const struct blobs_kind BLOB_KINDS[] = {
     { "gmm with a head", SEG_GMM, true },
     { "autoencoder_kmeans", SEG_AUTOENCODER_KMEANS, false },
     { "autoencoder_kmeans with a head", SEG_AUTOENCODER_KMEANS, true },
+    { "k_prototypes", SEG_K_PROTOTYPES, false },
+    { "k_prototypes with a head", SEG_K_PROTOTYPES, true },
     { "mlp", SEG_MLP, false },
 };
 #define N_BLOB_KINDS (sizeof BLOB_KINDS / sizeof BLOB_KINDS[0])

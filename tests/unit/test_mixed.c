@@ -38,9 +38,9 @@ static void squares_and_nearest_are_those_of_the_definition_in_every_instruction
                 float second = FLT_MAX;
                 for (uint32_t j = 0; j < KS[i]; j++) {
                     const float got = out[j * SEG_TILE_ROWS + r];
-                    assert_true(near((double)got,
-                                     mixed_dist2(x + r * MIXED_COLS, c + j * MIXED_COLS,
-                                                 MIXED_CODES, MIXED_COLS, (double)weight)));
+                    assert_true(
+                        near((double)got, mixed_dist2(x + r * MIXED_COLS, c + j * MIXED_COLS,
+                                                      MIXED_CODES, MIXED_COLS, (double)weight)));
                     if (got < out[best * SEG_TILE_ROWS + r]) best = j;
                 }
                 for (uint32_t j = 0; j < KS[i]; j++)

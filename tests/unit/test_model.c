@@ -317,7 +317,7 @@ static void the_smallest_share_is_met_exactly_or_not_at_all(void **state)
     }
 }
 
-/* The naive twin: Euclidean distances in float64 of preprocessed row r to every centroid. */
+/* The naive twin: distances in float64 of preprocessed row r to every centroid. */
 static void distances(const struct seg_model *m, const float *raw, unsigned r, double *ret_d)
 {
     struct seg_matrix c = { 0 };
@@ -331,7 +331,8 @@ static void distances(const struct seg_model *m, const float *raw, unsigned r, d
         double sum = 0;
         for (uint32_t j = 0; j < n; j++) {
             double diff = (double)x[j * SEG_TILE_ROWS + r] - (double)seg_matrix_row(&c, i)[j];
-            sum += diff * diff;
+            bool is_code = seg_preprocess_out_codes(seg_model_preprocess(m), j) > 0;
+            sum += !is_code ? diff * diff : diff != 0 ? seg_model_category_weight(m) : 0;
         }
         ret_d[i] = sqrt(sum);
     }
@@ -342,8 +343,9 @@ static void distances(const struct seg_model *m, const float *raw, unsigned r, d
 static void distance_and_confidence_are_those_of_the_definition(void **state)
 {
     (void)state;
-    for (int has_head = 0; has_head < 2; has_head++) {
-        struct seg_model *m = blobs_model(SEG_KMEANS, has_head);
+    for (int kind = 0; kind < 4; kind++) {
+        const bool has_head = kind % 2 == 1;
+        struct seg_model *m = blobs_model(kind < 2 ? SEG_KMEANS : SEG_K_PROTOTYPES, has_head);
         struct raw raw;
         struct scored s;
         raw_fill(m, &raw);
@@ -456,6 +458,11 @@ static const struct damage DAMAGES[] = {
     { SEG_KMEANS, true, "head.sizes", 0, 5, NULL, "head" },
     { SEG_AUTOENCODER_KMEANS, false, "autoencoder.2.weights", 0, BITS_NAN, NULL, "autoencoder" },
     { SEG_AUTOENCODER_KMEANS, false, "autoencoder.sizes", 1, 5000, NULL, "layer size is 5000" },
+    { SEG_K_PROTOTYPES, false, "segments.centroids", 2, 0x3f000000, NULL, "category is 0.5" },
+    { SEG_K_PROTOTYPES, false, "segments.centroids", 2, 0x40400000, NULL, "category is 3" },
+    { SEG_K_PROTOTYPES, false, "segments.centroids", 2, 0xbf800000, NULL, "category is -1" },
+    { SEG_K_PROTOTYPES, false, "segments.category_weight", 1, 0x7ff80000, NULL, "weight is nan" },
+    { SEG_K_PROTOTYPES, false, "segments.category_weight", 1, 0xbff00000, NULL, "weight is -" },
     { SEG_MLP, false, "classifier.0.weights", 0, BITS_INF, NULL, "classifier" },
     { SEG_MLP, false, "classes.names", 0, 0x0077656e, NULL, "" }, /* still "new" */
     { SEG_MLP, false, NULL, 0, 0, "format", "format is \"x\" instead of" },

@@ -110,6 +110,65 @@ static void kmeans_alone_finds_the_groups_exactly_and_reports_their_inertia(void
     blobs_release(&again);
 }
 
+static void prototypes_count_categories_as_much_as_they_were_told(void **state)
+{
+    (void)state;
+    static const double WEIGHTS[] = { 0, 1e6 };
+    for (int i = 0; i < 3; i++) { /* the last time the weight is chosen */
+        struct blobs b;
+        struct seg_report r = { 0 };
+        uint32_t n_app[3] = { 0 }, n_web[3] = { 0 }, result[300];
+        double distance2;
+        blobs_init(&b, SEG_K_PROTOTYPES, false, 300, 1.0);
+        b.spec.prototypes.weight_auto = i == 2;
+        b.spec.prototypes.weight = i < 2 ? WEIGHTS[i] : -1;
+        for (size_t row = 0; row < 300; row++) /* nothing to do with the groups */
+            seg_table_cell(&b.table, row, 2)->code = row / 3 % 2;
+        struct seg_model *m = blobs_train(&b, NULL, &r);
+        struct blobs again;
+        blobs_init(&again, SEG_K_PROTOTYPES, false, 300, 1.0);
+        for (size_t row = 0; row < 300; row++)
+            seg_table_cell(&again.table, row, 2)->code = row / 3 % 2;
+        score_all(m, &again.table, result, &distance2);
+        for (size_t row = 0; row < 300; row++)
+            (row / 3 % 2 == 0 ? n_app : n_web)[result[row]]++;
+        for (int j = 0; j < 3; j++) /* a huge weight leaves no segment with both */
+            assert_int_equal(n_app[j] == 0 || n_web[j] == 0, i == 1);
+        assert_true(fabs(r.inertia - distance2) <= 1e-4 * distance2 + 1e-4);
+        if (i == 2) /* numbers are standardised: every column varies by 1 */
+            assert_true(fabs(seg_model_category_weight(m) - 2) <= 1e-4);
+        else
+            assert_true(seg_model_category_weight(m) == WEIGHTS[i]);
+        assert_int_equal(seg_model_n_pictured(m), r.projection.axes.n_cols);
+        char name[32];
+        seg_model_pictured_name(m, 6, name, sizeof name);
+        assert_string_equal(name, "channel=(other)");
+        seg_report_release(&r);
+        seg_model_unref(m);
+        blobs_release(&b);
+        blobs_release(&again);
+    }
+}
+
+static void prototypes_choose_k_on_the_embedding(void **state)
+{
+    (void)state;
+    struct blobs b;
+    struct seg_report r = { 0 };
+    blobs_init(&b, SEG_K_PROTOTYPES, false, 300, 0.5);
+    b.spec.k_auto = true;
+    b.spec.k_min = 2;
+    b.spec.k_max = 6;
+    struct seg_model *m = blobs_train(&b, NULL, &r);
+    assert_int_equal(r.k_search.k, 3);
+    assert_int_equal(seg_model_n_results(m), 3);
+    assert_int_equal(r.k_search.n_rows_used, 300);
+    assert_false(r.k_search.sampled);
+    seg_report_release(&r);
+    seg_model_unref(m);
+    blobs_release(&b);
+}
+
 static void a_classifier_is_measured_on_the_test_part_that_it_never_saw(void **state)
 {
     (void)state;
@@ -370,6 +429,20 @@ static void make_enormous(struct blobs *b)
         seg_table_cell(&b->table, row, 0)->number = 1e30f;
 }
 
+static void make_one_hot(struct blobs *b)
+{
+    b->spec.columns[2].encode = SEG_ENCODE_ONE_HOT;
+}
+static void make_code(struct blobs *b)
+{
+    b->spec.columns[2].encode = SEG_ENCODE_CODE;
+}
+static void make_bad_weight(struct blobs *b)
+{
+    b->spec.prototypes.weight_auto = false;
+    b->spec.prototypes.weight = -1;
+}
+
 static const struct fault FAULTS[] = {
     { SEG_KMEANS, 3, make_k_5, "k is 5 but the feature set has only 3 users" },
     { SEG_KMEANS, 1, make_k_5, "k is 5 but the feature set has only 1 user" },
@@ -381,6 +454,9 @@ static const struct fault FAULTS[] = {
     { SEG_KMEANS, 9, make_short_spec, "the spec describes 3 features but the data has 4" },
     { SEG_KMEANS, 9, make_bad_head, "head: learning_rate" },
     { SEG_KMEANS, 9, make_enormous, "scale features" },
+    { SEG_KMEANS, 9, make_code, "feature channel: kmeans cannot have its categories encoded as" },
+    { SEG_K_PROTOTYPES, 9, make_one_hot, "feature channel: k_prototypes wants its categories" },
+    { SEG_K_PROTOTYPES, 9, make_bad_weight, "the weight of categories must be" },
     { SEG_MLP, 9, make_one_class, "the target has only one class: \"new\"" },
     { SEG_MLP, 9, make_unknown_class, "row 4 has class 3 of only 3" },
     { SEG_MLP, 9, make_no_target, "classification needs a target" },
@@ -519,6 +595,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_textbook_case_finds_three_groups_and_a_head_learns_them),
         cmocka_unit_test(kmeans_alone_finds_the_groups_exactly_and_reports_their_inertia),
+        cmocka_unit_test(prototypes_count_categories_as_much_as_they_were_told),
+        cmocka_unit_test(prototypes_choose_k_on_the_embedding),
         cmocka_unit_test(a_classifier_is_measured_on_the_test_part_that_it_never_saw),
         cmocka_unit_test(a_part_for_validation_and_test_serves_every_kind_of_model),
         cmocka_unit_test(every_algorithm_gives_the_same_bytes_at_any_number_of_workers),

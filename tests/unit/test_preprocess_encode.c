@@ -124,6 +124,11 @@ static void code_numbers_by_frequency_and_the_unseen_are_a_category_of_their_own
     assert_true(apply_code(p, SEG_CODE_UNSEEN, 0) == 3);
     assert_true(apply_code(p, 77, 0) == 3);
     assert_true(apply_code(p, SEG_CODE_MISSING, 0) == 0); /* median: the mode */
+    for (uint32_t code = 0; code < 4; code++) {
+        union seg_cell back;
+        seg_preprocess_invert(p, (const float[]){ (float)code, 0 }, &back.number);
+        assert_int_equal(back.code, code < 3 ? code : SEG_CODE_UNSEEN);
+    }
     seg_preprocess_free(p);
 
     spec.impute = SEG_IMPUTE_ZERO;

@@ -249,8 +249,8 @@ static void a_weight_of_zero_is_k_means_on_the_numbers(void **state)
     for (size_t j = 0; j < 5; j++)
         for (size_t i = 0; i < 3; i++)
             assert_true(fabsf(seg_matrix_row(&other.centroids, j)[i] -
-                              seg_matrix_row(&km.centroids,
-                                             j)[(const size_t[]){ 0, 2, 5 }[i]]) <= 1e-5f);
+                              seg_matrix_row(&km.centroids, j)[(const size_t[]){ 0, 2, 5 }[i]]) <=
+                        1e-5f);
     seg_kmeans_release(&km);
     seg_kmeans_release(&other);
     seg_mixed_release(&m);

@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include "cluster/quality.h"
-#include "cluster_data.h"
+#include "mixed_data.h"
 
 static struct seg_cluster_quality measure(struct seg_pool *pool, const struct seg_tiles *x,
                                           const uint32_t *label, uint32_t k)
@@ -124,6 +124,35 @@ static void silhouette_and_inertia_equal_their_definitions_for_any_shape(void **
     }
 }
 
+static void quality_of_rows_with_categories_is_that_of_the_embedding(void **state)
+{
+    (void)state;
+    const size_t n = 5000;
+    float *x = mixed_rows(n, 4, 1);
+    struct seg_tiles t = tiles_of(x, n, MIXED_COLS), e;
+    struct seg_mixed m = mixed_space(MIXED_CODES, MIXED_COLS, 1.3f);
+    uint32_t *label = seg_alloc(n, sizeof *label);
+    struct seg_cluster_quality q, twin;
+    assert_non_null(label);
+    for (size_t r = 0; r < n; r++)
+        label[r] = (uint32_t)(x[r * MIXED_COLS + 3] > 1) + (x[r * MIXED_COLS] > 0 ? 0 : 2);
+    assert_int_equal(
+        seg_cluster_quality_mixed(NULL, &t, &m, label, 4, SEG_SILHOUETTE_EXACT_MAX, 3, NULL, &q),
+        SEG_OK);
+    assert_int_equal(seg_mixed_embed_rows(NULL, &t, &m, sqrtf(1.3f / 2), &e), SEG_OK);
+    twin = measure(NULL, &e, label, 4);
+    assert_true(q.silhouette == twin.silhouette && q.inertia == twin.inertia);
+    assert_true(q.davies_bouldin == twin.davies_bouldin);
+    assert_true(q.calinski_harabasz == twin.calinski_harabasz);
+    seg_cluster_quality_release(&q);
+    seg_cluster_quality_release(&twin);
+    seg_free(label);
+    seg_tiles_release(&e);
+    seg_tiles_release(&t);
+    seg_mixed_release(&m);
+    seg_free(x);
+}
+
 static void quality_is_nan_with_one_cluster_and_leaves_empty_ones_out(void **state)
 {
     (void)state;
@@ -230,6 +259,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quality_equals_scikit_learn),
         cmocka_unit_test(silhouette_and_inertia_equal_their_definitions_for_any_shape),
+        cmocka_unit_test(quality_of_rows_with_categories_is_that_of_the_embedding),
         cmocka_unit_test(quality_is_nan_with_one_cluster_and_leaves_empty_ones_out),
         cmocka_unit_test(quality_gives_the_same_bits_at_any_worker_count_and_samples_large_data),
         cmocka_unit_test(adjusted_rand_equals_scikit_learn),
