@@ -31,7 +31,7 @@ bool train_spec_parse(const struct json *body, const struct feature_set *fs,
                       struct seg_arena *arena, struct train_spec *ret, struct faults *f);
 /* Writes the complete spec as one object. */
 void train_spec_write(const struct train_spec *s, const struct feature_set *fs, struct json_out *o);
-/* "relu". */
-const char *spec_activation_name(enum seg_activation a);
+/* Writes the options of a network as members of the object that is open. */
+void train_spec_write_mlp(const struct seg_train_params *p, struct json_out *o);
 
 #endif

@@ -30,13 +30,22 @@ static void read_sizes(struct field_reader *r, const struct json *v, const char 
     *ret_n = n;
 }
 
-/* What the options of a network must be to each other. */
+/* What the options of a network must be to each other. hidden: the sizes of its hidden layers, of
+ * member sizes_key. */
 static void check_network(struct field_reader *r, const char *pointer,
-                          const struct seg_train_params *p)
+                          const struct seg_train_params *p, const char *sizes_key,
+                          const uint32_t *hidden, uint32_t n_hidden)
 {
     if (p->warmup_epochs > p->epochs)
         faults_add(r->faults, field_pointer(r, pointer, "warmup_epochs"), "out_of_range",
                    "must be at most epochs, %u", p->epochs);
+    if (p->normalization == SEG_NORMALIZE_BATCH && p->batch_size < 2)
+        faults_add(r->faults, field_pointer(r, pointer, "batch_size"), "out_of_range",
+                   "must be at least 2 with batch normalization");
+    for (uint32_t i = 0; i < n_hidden && p->normalization == SEG_NORMALIZE_LAYER; i++)
+        if (hidden[i] < 2)
+            faults_add(r->faults, field_pointer(r, pointer, sizes_key), "out_of_range",
+                       "with layer normalization a hidden layer has at least 2 units");
 }
 
 /* The members that a classifier and a head have. keys: those that are not plain, which the caller
@@ -51,7 +60,7 @@ static void read_mlp(struct field_reader *r, const struct json *v, const char *p
     if (hidden != NULL)
         read_sizes(r, hidden, field_pointer(r, pointer, "hidden"), p->hidden, &p->n_hidden, 0,
                    SEG_LAYERS_MAX - 1);
-    check_network(r, pointer, p);
+    check_network(r, pointer, p, "hidden", p->hidden, p->n_hidden);
 }
 
 static void read_head(struct field_reader *r, const struct json *v, struct seg_train_params *p)
@@ -135,7 +144,6 @@ static void read_clustering(struct field_reader *r, const struct json *v, struct
         NULL
     };
     fields_read(r, v, "/algorithm", tables, n_tables, keys);
-    if (info->encoder) check_network(r, "/algorithm", &s->autoencoder);
     read_k(r, v, s);
     const struct json *head = json_get(v, "head"), *encoder = json_get(v, "encoder");
     if (encoder != NULL && info->encoder)
@@ -143,6 +151,8 @@ static void read_clustering(struct field_reader *r, const struct json *v, struct
                    SEG_LAYERS_MAX / 2);
     const struct json *weight = json_get(v, "category_weight");
     if (weight != NULL && info->categories) read_category_weight(r, weight, &s->prototypes);
+    if (info->encoder) /* the last is the code */
+        check_network(r, "/algorithm", &s->autoencoder, "encoder", s->encoder, s->n_encoder - 1);
     s->has_head = head != NULL && json_kind(head) != JSON_NULL;
     if (s->has_head) read_head(r, head, &s->mlp);
     uint32_t k = s->k_auto ? s->k_min : s->kmeans.k;

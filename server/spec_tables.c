@@ -17,6 +17,8 @@ static const char *const COVARIANCE_NAMES[] = { "diagonal", "full", NULL };
 static const char *const ACTIVATION_NAMES[] = { "relu", "sigmoid", "tanh", "gelu", NULL };
 static const char *const OPTIMIZER_NAMES[] = { "adam", "adamw", "sgd", NULL };
 static const char *const SCHEDULE_NAMES[] = { "constant", "cosine", "step", NULL };
+static const char *const NORMALIZATION_NAMES[] = { "none", "batch", "layer", NULL };
+static const char *const SPACE_NAMES[] = { "basic", "wide", NULL };
 static const char *const WEIGHT_NAMES[] = { "none", "balanced", NULL };
 const char *const TASK_NAMES[] = { "segmentation", "classification", NULL };
 const char *const PROMOTE_NAMES[] = { "always", "if_better", "never", NULL };
@@ -45,6 +47,7 @@ static const struct field network_fields[] = {
     U32("step_epochs", seg_train_params, step_epochs, 1, 10000),
     { "step_factor", FIELD_F64, offsetof(struct seg_train_params, step_factor), 0, 1, NULL, true },
     F64("clip_norm", seg_train_params, clip_norm, 0, 1e6),
+    ENUM("normalization", seg_train_params, normalization, NORMALIZATION_NAMES),
 };
 static const struct field classifier_fields[] = {
     ENUM("class_weight", seg_train_params, class_weight, WEIGHT_NAMES),
@@ -75,6 +78,7 @@ static const struct field k_range_fields[] = {
 static const struct field search_fields[] = {
     U32("trials", seg_spec, search_trials, 1, SEG_MLP_TRIALS_MAX),
     F64("seconds", seg_spec, search_seconds, 0, 86400),
+    ENUM("space", seg_spec, search_space, SPACE_NAMES),
 };
 static const struct field cv_fields[] = {
     U32("cv", seg_spec, cv_folds, 2, SEG_MLP_FOLDS_MAX),
@@ -129,11 +133,6 @@ const struct field_list OUTLIER_FIELDS = LIST(outlier_fields);
 const struct field_list SPLIT_FIELDS = LIST(split_fields);
 const struct field_list SPEC_FIELDS = LIST(spec_fields);
 const struct field_list OUTCOME_FIELDS = LIST(outcome_fields);
-
-const char *spec_activation_name(enum seg_activation a)
-{
-    return ACTIVATION_NAMES[a];
-}
 
 size_t spec_mlp_tables(struct seg_train_params *p, struct field_table ret[SPEC_TABLES_MAX])
 {

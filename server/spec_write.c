@@ -42,7 +42,7 @@ static void write_column(struct json_out *o, const struct train_spec *s, uint32_
     json_out_end_object(o);
 }
 
-static void write_mlp(struct json_out *o, const struct seg_train_params *p)
+void train_spec_write_mlp(const struct seg_train_params *p, struct json_out *o)
 {
     struct seg_train_params copy = *p;
     struct field_table tables[SPEC_TABLES_MAX];
@@ -60,7 +60,7 @@ static void write_algorithm(struct json_out *o, const struct seg_spec *s)
     json_out_object(o);
     json_out_member_string(o, "type", info->name);
     if (s->task == SEG_CLASSIFICATION) {
-        write_mlp(o, &s->mlp);
+        train_spec_write_mlp(&s->mlp, o);
         if (s->cv_folds > 0) write_list(o, &CV_FIELDS, s);
         if (s->search_trials > 0) {
             json_out_key(o, "search");
@@ -88,7 +88,7 @@ static void write_algorithm(struct json_out *o, const struct seg_spec *s)
         json_out_key(o, "head");
         json_out_object(o);
         json_out_member_string(o, "type", "mlp");
-        write_mlp(o, &s->mlp);
+        train_spec_write_mlp(&s->mlp, o);
         json_out_end_object(o);
     }
     json_out_end_object(o);

@@ -43,6 +43,7 @@ struct search {
 const char *seg_mlp_search_check(const struct seg_mlp_search_params *p)
 {
     if (p->trials < 1 || p->trials > SEG_MLP_TRIALS_MAX) return "trials must be 1 to 1000";
+    if (p->space > SEG_SPACE_WIDE) return "unknown space";
     if (!(p->seconds_max >= 0 && isfinite(p->seconds_max))) return "seconds must be 0 or more";
     return seg_train_check(&p->base);
 }
@@ -50,6 +51,21 @@ const char *seg_mlp_search_check(const struct seg_mlp_search_params *p)
 static double log_uniform(struct seg_rng *rng, double low, double high)
 {
     return low * pow(high / low, seg_rng_double(rng));
+}
+
+/* Drawn after the basic ones, which are therefore the same in both spaces. */
+static void draw_wide(struct seg_train_params *t, struct seg_rng *rng)
+{
+    static const enum seg_normalization normalizations[] = { SEG_NORMALIZE_NONE, SEG_NORMALIZE_NONE,
+                                                             SEG_NORMALIZE_BATCH,
+                                                             SEG_NORMALIZE_LAYER };
+    static const double smoothings[] = { 0, 0, 0.05, 0.1 }, clips[] = { 0, 0, 1, 5 };
+    t->normalization = normalizations[seg_rng_below(rng, COUNT(normalizations))];
+    t->schedule = seg_rng_below(rng, 2) == 0 ? SEG_SCHEDULE_CONSTANT : SEG_SCHEDULE_COSINE;
+    t->warmup_epochs = (uint32_t)seg_rng_below(rng, 2) * (t->epochs / 20);
+    t->cosine_floor = 0;
+    t->label_smoothing = smoothings[seg_rng_below(rng, COUNT(smoothings))];
+    t->clip_norm = clips[seg_rng_below(rng, COUNT(clips))];
 }
 
 static struct seg_train_params draw(const struct seg_mlp_search_params *p, uint32_t number)
@@ -66,16 +82,27 @@ static struct seg_train_params draw(const struct seg_mlp_search_params *p, uint3
     t.dropout = DROPOUTS[seg_rng_below(&rng, COUNT(DROPOUTS))];
     t.batch_size = BATCHES[seg_rng_below(&rng, COUNT(BATCHES))];
     t.activation = ACTIVATIONS[seg_rng_below(&rng, COUNT(ACTIVATIONS))];
+    if (p->space == SEG_SPACE_WIDE) draw_wide(&t, &rng);
     return t;
+}
+
+/* p over fewer epochs: its schedule shrinks with them. */
+static struct seg_train_params shortened(const struct seg_train_params *p, uint32_t epochs)
+{
+    struct seg_train_params s = *p;
+    const double share = (double)epochs / p->epochs;
+    s.epochs = epochs;
+    s.warmup_epochs = (uint32_t)(share * p->warmup_epochs);
+    s.step_epochs = (uint32_t)ceil(share * p->step_epochs);
+    return s;
 }
 
 static void trial_task(void *ctx, size_t i)
 {
     struct search *s = ctx;
     struct seg_mlp_trial *trial = &s->trials[s->standing[s->group + i]];
-    struct seg_train_params p = trial->params;
+    struct seg_train_params p = shortened(&trial->params, trial->epochs);
     struct mlp_figures f;
-    p.epochs = trial->epochs;
     s->status[i] = mlp_fit_and_measure(s->train, s->validation, s->validation, s->n_classes, &p,
                                        &s->quiet, &f, &s->error[i]);
     if (s->status[i] == SEG_OK) trial->score = s->n_classes == 2 ? f.roc_auc : -f.log_loss;

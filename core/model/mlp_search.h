@@ -13,6 +13,7 @@
 #ifndef SEG_MODEL_MLP_SEARCH_H
 #define SEG_MODEL_MLP_SEARCH_H
 
+#include "model/spec.h"
 #include "neural/train.h"
 
 #define SEG_MLP_FOLDS_MAX  20u
@@ -46,8 +47,11 @@ struct seg_mlp_search_params {
     uint32_t trials;    /* 1..SEG_MLP_TRIALS_MAX */
     double seconds_max; /* the first rung begins no more trials after this long, as it goes on by
                            groups of 32; 0: no limit */
-    struct seg_train_params base; /* trial 0. Epochs, patience, optimizer, momentum and class_weight
-                                     hold for every trial */
+    struct seg_train_params base; /* trial 0, and of every trial whatever its space leaves out.
+                                     Epochs of warm-up and of a step shrink with those of a rung */
+    enum seg_mlp_space space;     /* basic: layers, activation, learning rate, l2, dropout, batch
+                                     size; wide: also normalization, schedule with warm-up,
+                                     label smoothing, clipping */
     uint64_t seed;
 };
 

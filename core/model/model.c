@@ -59,6 +59,9 @@ static const char *network_fault(const struct seg_network *net, size_t n_in, siz
             if (!isfinite(w->data[i])) return "a weight is not finite";
         for (size_t i = 0; i < w->n_rows; i++)
             if (!isfinite(net->layers[l].bias[i])) return "a bias is not finite";
+        for (size_t i = 0; net->layers[l].gain != NULL && i < w->n_rows; i++)
+            if (!isfinite(net->layers[l].gain[i]) || !isfinite(net->layers[l].shift[i]))
+                return "a gain or shift is not finite";
     }
     return NULL;
 }

@@ -107,6 +107,7 @@ static enum seg_status check_classes(const struct pipeline *p, struct seg_error 
     if (wrong != NULL) return seg_fail(err, SEG_EINVAL, "%s", wrong);
     const struct seg_mlp_search_params search = { .trials = p->spec->search_trials,
                                                   .seconds_max = p->spec->search_seconds,
+                                                  .space = p->spec->search_space,
                                                   .base = p->spec->mlp };
     const struct seg_mlp_cv_params cv = { .folds = p->spec->cv_folds,
                                           .validation = p->spec->validation,

@@ -62,6 +62,7 @@ static enum seg_status search(struct pipeline *p, const struct seg_progress *pro
     const struct seg_spec *spec = p->spec;
     const struct seg_mlp_search_params params = { .trials = spec->search_trials,
                                                   .seconds_max = spec->search_seconds,
+                                                  .space = spec->search_space,
                                                   .base = spec->mlp,
                                                   .seed = spec->seed };
     if (p->report.n_rows[SEG_PART_VALIDATION] == 0)

@@ -10,6 +10,9 @@
 #include "features/preprocess.h"
 #include "neural/train.h"
 
+/* Options that a search of an MLP draws; see model/mlp_search.h. */
+enum seg_mlp_space { SEG_SPACE_BASIC, SEG_SPACE_WIDE };
+
 enum seg_task { SEG_SEGMENTATION, SEG_CLASSIFICATION };
 
 /* The algorithms; core/model/algorithms.c has one row for each. */
@@ -40,6 +43,7 @@ struct seg_spec {
     uint32_t search_trials;              /* classification: mlp is where a search of so many trials
                                             begins; 0: none. See model/mlp_search.h */
     double search_seconds;               /* limit of the search; 0: none */
+    enum seg_mlp_space search_space;     /* what its trials differ in */
     uint32_t cv_folds;                   /* classification: cross-validation; 0: none */
     double test, validation;             /* shares of the rows */
     double min_features_share;           /* scoring: below it a row is insufficient_data */

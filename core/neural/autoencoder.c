@@ -33,9 +33,13 @@ enum seg_status seg_autoencoder_fit(struct seg_pool *pool, const struct seg_tile
         bool code_or_output = i + 1 == n_encoder || i + 1 == n_layers;
         activations[i] = code_or_output ? SEG_LINEAR : p->activation;
         fit.drops[i] = !code_or_output;
+        if (fit.drops[i] && sizes[i + 1] < 2 && p->normalization == SEG_NORMALIZE_LAYER)
+            return seg_fail(err, SEG_EINVAL, "%s", SEG_LAYER_TOO_NARROW);
     }
     struct seg_rng rng = seg_rng_make(p->seed, SEG_STREAM_WEIGHTS);
     enum seg_status st = seg_network_init_each(&net, sizes, activations, n_layers, &rng, err);
+    for (uint32_t i = 0; i < n_layers && st == SEG_OK; i++)
+        if (fit.drops[i]) st = seg_network_normalize(&net, i, p->normalization);
     if (st == SEG_OK) st = seg_fit(pool, &fit, progress, &net, ret_curve, err);
     if (st == SEG_OK) {
         *ret_net = net;

@@ -1,7 +1,7 @@
 /* batch.c - forward, backward and update of a mini-batch in two phases; see the header.
  * While forward makes a layer's outputs it leaves their derivative (times the dropout mask) where
  * the layer's delta will be; the way back then only multiplies the error onto it. */
-#include "neural/batch.h"
+#include "neural/batch_private.h"
 
 #include <assert.h>
 #include <math.h>
@@ -14,11 +14,6 @@
 #define EPOCH_SHIFT    44 /* below: 4 bits of layer, 40 bits of batch */
 #define LAYER_SHIFT    40
 #define TILE_BITS(n)   ((n)*SEG_TILE_ROWS / 4) /* draws for a tile of n units: four in each */
-
-static float *slot_floats(const struct seg_batch *b, size_t slot)
-{
-    return b->floats + slot * b->stride;
-}
 
 static void place_layers(struct seg_batch *b)
 {
@@ -41,12 +36,23 @@ static void place_layers(struct seg_batch *b)
         in_at = layer->out_at;
         at = layer->delta_at + layer->n_out * SEG_TILE_ROWS;
         b->n_params += layer->n_out * (layer->n_in + 1);
+        if (b->net->layers[i].normalization == SEG_NORMALIZE_NONE) continue;
+        layer->z_at = at;
+        layer->inverse_at = at + layer->n_out * SEG_TILE_ROWS;
+        layer->unit_at = b->norm.n_units;
+        at = layer->inverse_at + SEG_TILE_ROWS;
+        b->n_params += 2 * layer->n_out;
+        b->norm.n_units += layer->n_out;
+        if (b->net->layers[i].normalization == SEG_NORMALIZE_BATCH)
+            b->norm.stops[b->norm.n_stops++] = i;
     }
+    assert(b->net->layers[b->net->n_layers - 1].normalization == SEG_NORMALIZE_NONE);
     const struct seg_code_loss *loss = b->data->code_loss;
     b->code_scratch_at = at;
     if (loss != NULL) {
         assert(loss->layer + 1 < b->net->n_layers && !b->layers[loss->layer].drops);
         assert(b->net->layers[loss->layer].activation == SEG_LINEAR);
+        assert(b->net->layers[loss->layer].normalization == SEG_NORMALIZE_NONE);
         at += (loss->n_scratch + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS * SEG_TILE_ROWS;
         b->n_params += loss->n_params;
     }
@@ -74,9 +80,11 @@ static struct seg_batch_block *cut_blocks(struct seg_batch_block *block, float *
 static enum seg_status blocks_init(struct seg_batch *b)
 {
     const struct seg_code_loss *loss = b->data->code_loss;
-    for (uint32_t i = 0; i < b->net->n_layers; i++)
-        b->n_blocks +=
-            count_blocks(b->layers[i].n_out * b->layers[i].n_in) + count_blocks(b->layers[i].n_out);
+    for (uint32_t i = 0; i < b->net->n_layers; i++) {
+        size_t n_out = b->layers[i].n_out;
+        b->n_blocks += count_blocks(n_out * b->layers[i].n_in) + count_blocks(n_out);
+        if (b->net->layers[i].gain != NULL) b->n_blocks += count_blocks(2 * n_out);
+    }
     if (loss != NULL) b->n_blocks += count_blocks(loss->n_params);
     b->blocks = seg_alloc(b->n_blocks, sizeof *b->blocks);
     if (b->blocks == NULL) return SEG_ENOMEM;
@@ -87,6 +95,9 @@ static enum seg_status blocks_init(struct seg_batch *b)
         size_t n_weights = at->n_out * at->n_in;
         block = cut_blocks(block, layer->weights.data, at->param_at, n_weights, true);
         block = cut_blocks(block, layer->bias, at->param_at + n_weights, at->n_out, false);
+        if (layer->gain != NULL)
+            block = cut_blocks(block, layer->gain, at->param_at + n_weights + at->n_out,
+                               2 * at->n_out, false);
     }
     if (loss != NULL)
         cut_blocks(block, loss->params, b->n_params - loss->n_params, loss->n_params, false);
@@ -118,7 +129,8 @@ enum seg_status seg_batch_init(struct seg_batch *b, struct seg_network *net,
     if (options->dropout > 0.0)
         made.bits = seg_alloc_aligned(made.n_slots, n_bits * sizeof(uint16_t));
     if (made.floats == NULL || made.slots == NULL || made.grad == NULL ||
-        (options->dropout > 0.0 && made.bits == NULL) || blocks_init(&made) != SEG_OK) {
+        (options->dropout > 0.0 && made.bits == NULL) || blocks_init(&made) != SEG_OK ||
+        batch_norm_init(&made) != SEG_OK) {
         seg_batch_release(&made);
         return SEG_ENOMEM;
     }
@@ -134,6 +146,7 @@ void seg_batch_release(struct seg_batch *b)
     seg_free(b->grad);
     seg_free(b->blocks);
     seg_free(b->bits);
+    batch_norm_release(b);
     *b = (struct seg_batch){ 0 };
 }
 
@@ -177,18 +190,36 @@ static void drop_units(const struct seg_batch *b, uint32_t i, size_t slot, float
     b->layer_kernels->drop(bits, (uint32_t)(keep * 65536.0), (float)(1.0 / keep), n, act, slope);
 }
 
-/* Takes the slot's input x (n_in, 64) through the layers. */
-static void forward(const struct seg_batch *b, size_t slot, const float *x, bool training)
+/* Layer i's product with x (n_in, 64), to where its activation or first its normalization is. */
+static void multiply(const struct seg_batch *b, size_t slot, uint32_t i, const float *x)
 {
+    const struct seg_batch_layer *at = &b->layers[i];
+    const struct seg_layer *layer = &b->net->layers[i];
+    size_t out_at = layer->normalization == SEG_NORMALIZE_NONE ? at->out_at : at->z_at;
+    b->kernels->affine(x, at->n_in, layer->weights.data, layer->bias, at->n_out,
+                       slot_floats(b, slot) + out_at);
+}
+
+/* From layer i's product to its output. */
+static void finish(const struct seg_batch *b, size_t slot, uint32_t i, bool training)
+{
+    const struct seg_batch_layer *at = &b->layers[i];
+    const struct seg_layer *layer = &b->net->layers[i];
     float *floats = slot_floats(b, slot);
-    for (uint32_t i = 0; i < b->net->n_layers; i++) {
-        const struct seg_batch_layer *at = &b->layers[i];
-        const struct seg_layer *layer = &b->net->layers[i];
-        float *act = floats + at->out_at, *slope = floats + at->delta_at;
-        b->kernels->affine(i == 0 ? x : floats + at->in_at, at->n_in, layer->weights.data,
-                           layer->bias, at->n_out, act);
-        activate(b, layer->activation, act, at->n_out * SEG_TILE_ROWS, slope);
-        if (training && at->drops) drop_units(b, i, slot, act, slope);
+    float *act = floats + at->out_at, *slope = floats + at->delta_at;
+    if (layer->normalization != SEG_NORMALIZE_NONE) batch_norm_forward(b, slot, i);
+    activate(b, layer->activation, act, at->n_out * SEG_TILE_ROWS, slope);
+    if (training && at->drops) drop_units(b, i, slot, act, slope);
+}
+
+/* Takes a slot, whose layers before `first` are done, through those before `last`. x: its input
+ * (n_in, 64). */
+static void forward(const struct seg_batch *b, size_t slot, const float *x, uint32_t first,
+                    uint32_t last, bool training)
+{
+    for (uint32_t i = first; i < last; i++) {
+        multiply(b, slot, i, i == 0 ? x : slot_floats(b, slot) + b->layers[i].in_at);
+        finish(b, slot, i, training);
     }
 }
 
@@ -233,43 +264,78 @@ static void gather(const struct seg_batch *b, const struct seg_tiles *from, cons
     b->layer_kernels->gather(src, (unsigned)n, from->n_cols, out);
 }
 
+/* Rows of a slot in the group at hand. */
+static size_t slot_n_rows(const struct seg_batch *b, size_t slot)
+{
+    size_t left = b->n_rows - (b->first_tile + slot) * SEG_TILE_ROWS;
+    return left < SEG_TILE_ROWS ? left : SEG_TILE_ROWS;
+}
+
 /* The code loss of a tile; its delta stands complete where the way back has reached the layer. */
-static void add_code_loss(struct seg_batch *b, size_t slot, const uint32_t *rows, size_t n,
-                          float *grad)
+static void add_code_loss(const struct seg_batch *b, size_t slot)
 {
     const struct seg_code_loss *loss = b->data->code_loss;
     const struct seg_batch_layer *at = &b->layers[loss->layer];
+    const uint32_t *rows = b->rows + (b->first_tile + slot) * SEG_TILE_ROWS;
     float *floats = slot_floats(b, slot);
-    b->slots[slot].code_loss = loss->add(
-        loss->ctx, rows, (unsigned)n, floats + at->out_at, 1.0f / (float)b->n_rows,
-        floats + at->delta_at, grad + b->n_params - loss->n_params, floats + b->code_scratch_at);
+    float *grad = b->grad + (slot / b->shard_tiles + 1) * b->n_params - loss->n_params;
+    b->slots[slot].code_loss = loss->add(loss->ctx, rows, (unsigned)slot_n_rows(b, slot),
+                                         floats + at->out_at, 1.0f / (float)b->n_rows,
+                                         floats + at->delta_at, grad, floats + b->code_scratch_at);
 }
 
-/* One tile of the group, there and back; grad (n_params) is that of its shard. */
-static void train_slot(struct seg_batch *b, size_t slot, float *grad)
+/* Input, target, classes and weights of a slot's rows. */
+static void load_slot(const struct seg_batch *b, size_t slot)
+{
+    const uint32_t *rows = b->rows + (b->first_tile + slot) * SEG_TILE_ROWS;
+    size_t n = slot_n_rows(b, slot);
+    float *floats = slot_floats(b, slot);
+    gather(b, b->data->x, rows, n, floats);
+    if (b->target_at != 0) gather(b, b->data->target, rows, n, floats + b->target_at);
+    slot_rows(b, slot, rows, 0, n);
+}
+
+/* Takes a slot from the stop before to the product of layer norm.stops[stop], which waits for the
+ * other slots, or to the last layer's output. */
+static void go_there(const struct seg_batch *b, size_t slot, uint32_t stop)
+{
+    const struct seg_batch_norm *norm = &b->norm;
+    const float *floats = slot_floats(b, slot);
+    uint32_t first = 0, last = stop < norm->n_stops ? norm->stops[stop] : b->net->n_layers;
+    if (stop == 0) {
+        load_slot(b, slot);
+    } else {
+        first = norm->stops[stop - 1];
+        finish(b, slot, first++, true);
+    }
+    forward(b, slot, floats, first, last, true);
+    if (stop == norm->n_stops) return;
+    multiply(b, slot, last, floats + b->layers[last].in_at);
+    batch_norm_moments(b, slot, last, slot_n_rows(b, slot));
+}
+
+/* And back, from the delta of the last layer or of norm.stops[stop] to that of the stop before, or
+ * of the first layer. */
+static void go_back(const struct seg_batch *b, size_t slot, uint32_t stop)
 {
     const struct seg_code_loss *code_loss = b->data->code_loss;
-    const struct seg_layer_kernels *lk = b->layer_kernels;
-    size_t at = (b->first_tile + slot) * SEG_TILE_ROWS;
-    size_t n = b->n_rows - at < SEG_TILE_ROWS ? b->n_rows - at : SEG_TILE_ROWS;
-    const uint32_t *rows = b->rows + at;
     float *floats = slot_floats(b, slot);
-    float *target = floats + b->target_at;
-
-    gather(b, b->data->x, rows, n, floats);
-    if (b->target_at != 0) gather(b, b->data->target, rows, n, target);
-    slot_rows(b, slot, rows, 0, n);
-    forward(b, slot, floats, true);
-    slot_loss(b, slot, target);
-    for (uint32_t i = b->net->n_layers - 1; i > 0; i--) {
-        const struct seg_batch_layer *layer = &b->layers[i];
-        lk->backward(floats + layer->delta_at, layer->n_out, b->net->layers[i].weights.data,
-                     layer->n_in, floats + b->layers[i - 1].delta_at);
-        if (code_loss != NULL && code_loss->layer == i - 1) add_code_loss(b, slot, rows, n, grad);
+    uint32_t i = b->net->n_layers - 1;
+    if (stop < b->norm.n_stops) {
+        i = b->norm.stops[stop];
+        batch_norm_backward(b, slot, i, slot_n_rows(b, slot));
     }
-    for (uint32_t i = 0; i < b->net->n_layers; i++) {
+    for (; i > 0; i--) {
         const struct seg_batch_layer *layer = &b->layers[i];
-        lk->to_rows(floats + layer->in_at, layer->n_in, layer->row_stride, floats + layer->rows_at);
+        enum seg_normalization before = b->net->layers[i - 1].normalization;
+        b->layer_kernels->backward(floats + layer->delta_at, layer->n_out,
+                                   b->net->layers[i].weights.data, layer->n_in,
+                                   floats + b->layers[i - 1].delta_at);
+        if (code_loss != NULL && code_loss->layer == i - 1) add_code_loss(b, slot);
+        if (before == SEG_NORMALIZE_NONE) continue;
+        batch_norm_sums(b, slot, i - 1);
+        if (before == SEG_NORMALIZE_BATCH) return;
+        batch_norm_backward(b, slot, i - 1, slot_n_rows(b, slot));
     }
 }
 
@@ -280,24 +346,18 @@ static size_t group_tiles(const struct seg_batch *b)
     return n < b->n_slots ? n : b->n_slots;
 }
 
-/* First phase: the tiles of one shard, and their gradient. */
-static void train_shard(void *ctx, size_t shard)
+/* The gradient of the slots first..first+n-1, whose deltas are all there, which are shard's. */
+static void shard_gradient(const struct seg_batch *b, size_t shard, size_t first, size_t n)
 {
-    struct seg_batch *b = ctx;
-    if (seg_progress_cancelled(b->progress)) return;
-    size_t first = shard * b->shard_tiles, n = group_tiles(b) - first;
-    const float *floats = slot_floats(b, first);
-    const struct seg_code_loss *loss = b->data->code_loss;
+    float *floats = slot_floats(b, first);
     float *grad = b->grad + shard * b->n_params;
-    if (n > b->shard_tiles) n = b->shard_tiles;
-    if (loss != NULL && !b->add)
-        memset(grad + b->n_params - loss->n_params, 0, loss->n_params * sizeof *grad);
-    for (size_t i = 0; i < n; i++) {
-        train_slot(b, first + i, grad);
-        seg_pool_give_way();
-    }
     for (uint32_t i = 0; i < b->net->n_layers; i++) {
         const struct seg_batch_layer *at = &b->layers[i];
+        float *grad_bias = grad + at->param_at + at->n_out * at->n_in;
+        enum seg_normalization normalization = b->net->layers[i].normalization;
+        for (size_t slot = 0; slot < n; slot++)
+            b->layer_kernels->to_rows(floats + slot * b->stride + at->in_at, at->n_in,
+                                      at->row_stride, floats + slot * b->stride + at->rows_at);
         const struct seg_gradient g = {
             .delta = floats + at->delta_at,
             .rows = floats + at->rows_at,
@@ -308,10 +368,84 @@ static void train_shard(void *ctx, size_t shard)
             .d = at->n_in,
             .add = b->add,
             .grad_w = grad + at->param_at,
-            .grad_b = grad + at->param_at + at->n_out * at->n_in,
+            .grad_b = grad_bias,
         };
         b->layer_kernels->gradient(&g);
         seg_pool_give_way();
+        if (normalization != SEG_NORMALIZE_NONE)
+            batch_norm_gradient(b, first, n, i, grad_bias + at->n_out);
+        if (normalization == SEG_NORMALIZE_BATCH) /* what is left of 0 is rounding */
+            memset(grad_bias, 0, at->n_out * sizeof *grad_bias);
+    }
+}
+
+static size_t shard_slots(const struct seg_batch *b, size_t shard)
+{
+    size_t n = group_tiles(b) - shard * b->shard_tiles;
+    return n < b->shard_tiles ? n : b->shard_tiles;
+}
+
+/* A part of the first phase that ends before a layer with batch normalization. */
+static void shard_there(void *ctx, size_t shard)
+{
+    struct seg_batch *b = ctx;
+    size_t first = shard * b->shard_tiles, n = shard_slots(b, shard);
+    if (seg_progress_cancelled(b->progress)) return;
+    for (size_t slot = first; slot < first + n; slot++) {
+        go_there(b, slot, b->norm.stop);
+        seg_pool_give_way();
+    }
+}
+
+/* First phase: the tiles of one shard, there and back, and their gradient. */
+static void shard_turn(void *ctx, size_t shard)
+{
+    struct seg_batch *b = ctx;
+    const struct seg_code_loss *loss = b->data->code_loss;
+    size_t first = shard * b->shard_tiles, n = shard_slots(b, shard);
+    if (seg_progress_cancelled(b->progress)) return;
+    if (loss != NULL && !b->add)
+        memset(b->grad + (shard + 1) * b->n_params - loss->n_params, 0,
+               loss->n_params * sizeof *b->grad);
+    for (size_t slot = first; slot < first + n; slot++) {
+        go_there(b, slot, b->norm.n_stops);
+        slot_loss(b, slot, slot_floats(b, slot) + b->target_at);
+        go_back(b, slot, b->norm.n_stops);
+        seg_pool_give_way();
+    }
+    if (b->norm.n_stops == 0) shard_gradient(b, shard, first, n);
+}
+
+/* A part of the first phase that begins at a layer with batch normalization on the way back. */
+static void shard_back(void *ctx, size_t shard)
+{
+    struct seg_batch *b = ctx;
+    size_t first = shard * b->shard_tiles, n = shard_slots(b, shard);
+    if (seg_progress_cancelled(b->progress)) return;
+    for (size_t slot = first; slot < first + n; slot++) {
+        go_back(b, slot, b->norm.stop);
+        seg_pool_give_way();
+    }
+    if (b->norm.stop == 0) shard_gradient(b, shard, first, n);
+}
+
+static void train_group(struct seg_batch *b, struct seg_team *team)
+{
+    struct seg_batch_norm *norm = &b->norm;
+    size_t n = group_tiles(b), n_shards = (n + b->shard_tiles - 1) / b->shard_tiles;
+    size_t n_rows = b->n_rows - b->first_tile * SEG_TILE_ROWS;
+    if (n_rows > n * SEG_TILE_ROWS) n_rows = n * SEG_TILE_ROWS;
+    b->add = b->first_tile > 0;
+    if (!b->add) b->n_shards_used = n_shards;
+    for (norm->stop = 0; norm->stop < norm->n_stops; norm->stop++) {
+        seg_team_phase(team, n_shards, shard_there, b);
+        batch_norm_join_moments(b, norm->stops[norm->stop], n, n_rows);
+    }
+    if (b->optimizer != NULL && n_rows > 1) norm->n_groups++;
+    seg_team_phase(team, n_shards, shard_turn, b);
+    while (norm->stop-- > 0) {
+        batch_norm_join_sums(b, norm->stops[norm->stop], n, n_rows);
+        seg_team_phase(team, n_shards, shard_back, b);
     }
 }
 
@@ -371,11 +505,8 @@ double seg_batch_train(struct seg_batch *b, struct seg_team *team,
     b->optimizer = optimizer;
     b->code_loss = 0.0;
     for (b->first_tile = 0; b->first_tile < n_tiles; b->first_tile += b->n_slots) {
-        size_t n = group_tiles(b), n_shards = (n + b->shard_tiles - 1) / b->shard_tiles;
-        b->add = b->first_tile > 0;
-        if (!b->add) b->n_shards_used = n_shards;
-        seg_team_phase(team, n_shards, train_shard, b);
-        for (size_t i = 0; i < n; i++) {
+        train_group(b, team);
+        for (size_t i = 0; i < group_tiles(b); i++) {
             loss += b->slots[i].loss;
             b->code_loss += data->code_loss != NULL ? b->slots[i].code_loss : 0.0;
         }
@@ -414,7 +545,7 @@ static void evaluate_slot(void *ctx, size_t slot)
     const float *x = seg_tiles_at(b->data->x, tile);
     size_t n = seg_tiles_rows(b->data->x, tile);
     slot_rows(b, slot, NULL, tile * SEG_TILE_ROWS, n);
-    forward(b, slot, x, false);
+    forward(b, slot, x, 0, b->net->n_layers, false);
     slot_loss(b, slot, x);
     if (b->data->y == NULL) return;
     const struct seg_batch_layer *last = &b->layers[b->net->n_layers - 1];
@@ -429,6 +560,7 @@ double seg_batch_evaluate(struct seg_batch *b, struct seg_team *team,
     double loss = 0.0;
     b->data = data;
     b->first_tile = first;
+    if (b->norm.n_stops > 0) batch_norm_recall(b);
     seg_team_phase(team, n, evaluate_slot, b);
     for (size_t i = 0; i < n; i++) {
         loss += b->slots[i].loss;

@@ -5,7 +5,10 @@
  * gradients up in order, block of parameters by block, and updates them at once. So every number is
  * made by one task in one order, whatever the number of workers, and what passes between cores is a
  * gradient a shard instead of every activation. With clip_norm the second phase only adds up, and a
- * third updates once the norm is known: float64 sums of squares by block, added in block order.
+ * third updates once the norm is known: float64 sums of squares by block, added in block order. A
+ * layer with batch normalization cuts the first phase in two on the way there and in two on the way
+ * back; its figures are of the rows of a group, so that batches over SEG_BATCH_SLOTS tiles are
+ * normalized in parts (ghost batch normalization, Hoffer et al. 2017).
  * Batches over SEG_BATCH_SLOTS tiles go in groups, which add to the gradients of the group before.
  * Nothing is allocated after seg_batch_init. */
 #ifndef SEG_NEURAL_BATCH_H
@@ -14,6 +17,7 @@
 #include "base/alloc.h"
 #include "base/progress.h"
 #include "compute/kernels.h"
+#include "neural/normalize.h"
 #include "neural/optimizer.h"
 #include "neural/team.h"
 
@@ -58,8 +62,12 @@ struct seg_batch_layer {
     size_t n_in, n_out;
     size_t in_at, out_at, delta_at; /* floats into the slot, of tiles (n, 64) */
     size_t rows_at, row_stride;     /* the input again, row by row: (64, row_stride) */
-    size_t param_at;                /* weights (n_out, n_in), then bias (n_out) */
-    bool drops;                     /* dropout applies to its outputs */
+    size_t param_at; /* weights (n_out, n_in), bias (n_out), with normalization gain and shift */
+    bool drops;      /* dropout applies to its outputs */
+    /* With normalization: */
+    size_t z_at;       /* floats into the slot: product, then normalized (n_out, 64) */
+    size_t inverse_at; /* layer: 1 / deviation of each row (64) */
+    size_t unit_at;    /* its units among all that are normalized */
 };
 
 /* A range of a layer's weights or of its bias, which one task updates. */
@@ -69,6 +77,19 @@ struct seg_batch_block {
     size_t n;
     bool is_weights;
     double square_sum; /* of its gradient; with clip_norm alone */
+};
+
+/* What batch_private.h is about. */
+struct seg_batch_norm {
+    const struct seg_normalize_kernels *kernels;
+    size_t n_units; /* of all layers that normalize */
+    double *sums;   /* (n_slots, 2, n_units) */
+    float *figures; /* (4, n_units): of the group at hand, batch normalization only: */
+    float *mean, *inverse, *delta, *delta_z;
+    uint32_t stops[SEG_LAYERS_MAX]; /* layers that normalize by batch, ascending */
+    uint32_t n_stops, stop;         /* stop: the one being worked towards */
+    size_t n_groups, n_rows_most;   /* groups that the running figures have seen; rows of the
+                                       largest */
 };
 
 /* Beside a slot's floats. */
@@ -107,6 +128,7 @@ struct seg_batch {
     size_t n_shards_used;      /* by the first group, which has the most */
     float shrink;              /* what clipping multiplies the batch's gradient by */
     double code_loss;          /* of the last batch, summed over its rows */
+    struct seg_batch_norm norm;
     const struct seg_optimizer_state *optimizer; /* NULL: only the gradient is wanted */
 };
 

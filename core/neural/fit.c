@@ -24,8 +24,8 @@ struct run {
     struct seg_sampler sampler;
     struct seg_optimizer_state optimizer;
     size_t batch_size;
-    uint32_t *rows; /* (batch_size) of the batch */
-    float *best;    /* (n_params) weights of the best epoch; NULL without early stopping */
+    uint32_t *rows;          /* (batch_size) of the batch */
+    struct seg_network best; /* of the best epoch; empty without early stopping */
     struct seg_curve curve;
     double row_flops;
     /* Of the pass at hand. */
@@ -71,7 +71,7 @@ static void run_release(struct run *r)
     seg_sampler_release(&r->sampler);
     seg_optimizer_release(&r->optimizer);
     seg_free(r->rows);
-    seg_free(r->best);
+    seg_network_release(&r->best);
     seg_curve_release(&r->curve);
 }
 
@@ -79,7 +79,7 @@ static enum seg_status run_init(struct run *r, struct seg_pool *pool, const stru
                                 const struct seg_progress *progress, struct seg_network *net)
 {
     const struct seg_train_params *p = f->params;
-    size_t n_rows = f->train.x->n_rows, n_params = seg_network_n_params(net);
+    size_t n_rows = f->train.x->n_rows;
     *r = (struct run){ .fit = f, .progress = progress, .net = net };
     r->batch_size = p->batch_size < n_rows ? p->batch_size : n_rows;
     size_t n_tiles = (r->batch_size + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS;
@@ -96,8 +96,9 @@ static enum seg_status run_init(struct run *r, struct seg_pool *pool, const stru
     if (st == SEG_OK) st = curve_init(&r->curve, f);
     if (st != SEG_OK) return st;
     r->rows = seg_alloc(r->batch_size, sizeof *r->rows);
-    if (p->patience > 0) r->best = seg_alloc(n_params, sizeof *r->best);
-    if (r->rows == NULL || (p->patience > 0 && r->best == NULL)) return SEG_ENOMEM;
+    if (r->rows == NULL) return SEG_ENOMEM;
+    if (p->patience > 0) st = seg_network_copy(&r->best, net);
+    if (st != SEG_OK) return st;
     r->row_flops = seg_batch_flops(&r->batch);
     if (r->row_flops * (double)r->batch_size >= TEAM_FLOPS_MIN) r->pool = pool;
     return SEG_OK;
@@ -192,41 +193,6 @@ static enum seg_status run_epoch(struct run *r, uint32_t epoch)
     return SEG_OK;
 }
 
-/* Copies all parameters, layer by layer: to `flat`, or from it into net. */
-static void params_store(const struct seg_network *net, float *flat)
-{
-    for (uint32_t i = 0; i < net->n_layers; i++) {
-        const struct seg_matrix *w = &net->layers[i].weights;
-        memcpy(flat, w->data, w->n_rows * w->n_cols * sizeof *flat);
-        flat += w->n_rows * w->n_cols;
-        memcpy(flat, net->layers[i].bias, w->n_rows * sizeof *flat);
-        flat += w->n_rows;
-    }
-}
-
-static void params_restore(struct seg_network *net, const float *flat)
-{
-    for (uint32_t i = 0; i < net->n_layers; i++) {
-        struct seg_matrix *w = &net->layers[i].weights;
-        memcpy(w->data, flat, w->n_rows * w->n_cols * sizeof *flat);
-        flat += w->n_rows * w->n_cols;
-        memcpy(net->layers[i].bias, flat, w->n_rows * sizeof *flat);
-        flat += w->n_rows;
-    }
-}
-
-static bool params_finite(const struct seg_network *net)
-{
-    for (uint32_t i = 0; i < net->n_layers; i++) {
-        const struct seg_matrix *w = &net->layers[i].weights;
-        for (size_t j = 0; j < w->n_rows * w->n_cols; j++)
-            if (!isfinite(w->data[j])) return false;
-        for (size_t j = 0; j < w->n_rows; j++)
-            if (!isfinite(net->layers[i].bias[j])) return false;
-    }
-    return true;
-}
-
 static void report(const struct run *r, uint32_t epoch, double watched)
 {
     char message[96];
@@ -246,7 +212,7 @@ static enum seg_status run_epochs(struct run *r, struct seg_error *err)
         double train_loss = r->curve.train_loss[epoch];
         double watched = has_validation(r->fit) ? r->curve.validation_loss[epoch] : train_loss;
         /* a last step can overflow after its loss was taken, hence the look at the weights */
-        if (!isfinite(train_loss) || !isfinite(watched) || !params_finite(r->net))
+        if (!isfinite(train_loss) || !isfinite(watched) || !seg_network_is_finite(r->net))
             return seg_fail(err, SEG_EINVAL, "training diverged: loss is not finite at epoch %u",
                             epoch + 1);
         report(r, epoch, watched);
@@ -255,13 +221,14 @@ static enum seg_status run_epochs(struct run *r, struct seg_error *err)
         } else if (watched < best_loss) {
             best_loss = watched;
             r->curve.best_epoch = epoch;
-            params_store(r->net, r->best);
+            seg_network_assign(&r->best, r->net);
         } else if (epoch - r->curve.best_epoch >= patience) {
             break;
         }
         if (r->ended) break;
     }
-    if (patience > 0 && r->curve.n_epochs > 0) params_restore(r->net, r->best);
+    if (patience > 0 && r->curve.n_epochs > 0) seg_network_assign(r->net, &r->best);
+    seg_network_fold(r->net);
     return SEG_OK;
 }
 

@@ -10,6 +10,9 @@
 #define SEG_STREAM_WEIGHTS ((uint64_t)1 << 60)
 #define SEG_STREAM_SHUFFLE ((uint64_t)2 << 60) /* plus the epoch */
 
+/* One unit, standardized by itself, is always 0. */
+#define SEG_LAYER_TOO_NARROW "layer normalization needs hidden layers of at least 2 units"
+
 struct seg_fit {
     struct seg_batch_data train;
     struct seg_batch_data validation; /* x NULL or without rows: none */
@@ -23,8 +26,10 @@ struct seg_fit {
     uint32_t interval;
 };
 
-/* Trains net, whose weights are set, in place. On SEG_OK fills *ret_curve; else the weights of net
- * mean nothing. Statuses as in train.h. */
+/* Trains net, whose weights are set, in place; its layers but the last may be
+ * normalized. The network that comes
+ * back is folded. On SEG_OK fills *ret_curve; else the weights of net mean nothing. Statuses as in
+ * train.h. */
 enum seg_status seg_fit(struct seg_pool *pool, const struct seg_fit *f,
                         const struct seg_progress *progress, struct seg_network *net,
                         struct seg_curve *ret_curve, struct seg_error *err);

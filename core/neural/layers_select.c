@@ -1,30 +1,54 @@
-/* layers_select.c - the training loops that go with the kernels this machine runs.
- * Both are built for the same instruction sets, best first, so the same number of variants is
+/* layers_select.c - the loops of training that go with the kernels this machine runs.
+ * All are built for the same instruction sets, best first, so the same number of variants is
  * skipped. */
-#include "neural/layers.h"
-
 #include "compute/kernels.h"
+#include "neural/layers.h"
+#include "neural/normalize.h"
 
 extern const struct seg_layer_kernels seg_layer_kernels_baseline;
+extern const struct seg_normalize_kernels seg_normalize_kernels_baseline;
 #if defined(__x86_64__)
 extern const struct seg_layer_kernels seg_layer_kernels_v3, seg_layer_kernels_v4;
-static const struct seg_layer_kernels *const ALL[] = { &seg_layer_kernels_v4, &seg_layer_kernels_v3,
-                                                       &seg_layer_kernels_baseline, NULL };
+extern const struct seg_normalize_kernels seg_normalize_kernels_v3, seg_normalize_kernels_v4;
+static const struct seg_layer_kernels *const LAYERS[] = { &seg_layer_kernels_v4,
+                                                          &seg_layer_kernels_v3,
+                                                          &seg_layer_kernels_baseline, NULL };
+static const struct seg_normalize_kernels *const NORMALIZE[] = {
+    &seg_normalize_kernels_v4, &seg_normalize_kernels_v3, &seg_normalize_kernels_baseline, NULL
+};
 #else
-static const struct seg_layer_kernels *const ALL[] = { &seg_layer_kernels_baseline, NULL };
+static const struct seg_layer_kernels *const LAYERS[] = { &seg_layer_kernels_baseline, NULL };
+static const struct seg_normalize_kernels *const NORMALIZE[] = { &seg_normalize_kernels_baseline,
+                                                                 NULL };
 #endif
-#define N_ALL (sizeof ALL / sizeof *ALL - 1)
+#define N_ALL (sizeof LAYERS / sizeof *LAYERS - 1)
 
-const struct seg_layer_kernels *const *seg_layer_kernels_all(void)
+/* Variants that this machine does not run. */
+static size_t n_skipped(void)
 {
     const struct seg_kernels *const *all = seg_kernels_all();
     size_t n_run = 0;
     while (all[n_run] != NULL)
         n_run++;
-    return &ALL[N_ALL - n_run];
+    return N_ALL - n_run;
+}
+
+const struct seg_layer_kernels *const *seg_layer_kernels_all(void)
+{
+    return &LAYERS[n_skipped()];
 }
 
 const struct seg_layer_kernels *seg_layer_kernels_get(void)
 {
     return seg_layer_kernels_all()[0];
+}
+
+const struct seg_normalize_kernels *const *seg_normalize_kernels_all(void)
+{
+    return &NORMALIZE[n_skipped()];
+}
+
+const struct seg_normalize_kernels *seg_normalize_kernels_get(void)
+{
+    return seg_normalize_kernels_all()[0];
 }

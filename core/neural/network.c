@@ -5,14 +5,17 @@
 
 #include <assert.h>
 #include <math.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/alloc.h"
 #include "compute/kernels.h"
 #include "compute/tiles.h"
+#include "neural/normalize.h"
 
 #define NAME_BYTES 220 /* a prefix, a layer's number and ".weights" */
+/* Beside an activation's number in storage. Not a tensor's presence alone: a reader that does not
+ * know it must refuse the model, and it refuses an activation that it does not know. */
+#define LAYER_NORMALIZED 16u
 
 static enum seg_status sizes_check(const uint32_t *sizes, uint32_t n_layers, struct seg_error *err)
 {
@@ -96,20 +99,100 @@ static void network_sizes(const struct seg_network *net, uint32_t *sizes,
     }
 }
 
+enum seg_status seg_network_normalize(struct seg_network *net, uint32_t layer,
+                                      enum seg_normalization normalization)
+{
+    struct seg_layer *l = &net->layers[layer];
+    size_t n = l->weights.n_rows;
+    bool batch = normalization == SEG_NORMALIZE_BATCH;
+    assert(l->normalization == SEG_NORMALIZE_NONE);
+    if (normalization == SEG_NORMALIZE_NONE) return SEG_OK;
+    float *gain = seg_calloc(n, 2 * sizeof *gain); /* and shift */
+    float *running = batch ? seg_calloc(n, 2 * sizeof *running) : NULL;
+    if (gain == NULL || (batch && running == NULL)) {
+        seg_free(gain);
+        seg_free(running);
+        return SEG_ENOMEM;
+    }
+    for (size_t j = 0; j < n; j++)
+        gain[j] = 1.0f;
+    for (size_t j = n; batch && j < 2 * n; j++)
+        running[j] = 1.0f;
+    l->gain = gain;
+    l->shift = gain + n;
+    l->running = running;
+    l->normalization = normalization;
+    return SEG_OK;
+}
+
+void seg_network_fold(struct seg_network *net)
+{
+    for (uint32_t i = 0; i < net->n_layers; i++) {
+        struct seg_layer *l = &net->layers[i];
+        size_t m = l->weights.n_rows, d = l->weights.n_cols;
+        if (l->normalization != SEG_NORMALIZE_BATCH) continue;
+        for (size_t j = 0; j < m; j++) {
+            double mean = (double)l->running[j], variance = (double)l->running[m + j];
+            double scale = (double)l->gain[j] / sqrt(variance + (double)SEG_NORMALIZE_EPSILON);
+            for (size_t c = 0; c < d; c++)
+                l->weights.data[j * d + c] = (float)(scale * (double)l->weights.data[j * d + c]);
+            l->bias[j] = (float)((double)l->shift[j] + scale * ((double)l->bias[j] - mean));
+        }
+        seg_free(l->gain);
+        seg_free(l->running);
+        l->gain = l->shift = l->running = NULL;
+        l->normalization = SEG_NORMALIZE_NONE;
+    }
+}
+
+static bool all_finite(const float *x, size_t n)
+{
+    for (size_t i = 0; x != NULL && i < n; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
+bool seg_network_is_finite(const struct seg_network *net)
+{
+    for (uint32_t i = 0; i < net->n_layers; i++) {
+        const struct seg_layer *l = &net->layers[i];
+        size_t n = l->weights.n_rows;
+        if (!all_finite(l->weights.data, n * l->weights.n_cols) || !all_finite(l->bias, n) ||
+            !all_finite(l->gain, n) || !all_finite(l->shift, n) || !all_finite(l->running, 2 * n))
+            return false;
+    }
+    return true;
+}
+
+void seg_network_assign(struct seg_network *net, const struct seg_network *from)
+{
+    for (uint32_t i = 0; i < from->n_layers; i++) {
+        const struct seg_layer *a = &from->layers[i];
+        struct seg_layer *b = &net->layers[i];
+        size_t n = a->weights.n_rows;
+        assert(b->normalization == a->normalization && b->weights.n_cols == a->weights.n_cols);
+        memcpy(b->weights.data, a->weights.data, n * a->weights.n_cols * sizeof(float));
+        memcpy(b->bias, a->bias, n * sizeof(float));
+        if (a->gain != NULL) memcpy(b->gain, a->gain, 2 * n * sizeof(float)); /* and shift */
+        if (a->running != NULL) memcpy(b->running, a->running, 2 * n * sizeof(float));
+    }
+}
+
 enum seg_status seg_network_copy(struct seg_network *ret_net, const struct seg_network *from)
 {
     uint32_t sizes[SEG_LAYERS_MAX + 1];
     enum seg_activation activations[SEG_LAYERS_MAX];
     network_sizes(from, sizes, activations);
-    enum seg_status st = network_shape(ret_net, sizes, activations, from->n_layers, NULL);
-    if (st != SEG_OK) return st;
-    for (uint32_t i = 0; i < from->n_layers; i++) {
-        const struct seg_layer *a = &from->layers[i];
-        size_t n = a->weights.n_rows;
-        memcpy(ret_net->layers[i].weights.data, a->weights.data,
-               n * a->weights.n_cols * sizeof(float));
-        memcpy(ret_net->layers[i].bias, a->bias, n * sizeof(float));
+    struct seg_network made = { 0 };
+    enum seg_status st = network_shape(&made, sizes, activations, from->n_layers, NULL);
+    for (uint32_t i = 0; i < from->n_layers && st == SEG_OK; i++)
+        st = seg_network_normalize(&made, i, from->layers[i].normalization);
+    if (st != SEG_OK) {
+        seg_network_release(&made);
+        return st;
     }
+    seg_network_assign(&made, from);
+    *ret_net = made;
     return SEG_OK;
 }
 
@@ -118,6 +201,8 @@ void seg_network_release(struct seg_network *net)
     for (uint32_t i = 0; i < net->n_layers; i++) {
         seg_matrix_release(&net->layers[i].weights);
         seg_free(net->layers[i].bias);
+        seg_free(net->layers[i].gain);
+        seg_free(net->layers[i].running);
     }
     *net = (struct seg_network){ 0 };
 }
@@ -125,8 +210,10 @@ void seg_network_release(struct seg_network *net)
 size_t seg_network_n_params(const struct seg_network *net)
 {
     size_t n = 0;
-    for (uint32_t i = 0; i < net->n_layers; i++)
-        n += net->layers[i].weights.n_rows * (net->layers[i].weights.n_cols + 1);
+    for (uint32_t i = 0; i < net->n_layers; i++) {
+        const struct seg_layer *l = &net->layers[i];
+        n += l->weights.n_rows * (l->weights.n_cols + 1 + 2 * (l->gain != NULL));
+    }
     return n;
 }
 
@@ -162,14 +249,20 @@ void seg_network_forward_few(const struct seg_network *net, uint32_t first, uint
 {
     assert(first < last && last <= net->n_layers);
     const struct seg_kernels *k = seg_kernels_get();
+    const struct seg_normalize_kernels *n = seg_normalize_kernels_get();
     const float *from = x;
     for (uint32_t i = first; i < last; i++) {
         const struct seg_layer *layer = &net->layers[i];
         size_t n_out = layer->weights.n_rows;
         size_t half = i % 2 == 0 ? 0 : (size_t)net->widest * SEG_TILE_ROWS;
         float *to = i + 1 == last ? out : scratch + half;
+        assert(layer->normalization != SEG_NORMALIZE_BATCH);
         k->affine_few(from, layer->weights.n_cols, layer->weights.data, layer->bias, n_out, n_rows,
                       to);
+        if (layer->normalization == SEG_NORMALIZE_LAYER) {
+            n->standardize(to, n_out, NULL);
+            n->stretch(to, n_out, layer->gain, layer->shift, to);
+        }
         activate(k, layer->activation, to, n_out, n_rows);
         from = to;
     }
@@ -199,8 +292,11 @@ enum seg_status seg_network_save(const struct seg_network *net, const char *pref
     uint8_t codes[SEG_LAYERS_MAX];
     char name[NAME_BYTES];
     network_sizes(net, sizes, activations);
-    for (uint32_t i = 0; i < net->n_layers; i++)
-        codes[i] = (uint8_t)activations[i];
+    for (uint32_t i = 0; i < net->n_layers; i++) {
+        bool normalized = net->layers[i].normalization == SEG_NORMALIZE_LAYER;
+        assert(net->layers[i].normalization != SEG_NORMALIZE_BATCH);
+        codes[i] = (uint8_t)(activations[i] | (normalized ? LAYER_NORMALIZED : 0));
+    }
 
     tensor_name(name, prefix, "sizes");
     enum seg_status st = seg_tensors_add_vector(ts, name, SEG_U32, net->n_layers + 1, sizes);
@@ -215,6 +311,12 @@ enum seg_status seg_network_save(const struct seg_network *net, const char *pref
         if (st != SEG_OK) break;
         layer_name(name, prefix, i, "bias");
         st = seg_tensors_add_vector(ts, name, SEG_F32, shape[0], layer->bias);
+        if (layer->gain == NULL || st != SEG_OK) continue;
+        layer_name(name, prefix, i, "gain");
+        st = seg_tensors_add_vector(ts, name, SEG_F32, shape[0], layer->gain);
+        if (st != SEG_OK) break;
+        layer_name(name, prefix, i, "shift");
+        st = seg_tensors_add_vector(ts, name, SEG_F32, shape[0], layer->shift);
     }
     return st;
 }
@@ -222,7 +324,8 @@ enum seg_status seg_network_save(const struct seg_network *net, const char *pref
 /* Reads and checks what gives the shape. */
 static enum seg_status load_shape(const struct seg_tensors *ts, const char *prefix,
                                   uint32_t *ret_n_layers, uint32_t *sizes,
-                                  enum seg_activation *activations, struct seg_error *err)
+                                  enum seg_activation *activations, bool *normalized,
+                                  struct seg_error *err)
 {
     char name[NAME_BYTES];
     const void *data;
@@ -244,8 +347,10 @@ static enum seg_status load_shape(const struct seg_tensors *ts, const char *pref
     const uint8_t *codes = data;
     for (uint32_t i = 0; i < n_layers; i++) {
         uint8_t code = codes[i];
+        normalized[i] = code & LAYER_NORMALIZED;
+        code &= (uint8_t)~LAYER_NORMALIZED;
         if (code > SEG_LINEAR)
-            return seg_fail(err, SEG_EFORMAT, "%s: unknown activation %u", name, code);
+            return seg_fail(err, SEG_EFORMAT, "%s: unknown activation %u", name, codes[i]);
         activations[i] = (enum seg_activation)code;
         /* Before memory is taken on the word of a file: the weights have to be there. */
         layer_name(name, prefix, i, "weights");
@@ -275,9 +380,10 @@ enum seg_status seg_network_load(const struct seg_tensors *ts, const char *prefi
     uint32_t n_layers = 0;
     uint32_t sizes[SEG_LAYERS_MAX + 1];
     enum seg_activation activations[SEG_LAYERS_MAX];
+    bool normalized[SEG_LAYERS_MAX];
     struct seg_network net = { 0 };
     char name[NAME_BYTES];
-    enum seg_status st = load_shape(ts, prefix, &n_layers, sizes, activations, err);
+    enum seg_status st = load_shape(ts, prefix, &n_layers, sizes, activations, normalized, err);
     if (st != SEG_OK) goto out;
     st = network_shape(&net, sizes, activations, n_layers, err);
     for (uint32_t i = 0; i < n_layers && st == SEG_OK; i++) {
@@ -288,6 +394,12 @@ enum seg_status seg_network_load(const struct seg_tensors *ts, const char *prefi
         if (st != SEG_OK) break;
         layer_name(name, prefix, i, "bias");
         st = load_floats(ts, name, n_out, layer->bias, err);
+        if (!normalized[i] || st != SEG_OK) continue;
+        st = seg_network_normalize(&net, i, SEG_NORMALIZE_LAYER);
+        layer_name(name, prefix, i, "gain");
+        if (st == SEG_OK) st = load_floats(ts, name, n_out, layer->gain, err);
+        layer_name(name, prefix, i, "shift");
+        if (st == SEG_OK) st = load_floats(ts, name, n_out, layer->shift, err);
     }
     if (st != SEG_OK) goto out;
     *ret_net = net;

@@ -3,6 +3,7 @@
 #ifndef SEG_NEURAL_NETWORK_H
 #define SEG_NEURAL_NETWORK_H
 
+#include <stdbool.h>
 #include "base/rng.h"
 #include "base/safetensors.h"
 #include "base/status.h"
@@ -13,10 +14,18 @@
 
 enum seg_activation { SEG_RELU, SEG_SIGMOID, SEG_TANH, SEG_GELU, SEG_LINEAR };
 
+/* Of a layer's products, before its activation; see neural/normalize.h. */
+enum seg_normalization { SEG_NORMALIZE_NONE, SEG_NORMALIZE_BATCH, SEG_NORMALIZE_LAYER };
+
 struct seg_layer {
     struct seg_matrix weights; /* (n_out, n_in) */
     float *bias;               /* (n_out) */
     enum seg_activation activation;
+    enum seg_normalization normalization; /* batch: in training alone, see seg_network_fold */
+    /* With normalization: activation(gain * normalized(w x + bias) + shift). Batch normalization
+     * takes a bias away again: it stays 0 there. */
+    float *gain, *shift; /* (n_out) each, one allocation */
+    float *running;      /* (2, n_out) batch: mean and variance of w x in scoring */
 };
 
 struct seg_network {
@@ -37,22 +46,35 @@ enum seg_status seg_network_init_each(struct seg_network *net, const uint32_t *s
                                       const enum seg_activation *activations, uint32_t n_layers,
                                       struct seg_rng *rng, struct seg_error *err);
 enum seg_status seg_network_copy(struct seg_network *ret_net, const struct seg_network *from);
+/* Copies everything but the shape, which is the same. */
+void seg_network_assign(struct seg_network *net, const struct seg_network *from);
 void seg_network_release(struct seg_network *net);
-/* Weights and biases of all layers. */
+/* Normalizes the products of a layer that is not yet: gain 1, shift 0, running mean 0
+ * and variance 1.
+ * SEG_ENOMEM. */
+enum seg_status seg_network_normalize(struct seg_network *net, uint32_t layer,
+                                      enum seg_normalization normalization);
+/* Puts batch normalization by the running figures into weights and biases: the same function, at
+ * the cost of a plain layer. What scores and is stored is folded. */
+void seg_network_fold(struct seg_network *net);
+/* Whether every parameter is a finite number. */
+bool seg_network_is_finite(const struct seg_network *net);
+/* Weights, biases, gains and shifts of all layers. */
 size_t seg_network_n_params(const struct seg_network *net);
 
 /* Floats of scratch that a forward pass wants. */
 size_t seg_network_scratch(const struct seg_network *net);
 /* x (n_in, 64) -> out (n_out, 64) through layers first..last-1. The last layer's activation is
- * applied, softmax is the caller's. scratch: seg_network_scratch floats, aligned to 64 bytes. A
- * row's bits do not depend on its neighbours. */
+ * applied, softmax is the caller's. The network is folded. scratch: seg_network_scratch floats,
+ * aligned to 64 bytes. A row's bits do not depend on its neighbours. */
 void seg_network_forward(const struct seg_network *net, uint32_t first, uint32_t last,
                          const float *x, float *out, float *scratch);
 /* The same for the first n_rows (1..64) rows; out has anything in the lanes of the others. */
 void seg_network_forward_few(const struct seg_network *net, uint32_t first, uint32_t last,
                              unsigned n_rows, const float *x, float *out, float *scratch);
 
-/* Storage as <prefix>.sizes, <prefix>.activations, <prefix>.0.weights, <prefix>.0.bias … */
+/* Storage of a folded network as <prefix>.sizes, <prefix>.activations, <prefix>.0.weights,
+ * <prefix>.0.bias, with layer normalization <prefix>.0.gain and .shift … */
 enum seg_status seg_network_save(const struct seg_network *net, const char *prefix,
                                  struct seg_tensors *ts);
 enum seg_status seg_network_load(const struct seg_tensors *ts, const char *prefix,

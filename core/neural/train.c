@@ -22,9 +22,12 @@ static const char *schedule_check(const struct seg_train_params *p)
 const char *seg_train_check(const struct seg_train_params *p)
 {
     if (p->n_hidden > SEG_LAYERS_MAX - 1) return "too many hidden layers (limit 15)";
-    for (uint32_t i = 0; i < p->n_hidden; i++)
+    for (uint32_t i = 0; i < p->n_hidden; i++) {
         if (p->hidden[i] < 1 || p->hidden[i] > SEG_UNITS_MAX)
             return "a hidden layer must have 1 to 4096 units";
+        if (p->hidden[i] < 2 && p->normalization == SEG_NORMALIZE_LAYER)
+            return SEG_LAYER_TOO_NARROW;
+    }
     if (p->activation > SEG_LINEAR) return "unknown activation";
     if (p->optimizer > SEG_SGD) return "unknown optimizer";
     if (p->class_weight > SEG_WEIGHT_BALANCED) return "unknown class_weight";
@@ -38,6 +41,9 @@ const char *seg_train_check(const struct seg_train_params *p)
     if (!(p->clip_norm >= 0.0 && isfinite(p->clip_norm))) return "clip_norm must be 0 or more";
     if (!(p->label_smoothing >= 0.0 && p->label_smoothing < 1.0))
         return "label_smoothing must be 0 to less than 1";
+    if (p->normalization > SEG_NORMALIZE_LAYER) return "unknown normalization";
+    if (p->normalization == SEG_NORMALIZE_BATCH && p->batch_size < 2)
+        return "batch normalization needs a batch_size of at least 2";
     return schedule_check(p);
 }
 
@@ -83,7 +89,11 @@ static enum seg_status classifier_init(struct seg_network *net, uint32_t n_in, u
     sizes[0] = n_in;
     memcpy(sizes + 1, p->hidden, p->n_hidden * sizeof *sizes);
     sizes[p->n_hidden + 1] = n_classes;
-    return seg_network_init(net, sizes, p->n_hidden + 1, p->activation, SEG_LINEAR, &rng, err);
+    enum seg_status st =
+        seg_network_init(net, sizes, p->n_hidden + 1, p->activation, SEG_LINEAR, &rng, err);
+    for (uint32_t i = 0; i < p->n_hidden && st == SEG_OK; i++)
+        st = seg_network_normalize(net, i, p->normalization);
+    return st;
 }
 
 enum seg_status seg_classifier_fit(struct seg_pool *pool, const struct seg_tiles *x,

@@ -43,6 +43,9 @@ struct seg_train_params {
     uint32_t patience; /* stop after this many epochs without a better validation loss; the best
                           epoch's weights are kept. 0 = no early stopping: the last epoch's are */
     enum seg_class_weight class_weight;
+    enum seg_normalization normalization; /* of hidden layers, before the activation. batch: by the
+                             mean and variance of a batch, of at most 1,024 rows at a time; scoring
+                             by running ones (momentum 0.1), which end up in weights and biases */
     uint64_t seed;
 };
 

@@ -94,19 +94,10 @@ void report_k_search_json(const struct seg_report *r, struct json_out *o)
 
 static void write_trial(const struct seg_mlp_trial *t, struct json_out *o)
 {
-    const struct seg_train_params *p = &t->params;
+    struct seg_train_params p = t->params;
+    p.epochs = t->epochs;
     json_out_object(o);
-    json_out_key(o, "hidden");
-    json_out_array(o);
-    for (uint32_t i = 0; i < p->n_hidden; i++)
-        json_out_uint(o, p->hidden[i]);
-    json_out_end_array(o);
-    json_out_member_string(o, "activation", spec_activation_name(p->activation));
-    json_out_member_double(o, "learning_rate", p->learning_rate);
-    json_out_member_double(o, "l2", p->l2);
-    json_out_member_double(o, "dropout", p->dropout);
-    json_out_member_uint(o, "batch_size", p->batch_size);
-    json_out_member_uint(o, "epochs", t->epochs);
+    train_spec_write_mlp(&p, o);
     json_out_member_double(o, "score", t->score);
     json_out_end_object(o);
 }

@@ -16,6 +16,14 @@ static void fill(float *x, size_t n, struct seg_rng *rng)
         x[i] = (float)seg_rng_normal(rng);
 }
 
+static float *tile(size_t n, struct seg_rng *rng)
+{
+    float *x = seg_alloc_aligned(n * ROWS, sizeof *x);
+    assert_non_null(x);
+    fill(x, n * ROWS, rng);
+    return x;
+}
+
 /* n rows of d normal features; class = argmax of n_classes random linear scores, some at random. */
 static void blobs(size_t n, uint32_t d, uint32_t n_classes, uint64_t seed, struct seg_tiles *ret_x,
                   uint16_t *y)
@@ -84,6 +92,29 @@ static double twin_activation(enum seg_activation a, double z)
     return z;
 }
 
+/* z[0], z[step], … (n of them) to mean 0 and variance 1. */
+static void twin_standardize(double *z, size_t n, size_t step)
+{
+    double mean = 0.0, variance = 0.0;
+    for (size_t i = 0; i < n; i++)
+        mean += z[i * step] / (double)n;
+    for (size_t i = 0; i < n; i++)
+        variance += (z[i * step] - mean) * (z[i * step] - mean) / (double)n;
+    for (size_t i = 0; i < n; i++)
+        z[i * step] = (z[i * step] - mean) / sqrt(variance + 1e-5);
+}
+
+/* Products z (n, m): by row, or by unit over the rows of a group. */
+static void twin_normalize(enum seg_normalization how, double *z, size_t n, size_t m)
+{
+    const size_t group = SEG_BATCH_SLOTS * ROWS;
+    for (size_t i = 0; how == SEG_NORMALIZE_LAYER && i < n; i++)
+        twin_standardize(z + i * m, m, 1);
+    for (size_t i = 0; how == SEG_NORMALIZE_BATCH && i < n; i += group)
+        for (size_t j = 0; j < m; j++)
+            twin_standardize(z + i * m + j, n - i < group ? n - i : group, m);
+}
+
 /* All rows (n, n_in) through the layers with parameters flat as in seg_network_gradient; to
  * out (n, n_out), new. */
 static double *twin_forward(const struct seg_network *net, const double *params, const float *rows,
@@ -99,16 +130,24 @@ static double *twin_forward(const struct seg_network *net, const double *params,
         const double *bias = params + m * d;
         double *to = seg_alloc(n * m, sizeof *to);
         assert_non_null(to);
+        bool normalizes = layer->normalization != SEG_NORMALIZE_NONE;
+        const double *gain = bias + m, *shift = gain + m;
         for (size_t i = 0; i < n; i++)
             for (size_t j = 0; j < m; j++) {
-                double z = bias[j];
+                to[i * m + j] = layer->normalization != SEG_NORMALIZE_BATCH ? bias[j] : 0.0;
                 for (size_t c = 0; c < d; c++)
-                    z += params[j * d + c] * from[i * d + c];
+                    to[i * m + j] += params[j * d + c] * from[i * d + c];
+            }
+        twin_normalize(layer->normalization, to, n, m);
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0; j < m; j++) {
+                double z = to[i * m + j];
+                if (normalizes) z = gain[j] * z + shift[j];
                 to[i * m + j] = twin_activation(layer->activation, z);
             }
         seg_free(from);
         from = to;
-        params += m * (d + 1);
+        params += m * (d + 1 + 2 * normalizes);
     }
     return from;
 }
@@ -167,6 +206,8 @@ static double *flat_params(const struct seg_network *net)
             *at++ = (double)w->data[j];
         for (size_t j = 0; j < w->n_rows; j++)
             *at++ = (double)net->layers[i].bias[j];
+        for (size_t j = 0; net->layers[i].gain != NULL && j < 2 * w->n_rows; j++)
+            *at++ = (double)net->layers[i].gain[j]; /* and shift */
     }
     return flat;
 }
@@ -188,11 +229,12 @@ struct gradient_case {
     const uint32_t *sizes; /* (n_layers + 1) */
     uint32_t n_layers;
     enum seg_activation hidden, output;
-    size_t n;         /* rows */
-    bool regress;     /* squared error instead of cross-entropy */
-    bool weighted;    /* by class */
-    double smoothing; /* of labels */
-    size_t step;      /* every so-manieth parameter is looked at; 0: all */
+    size_t n;                             /* rows */
+    bool regress;                         /* squared error instead of cross-entropy */
+    bool weighted;                        /* by class */
+    double smoothing;                     /* of labels */
+    enum seg_normalization normalization; /* of all layers but the last */
+    size_t step;                          /* every so-manieth parameter is looked at; 0: all */
 };
 
 /* The twin's loss and slopes against those of training. */
@@ -202,8 +244,14 @@ static void check_gradient(const struct gradient_case *g)
     struct seg_network net = { 0 };
     assert_int_equal(
         seg_network_init(&net, g->sizes, g->n_layers, g->hidden, g->output, &rng, NULL), SEG_OK);
-    for (uint32_t i = 0; i < g->n_layers; i++)
-        fill(net.layers[i].bias, net.layers[i].weights.n_rows, &rng);
+    for (uint32_t i = 0; i < g->n_layers; i++) {
+        struct seg_layer *layer = &net.layers[i];
+        if (i + 1 < g->n_layers)
+            assert_int_equal(seg_network_normalize(&net, i, g->normalization), SEG_OK);
+        if (layer->normalization != SEG_NORMALIZE_BATCH)
+            fill(layer->bias, layer->weights.n_rows, &rng);
+        if (layer->gain != NULL) fill(layer->gain, 2 * layer->weights.n_rows, &rng);
+    }
     size_t n_params = seg_network_n_params(&net);
     float *rows = seg_alloc(g->n * net.n_in, sizeof *rows);
     float *target = seg_alloc(g->n * net.n_out, sizeof *target);

@@ -220,6 +220,39 @@ static void a_trial_does_not_depend_on_how_many_there_are_nor_on_workers(void **
     rows_release(&val);
 }
 
+static void a_wide_space_draws_the_basic_options_and_more(void **state)
+{
+    (void)state;
+    struct rows train = rows_new(200, 2, false, 9), val = rows_new(100, 2, false, 10);
+    struct seg_mlp_search_params p = search_params(30);
+    p.base.epochs = 20;
+    struct seg_mlp_search basic = search(NULL, &train, &val, 2, &p);
+    p.space = SEG_SPACE_WIDE;
+    struct seg_mlp_search wide = search(NULL, &train, &val, 2, &p);
+    unsigned n[3] = { 0 }, n_cosine = 0, n_warm = 0, n_smooth = 0, n_clipped = 0;
+    assert_memory_equal(&wide.trials[0].params, &p.base, sizeof p.base);
+    for (size_t i = 0; i < 30; i++) {
+        const struct seg_train_params *b = &basic.trials[i].params, *w = &wide.trials[i].params;
+        assert_true(b->learning_rate == w->learning_rate && b->dropout == w->dropout);
+        assert_int_equal(b->hidden[0], w->hidden[0]);
+        assert_int_equal(b->normalization, SEG_NORMALIZE_NONE);
+        assert_int_equal(b->schedule, SEG_SCHEDULE_CONSTANT);
+        assert_true(isfinite(wide.trials[i].score));
+        n[w->normalization]++;
+        n_cosine += w->schedule == SEG_SCHEDULE_COSINE;
+        n_warm += w->warmup_epochs > 0;
+        n_smooth += w->label_smoothing > 0;
+        n_clipped += w->clip_norm > 0;
+    }
+    for (int how = SEG_NORMALIZE_NONE; how <= SEG_NORMALIZE_LAYER; how++)
+        assert_true(n[how] > 0);
+    assert_true(n_cosine > 0 && n_warm > 0 && n_smooth > 0 && n_clipped > 0);
+    seg_mlp_search_release(&basic);
+    seg_mlp_search_release(&wide);
+    rows_release(&train);
+    rows_release(&val);
+}
+
 static void search_out_of_time_keeps_its_first_group(void **state)
 {
     (void)state;
@@ -331,6 +364,7 @@ int main(void)
         cmocka_unit_test(search_beats_a_start_that_cannot_learn),
         cmocka_unit_test(search_of_one_trial_is_what_it_began_with),
         cmocka_unit_test(a_trial_does_not_depend_on_how_many_there_are_nor_on_workers),
+        cmocka_unit_test(a_wide_space_draws_the_basic_options_and_more),
         cmocka_unit_test(search_out_of_time_keeps_its_first_group),
         cmocka_unit_test(search_outlives_a_start_that_diverges),
         cmocka_unit_test(search_refuses_bad_params_and_rows),

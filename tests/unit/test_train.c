@@ -102,14 +102,6 @@ static void loss_of_a_hopeless_row_is_finite(void **state)
 
 /* ---- the loops of layers.c, every variant ---- */
 
-static float *tile(size_t n, struct seg_rng *rng)
-{
-    float *x = seg_alloc_aligned(n * ROWS, sizeof *x);
-    assert_non_null(x);
-    fill(x, n * ROWS, rng);
-    return x;
-}
-
 static void backward_of_any_shape_matches_its_twin(void **state)
 {
     (void)state;
