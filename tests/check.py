@@ -18,7 +18,7 @@ ONLY_IN = {
     "ini.h": ("server/config.c",),
     "curl/curl.h": ("ctl/",),
     "cblas.h": ("core/compute/gemm.c",),
-    "immintrin.h": ("core/compute/kernels.c", "core/neural/layers.c"),
+    "immintrin.h": ("core/compute/kernels_lanes.h", "core/neural/layers.c"),
 }
 # The core knows libc, libm and BLAS, and itself in the order in which data passes.
 CORE_ORDER = ["base", "compute", "features", "cluster", "neural", "evaluate", "explain", "model"]

@@ -12,7 +12,10 @@
  * Skipping is safe in floating point: squared distances from the kernel are sums of squares with a
  * relative error under (d + 3) 2^-24, so u and l are widened by (d + 16) 2^-24, which covers the
  * error now, the error of the distances that will not be computed later, and the roundings here. A
- * skipped row is therefore one whose label the kernel would have given again, ties included. */
+ * skipped row is therefore one whose label the kernel would have given again, ties included.
+ *
+ * With many centroids rows are screened by products of 16-bit integers first (compute/screen.h),
+ * which give the same labels with a bound on u and l, or say that they cannot tell. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -28,16 +31,22 @@
 
 enum seg_status kmeans_desk_init(struct kmeans_desk *desk, size_t k, size_t d)
 {
+    const size_t n_cells = (d + d % 2) * SEG_TILE_ROWS;
     atomic_flag_clear(&desk->taken);
-    desk->batch = seg_alloc_aligned(d * SEG_TILE_ROWS, sizeof *desk->batch);
-    if (desk->batch == NULL) return SEG_ENOMEM;
-    memset(desk->batch, 0, d * SEG_TILE_ROWS * sizeof *desk->batch);
+    desk->awake.cells = seg_alloc_aligned(n_cells, sizeof *desk->awake.cells);
+    desk->doubtful.cells = seg_alloc_aligned(n_cells, sizeof *desk->doubtful.cells);
+    desk->code = seg_alloc_aligned(n_cells / 2, sizeof *desk->code);
+    if (!desk->awake.cells || !desk->doubtful.cells || !desk->code) return SEG_ENOMEM;
+    memset(desk->awake.cells, 0, n_cells * sizeof *desk->awake.cells);
+    memset(desk->doubtful.cells, 0, n_cells * sizeof *desk->doubtful.cells);
     return kmeans_sums_init(&desk->moved, k, d);
 }
 
 void kmeans_desk_release(struct kmeans_desk *desk)
 {
-    seg_free(desk->batch);
+    seg_free(desk->awake.cells);
+    seg_free(desk->doubtful.cells);
+    seg_free(desk->code);
     seg_free(desk->spare);
     kmeans_sums_release(&desk->moved);
 }
@@ -54,21 +63,13 @@ void kmeans_desk_give(struct kmeans_desk *desk)
     atomic_flag_clear_explicit(&desk->taken, memory_order_release);
 }
 
-/* Measures the first n rows of a tile, whose numbers are row[]. */
-static void measure(struct kmeans_run *run, struct kmeans_desk *desk, const float *tile,
-                    const uint32_t *row, unsigned n)
+/* Books what was found of the first n rows of a tile, whose numbers are row[]. */
+static void settle(struct kmeans_run *run, struct kmeans_desk *desk, const float *tile,
+                   const uint32_t *row, unsigned n, const uint32_t *label, const float *margin)
 {
-    const size_t d = run->data->x->n_cols;
-    const float widen = (float)(d + 16) * 0x1p-24f;
-    const float tiny_way = 4 * sqrtf((float)d * FLT_MIN); /* underflow of the squares, at most */
-    uint32_t label[SEG_TILE_ROWS];
-    float dist2[SEG_TILE_ROWS], second2[SEG_TILE_ROWS], slack[SEG_TILE_ROWS];
     unsigned moved[SEG_TILE_ROWS], n_moved = 0;
-
-    run->kernels->nearest(tile, d, run->c.data, run->c.n_rows, label, dist2, second2);
-    run->kernels->margin(dist2, second2, widen, tiny_way, slack);
     for (unsigned i = 0; i < n; i++) {
-        float sum = slack[i] + run->spent_lo[label[i]];
+        float sum = margin[i] + run->spent_lo[label[i]];
         run->slack[row[i]] = sum - fabsf(sum) * 0x1p-22f;
         moved[n_moved] = i;
         n_moved += run->label[row[i]] != label[i];
@@ -81,30 +82,80 @@ static void measure(struct kmeans_run *run, struct kmeans_desk *desk, const floa
     desk->n_moved += n_moved;
 }
 
-static void measure_batch(struct kmeans_run *run, struct kmeans_desk *desk)
+/* By sums of squared differences. */
+static void measure_exactly(struct kmeans_run *run, struct kmeans_desk *desk, const float *tile,
+                            const uint32_t *row, unsigned n)
 {
-    measure(run, desk, desk->batch, desk->batch_row, desk->n_batch);
-    desk->n_batch = 0;
+    const size_t d = run->data->x->n_cols;
+    uint32_t label[SEG_TILE_ROWS];
+    float dist2[SEG_TILE_ROWS], second2[SEG_TILE_ROWS], margin[SEG_TILE_ROWS];
+    run->kernels->nearest(tile, d, run->c.data, run->c.n_rows, label, dist2, second2);
+    run->kernels->margin(dist2, second2, (float)(d + 16) * 0x1p-24f, run->margin_tiny, margin);
+    settle(run, desk, tile, row, n, label, margin);
 }
 
-/* Puts lanes of a tile into the batch, measuring it whenever it is full. */
-static void gather(struct kmeans_run *run, struct kmeans_desk *desk, const float *tile,
-                   uint32_t first_row, const uint32_t *lane, unsigned n)
+typedef void (*measure_fn)(struct kmeans_run *run, struct kmeans_desk *desk, const float *tile,
+                           const uint32_t *row, unsigned n);
+
+static void flush(struct kmeans_run *run, struct kmeans_desk *desk, struct kmeans_batch *batch,
+                  measure_fn fn)
+{
+    const unsigned n = batch->n;
+    batch->n = 0;
+    if (n > 0) fn(run, desk, batch->cells, batch->row, n);
+}
+
+/* Puts lanes of a tile, whose rows' numbers are row[], into the batch, and measures it whenever it
+ * is full. */
+static void gather(struct kmeans_run *run, struct kmeans_desk *desk, struct kmeans_batch *batch,
+                   measure_fn fn, const float *tile, const uint32_t *row, const uint32_t *lane,
+                   unsigned n)
 {
     const size_t d = run->data->x->n_cols;
     for (unsigned done = 0; done < n;) {
-        unsigned room = SEG_TILE_ROWS - desk->n_batch;
+        unsigned room = SEG_TILE_ROWS - batch->n;
         unsigned some = n - done < room ? n - done : room;
-        float *to = desk->batch + desk->n_batch;
+        float *to = batch->cells + batch->n;
         for (size_t c = 0; c < d; c++)
             for (unsigned i = 0; i < some; i++)
                 to[c * SEG_TILE_ROWS + i] = tile[c * SEG_TILE_ROWS + lane[done + i]];
         for (unsigned i = 0; i < some; i++)
-            desk->batch_row[desk->n_batch + i] = first_row + lane[done + i];
-        desk->n_batch += some;
+            batch->row[batch->n + i] = row[lane[done + i]];
+        batch->n += some;
         done += some;
-        if (desk->n_batch == SEG_TILE_ROWS) measure_batch(run, desk);
+        if (batch->n == SEG_TILE_ROWS) flush(run, desk, batch, fn);
     }
+}
+
+/* By products of integers where that can tell the nearest centroid; the rows where it cannot are
+ * left as they are for the batch that is measured exactly. */
+static void screen(struct kmeans_run *run, struct kmeans_desk *desk, const float *tile,
+                   const uint32_t *row, unsigned n)
+{
+    uint32_t label[SEG_TILE_ROWS], doubtful[SEG_TILE_ROWS];
+    float margin[SEG_TILE_ROWS];
+    unsigned n_doubtful = 0;
+    run->screen_kernel->screen(&run->screen, tile, desk->code, label, margin);
+    for (unsigned i = 0; i < n; i++) {
+        margin[i] -= run->margin_tiny;
+        doubtful[n_doubtful] = i;
+        n_doubtful += !(margin[i] > 0);
+    }
+    for (unsigned i = 0; i < n_doubtful; i++) {
+        label[doubtful[i]] = run->label[row[doubtful[i]]];
+        margin[doubtful[i]] = 0;
+    }
+    settle(run, desk, tile, row, n, label, margin);
+    gather(run, desk, &desk->doubtful, measure_exactly, tile, row, doubtful, n_doubtful);
+    desk->n_screened += n;
+    desk->n_doubtful += n_doubtful;
+}
+
+/* Measures the first n rows of a tile, whose numbers are row[]. */
+static void measure(struct kmeans_run *run, struct kmeans_desk *desk, const float *tile,
+                    const uint32_t *row, unsigned n)
+{
+    (run->is_screened ? screen : measure_exactly)(run, desk, tile, row, n);
 }
 
 /* Bit i: row i of the tile has spent its slack. If none has, the tile may sleep until spent_any
@@ -147,18 +198,17 @@ static void assign_tile(struct kmeans_run *run, struct kmeans_desk *desk, size_t
     const uint32_t first_row = (uint32_t)(tile * SEG_TILE_ROWS);
     const unsigned n_awake = (unsigned)__builtin_popcountll(awake);
     const size_t k = run->c.n_rows;
-    uint32_t lane[SEG_TILE_ROWS];
+    uint32_t row[SEG_TILE_ROWS], lane[SEG_TILE_ROWS];
+    for (unsigned i = 0; i < SEG_TILE_ROWS; i++)
+        row[i] = first_row + i;
     desk->n_idle += SEG_TILE_ROWS - n_awake;
     if (run->is_ordered || n_awake * (k + GATHER_COST) >= SEG_TILE_ROWS * k) {
-        const unsigned n = seg_tiles_rows(run->data->x, tile);
-        for (unsigned i = 0; i < n; i++)
-            lane[i] = first_row + i;
-        measure(run, desk, cells, lane, n);
+        measure(run, desk, cells, row, seg_tiles_rows(run->data->x, tile));
         return;
     }
     for (unsigned i = 0; i < n_awake; i++, awake &= awake - 1)
         lane[i] = (uint32_t)__builtin_ctzll(awake);
-    gather(run, desk, cells, first_row, lane, n_awake);
+    gather(run, desk, &desk->awake, measure, cells, row, lane, n_awake);
 }
 
 static void assign_chunk(void *ctx, size_t chunk)
@@ -181,12 +231,14 @@ static void assign_chunk(void *ctx, size_t chunk)
         if (t % 8 == 7) seg_pool_give_way();
         if (awake[t] != 0) assign_tile(run, desk, first + t, awake[t]);
     }
-    if (desk->n_batch > 0) measure_batch(run, desk);
+    flush(run, desk, &desk->awake, measure);
+    flush(run, desk, &desk->doubtful, measure_exactly);
     kmeans_desk_give(desk);
 }
 
 void kmeans_run_assign(struct kmeans_run *run)
 {
+    if (run->is_screened) seg_screen_set(&run->screen, &run->c);
     seg_pool_for(run->pool, SEG_PRIORITY_TRAINING, kmeans_n_chunks(run->data->x), assign_chunk,
                  run);
 }

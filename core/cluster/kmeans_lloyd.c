@@ -5,6 +5,9 @@
 #include <string.h>
 #include "cluster/kmeans_run.h"
 
+/* When screening leaves more than one row in so many in doubt, it no longer pays. */
+#define DOUBTFUL_PART 4u
+
 enum seg_status kmeans_run_init(struct kmeans_run *run, struct seg_pool *pool,
                                 const struct kmeans_data *data, struct seg_tiles *own,
                                 const struct seg_kmeans_params *p,
@@ -14,6 +17,8 @@ enum seg_status kmeans_run_init(struct kmeans_run *run, struct seg_pool *pool,
     const size_t n_lanes = n_tiles * SEG_TILE_ROWS;
     *run = (struct kmeans_run){ .pool = pool, .data = data, .progress = progress };
     run->kernels = seg_kernels_get();
+    run->screen_kernel = seg_screen_kernel_get();
+    run->margin_tiny = 4 * sqrtf((float)d * FLT_MIN);
     run->label = seg_alloc_aligned(n_lanes, sizeof *run->label);
     run->slack = seg_alloc_aligned(n_lanes, sizeof *run->slack);
     run->asleep = seg_alloc(n_tiles, sizeof *run->asleep);
@@ -35,6 +40,8 @@ enum seg_status kmeans_run_init(struct kmeans_run *run, struct seg_pool *pool,
     if (st == SEG_OK) st = kmeans_sums_init(&run->sums, p->k, d);
     for (size_t i = 0; i < n_desks && st == SEG_OK; i++)
         st = kmeans_desk_init(&run->desks[i], p->k, d);
+    if (st == SEG_OK && run->screen_kernel != NULL && seg_screen_pays(p->k, d))
+        st = seg_screen_init(&run->screen, p->k, d, data->mean);
     if (st == SEG_OK && own != NULL) st = kmeans_order_init(run, own);
 out:
     if (st != SEG_OK) kmeans_run_release(run);
@@ -46,6 +53,7 @@ void kmeans_run_release(struct kmeans_run *run)
     for (size_t i = 0; i < run->n_desks; i++)
         kmeans_desk_release(&run->desks[i]);
     seg_free(run->desks);
+    seg_screen_release(&run->screen);
     seg_matrix_release(&run->c);
     seg_matrix_release(&run->was);
     kmeans_sums_release(&run->sums);
@@ -150,17 +158,18 @@ static double move_centroids(struct kmeans_run *run)
 /* Takes in what the desks hold. Returns the number of rows that changed cluster. */
 static uint64_t collect(struct kmeans_run *run)
 {
-    uint64_t n_moved = 0;
+    uint64_t n_moved = 0, n_screened = 0, n_doubtful = 0;
     run->n_idle = 0;
     for (size_t i = 0; i < run->n_desks; i++) {
         struct kmeans_desk *desk = &run->desks[i];
-        run->n_idle += desk->n_idle;
-        desk->n_idle = 0;
-        if (desk->n_moved == 0) continue;
-        kmeans_sums_drain(&run->sums, &desk->moved);
+        if (desk->n_moved > 0) kmeans_sums_drain(&run->sums, &desk->moved);
         n_moved += desk->n_moved;
-        desk->n_moved = 0;
+        n_screened += desk->n_screened;
+        n_doubtful += desk->n_doubtful;
+        run->n_idle += desk->n_idle;
+        desk->n_moved = desk->n_screened = desk->n_doubtful = desk->n_idle = 0;
     }
+    if (n_doubtful > n_screened / DOUBTFUL_PART) run->is_screened = false;
     return n_moved;
 }
 
@@ -172,6 +181,7 @@ static void reset(struct kmeans_run *run)
     run->spent_any = 0;
     run->is_surveyed = false;
     run->n_wasted = 0;
+    run->is_screened = run->screen.k > 0;
     kmeans_sums_clear(&run->sums);
     run->n_iter = 0;
     run->converged = false;

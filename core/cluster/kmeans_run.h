@@ -13,6 +13,7 @@
 #include "base/rng.h"
 #include "cluster/kmeans.h"
 #include "compute/kernels.h"
+#include "compute/screen.h"
 
 /* Starts to load a tile, if there is one of that number: chunks lie far apart and pages are small,
  * so that the processor alone would wait for each. */
@@ -79,16 +80,25 @@ enum seg_status kmeans_put_in_order(const struct seg_matrix *c, const uint32_t *
 void kmeans_assign(struct seg_pool *pool, const struct seg_tiles *x, const struct seg_matrix *c,
                    const struct seg_progress *progress, uint32_t *label, float *dist2);
 
+/* Rows from anywhere, put together to be measured at once. */
+struct kmeans_batch {
+    float *cells;                /* (d, 64) */
+    uint32_t row[SEG_TILE_ROWS]; /* their numbers */
+    unsigned n;
+};
+
 /* The workspace of one worker. As sums are exact it does not matter who summed what. */
 struct kmeans_desk {
     atomic_flag taken;
-    struct kmeans_sums moved;          /* what rows that changed cluster add and take */
-    uint64_t n_moved;                  /* their number */
-    uint64_t n_idle;                   /* rows asleep in tiles that were read for others */
-    float *batch;                      /* (d, 64) gathered rows */
-    uint32_t batch_row[SEG_TILE_ROWS]; /* their numbers */
-    unsigned n_batch;
-    float *spare; /* a chunk's cells, or NULL; see kmeans_order.c */
+    struct kmeans_sums moved;     /* what rows that changed cluster add and take */
+    uint64_t n_moved;             /* their number */
+    uint64_t n_idle;              /* rows asleep in tiles that were read for others */
+    uint64_t n_screened;          /* rows */
+    uint64_t n_doubtful;          /* those of them that had to be measured exactly */
+    struct kmeans_batch awake;    /* from tiles that mostly sleep */
+    struct kmeans_batch doubtful; /* see kmeans_assign.c */
+    int32_t *code;                /* scratch of screen_kernel */
+    float *spare;                 /* a chunk's cells, or NULL; see kmeans_order.c */
 };
 enum seg_status kmeans_desk_init(struct kmeans_desk *desk, size_t k, size_t d);
 void kmeans_desk_release(struct kmeans_desk *desk);
@@ -99,6 +109,10 @@ struct kmeans_run {
     const struct kmeans_data *data;
     const struct seg_progress *progress;
     const struct seg_kernels *kernels;
+    const struct seg_screen_kernel *screen_kernel; /* or NULL */
+    struct seg_screen screen;                      /* of c; empty if that does not pay */
+    bool is_screened;
+    float margin_tiny;       /* what underflow of squares can make of a distance, at most */
     struct seg_matrix c;     /* (k, d) */
     struct seg_matrix was;   /* (k, d) before the last move */
     double *way;             /* (k) length of the last move, rounded up */

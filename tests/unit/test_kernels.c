@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "compute/kernels.h"
+#include "compute/screen.h"
 
 #define ROWS   64u
 #define D_MAX  130u
@@ -30,6 +31,10 @@ static const size_t COUNTS[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 17, 
 
 #define FOR_EACH_ISA(k)                                                                            \
     for (const struct seg_kernels *const *at = seg_kernels_all(), *k; (k = *at) != NULL; at++)
+
+#define FOR_EACH_SCREEN(k)                                                                         \
+    for (const struct seg_screen_kernel *const *at = seg_screen_kernels_all(), *k;                 \
+         (k = *at) != NULL; at++)
 
 static void fill(struct seg_rng *rng, float *p, size_t n)
 {
@@ -211,6 +216,108 @@ static void squares_agree_with_a_float64_loop_and_have_the_bits_of_nearest(void 
                 }
             }
         }
+}
+
+/* Screens x (d, 64) against w (n, d). Where the margin is above 0 the label must be the only
+ * nearest centroid in float64, and the next one at least that much farther. Returns the number of
+ * rows that were left in doubt. */
+static size_t check_screen(const struct seg_screen_kernel *k, size_t d, size_t n,
+                           const double *centre)
+{
+    static _Alignas(64) int32_t code[(D_MAX / 2 + 2) * ROWS];
+    const size_t n_code = (d + 1) / 2 * ROWS;
+    struct seg_screen s;
+    struct seg_matrix c = { n, d, w };
+    uint32_t label[ROWS];
+    float margin[ROWS];
+    size_t n_doubtful = 0;
+    assert_int_equal(seg_screen_init(&s, n, d, centre), SEG_OK);
+    seg_screen_set(&s, &c);
+    for (size_t i = 0; i < ROWS; i++)
+        code[n_code + i] = 77;
+    k->screen(&s, x, code, label, margin);
+    for (size_t i = 0; i < ROWS; i++)
+        assert_int_equal(code[n_code + i], 77);
+    for (size_t r = 0; r < ROWS; r++) {
+        if (!(margin[r] > 0)) {
+            n_doubtful++;
+            continue;
+        }
+        assert_true(label[r] < n);
+        const double own = sqrt(distance2(d, w, label[r], r));
+        for (size_t j = 0; j < n; j++)
+            if (j != label[r] && sqrt(distance2(d, w, j, r)) - own < (double)margin[r])
+                fail_msg("%s: row %zu, d %zu, k %zu", k->isa, r, d, n);
+    }
+    seg_screen_release(&s);
+    return n_doubtful;
+}
+
+static void screen_is_right_or_in_doubt(void **state)
+{
+    (void)state;
+    static const double CENTRES[] = { 0, 0.25, -100 };
+    static const float SCALES[] = { 1, 1e-3f, 1e6f, 1e-20f, 1e18f };
+    struct seg_rng rng = seg_rng_make(14, 0);
+    double centre[D_MAX];
+    FOR_EACH_SCREEN(k)
+    for (size_t a = 0; a < N_OF(WIDTHS); a++)
+        for (size_t b = 0; b < N_OF(COUNTS); b++)
+            for (size_t i = 0; i < N_OF(SCALES); i++) {
+                const size_t d = WIDTHS[a], n = COUNTS[b];
+                fill(&rng, x, d * ROWS);
+                fill(&rng, w, n * d);
+                for (size_t c = 0; c < d * ROWS; c++)
+                    x[c] *= SCALES[i];
+                for (size_t c = 0; c < n * d; c++)
+                    w[c] *= SCALES[i];
+                for (size_t c = 0; c < d; c++)
+                    centre[c] = CENTRES[b % 3] * (double)SCALES[i];
+                const size_t n_doubtful = check_screen(k, d, n, centre);
+                if (b % 3 != 2 && n > 1 && i < 3) assert_true(n_doubtful < ROWS / 4);
+            }
+}
+
+static void screen_is_in_doubt_at_ties_and_without_finite_distances(void **state)
+{
+    (void)state;
+    const double centre[] = { 0, 0, 0 };
+    struct seg_rng rng = seg_rng_make(15, 0);
+    FOR_EACH_SCREEN(k)
+    {
+        fill(&rng, x, 3 * ROWS);
+        fill(&rng, w, 9 * 3);
+        memcpy(w + 3, w, 3 * sizeof *w); /* centroid 1 is centroid 0 */
+        for (size_t r = 0; r < 20; r++)
+            for (size_t c = 0; c < 3; c++)
+                x[c * ROWS + r] = w[c];
+        x[20] = NAN;
+        x[ROWS + 21] = INFINITY;
+        x[22] = 3e38f;
+        x[23] = x[ROWS + 23] = x[2 * ROWS + 23] = 0;
+        assert_true(check_screen(k, 3, 9, centre) >= 22);
+        memset(w, 0, 9 * 3 * sizeof *w);
+        assert_int_equal(check_screen(k, 3, 9, centre), ROWS);
+    }
+}
+
+/* Far from the centre the codes are too coarse for clusters that stand close together. */
+static void screen_is_in_doubt_where_codes_are_too_coarse(void **state)
+{
+    (void)state;
+    const double centre[] = { 0, 0 };
+    FOR_EACH_SCREEN(k)
+    {
+        for (size_t r = 0; r < ROWS; r++) {
+            x[r] = 1e6f + (float)(r % 8) * 0.125f;
+            x[ROWS + r] = (float)(r / 8) * 0.125f;
+        }
+        for (size_t j = 0; j < 8; j++) {
+            w[2 * j] = 1e6f + (float)j * 0.125f;
+            w[2 * j + 1] = 0.25f;
+        }
+        assert_true(check_screen(k, 2, 8, centre) > ROWS / 2);
+    }
 }
 
 static void margin_agrees_with_float64(void **state)
@@ -616,6 +723,9 @@ int main(void)
         cmocka_unit_test(nan_rows_and_code_rows_find_each_row),
         cmocka_unit_test(nearest_finds_the_best_and_the_second),
         cmocka_unit_test(squares_agree_with_a_float64_loop_and_have_the_bits_of_nearest),
+        cmocka_unit_test(screen_is_right_or_in_doubt),
+        cmocka_unit_test(screen_is_in_doubt_at_ties_and_without_finite_distances),
+        cmocka_unit_test(screen_is_in_doubt_where_codes_are_too_coarse),
         cmocka_unit_test(margin_agrees_with_float64),
         cmocka_unit_test(survey_agrees_with_a_float64_loop),
         cmocka_unit_test(nearest_gives_a_tie_to_the_lower_index),

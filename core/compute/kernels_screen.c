@@ -1,0 +1,170 @@
+/* kernels_screen.c - nearest centroids by products of 16-bit integers, with a bound on the error;
+ * compiled once for each instruction set that has such products, at twice the rate of floats. */
+#include <float.h>
+#include <string.h>
+#include "compute/kernels_lanes.h"
+#include "compute/screen.h"
+
+/* acc + the sums of products of neighbours: lane i holds two 16-bit integers of a and of b. */
+#if defined(__AVX512VNNI__)
+INLINE vint add_pair_products(vint acc, vint a, vint b)
+{
+    return (vint)_mm512_dpwssd_epi32((__m512i)acc, (__m512i)a, (__m512i)b);
+}
+#elif defined(__AVX512F__)
+INLINE vint add_pair_products(vint acc, vint a, vint b)
+{
+    return acc + (vint)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+}
+#else
+INLINE vint add_pair_products(vint acc, vint a, vint b)
+{
+    return acc + (vint)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+}
+#endif
+
+/* Above the length whose square underflows. */
+#define LENGTH_MIN 1e-15f
+
+/* Adding it moves a float's integer part to its low bits. */
+#define TO_INT 0x1.8p23f
+
+/* What the rows of a block are to their codes. */
+struct coded {
+    vfloat length[VECS]; /* |x'|, rounded up */
+    vfloat unit[VECS];   /* what 1 in a code stands for */
+    vfloat off[VECS];    /* |x' - unit * code|, rounded up */
+};
+
+/* code (n_pairs, 64) from the block's first row: columns 2p and 2p + 1 in the low and high half. */
+INLINE void encode(const struct seg_screen *s, const float *x, int32_t *code, struct coded *coded)
+{
+    const size_t d = s->d;
+    const float *centre = s->centre;
+    vfloat length2[VECS], per_unit[VECS], off2[VECS];
+    for (size_t v = 0; v < VECS; v++)
+        length2[v] = off2[v] = splat(0.0f);
+    for (size_t c = 0; c < d; c++) {
+        UNROLL
+        for (size_t v = 0; v < VECS; v++) {
+            const vfloat value = *(const vfloat *)(x + c * ROWS + v * LANES) - centre[c];
+            length2[v] += value * value;
+        }
+    }
+    for (size_t v = 0; v < VECS; v++) {
+        coded->length[v] = root(length2[v]);
+        per_unit[v] = SEG_SCREEN_LENGTH / greater(coded->length[v], splat(LENGTH_MIN));
+        coded->unit[v] = 1.0f / per_unit[v];
+        coded->length[v] *= 1 + s->widen;
+    }
+    for (size_t c = 0; c < d; c++) {
+        UNROLL
+        for (size_t v = 0; v < VECS; v++) {
+            const vfloat value = *(const vfloat *)(x + c * ROWS + v * LANES) - centre[c];
+            const vfloat shifted = value * per_unit[v] + TO_INT;
+            const vfloat off = value * per_unit[v] - (shifted - TO_INT);
+            vint *pair = (vint *)(code + c / 2 * ROWS + v * LANES);
+            off2[v] += off * off;
+            if (c % 2 == 0)
+                *pair = (vint)shifted & 0xffff;
+            else
+                *pair |= (vint)shifted << 16;
+        }
+    }
+    for (size_t v = 0; v < VECS; v++)
+        coded->off[v] = root(off2[v]) * coded->unit[v] * (1 + s->widen);
+}
+
+/* |c'|^2 - 2 x' c' of the best and the second centroid so far. */
+struct best {
+    vfloat score[VECS];
+    vfloat second[VECS];
+    vint label[VECS];
+};
+
+/* The centroids first..first + n_outs - 1 of s. factor: what a product of codes counts. */
+INLINE void screen_block(const struct seg_screen *s, const int32_t *code, const vfloat *factor,
+                         size_t first, struct best *best, const size_t n_outs)
+{
+    const size_t n_pairs = s->n_pairs;
+    const int32_t *c = s->code + first * n_pairs;
+    vint sum[OUTS_MAX][VECS];
+    UNROLL
+    for (size_t j = 0; j < n_outs; j++) {
+        UNROLL
+        for (size_t v = 0; v < VECS; v++)
+            sum[j][v] = splat_int(0);
+    }
+    for (size_t p = 0; p < n_pairs; p++) {
+        vint xp[VECS];
+        UNROLL
+        for (size_t v = 0; v < VECS; v++)
+            xp[v] = *(const vint *)(code + p * ROWS + v * LANES);
+        UNROLL
+        for (size_t j = 0; j < n_outs; j++) {
+            const vint cp = splat_int(c[j * n_pairs + p]);
+            UNROLL
+            for (size_t v = 0; v < VECS; v++)
+                sum[j][v] = add_pair_products(sum[j][v], xp[v], cp);
+        }
+    }
+    UNROLL
+    for (size_t v = 0; v < VECS; v++) {
+        vfloat least = best->score[v], second = best->second[v], label = (vfloat)best->label[v];
+        UNROLL
+        for (size_t j = 0; j < n_outs; j++) {
+            const vfloat product = __builtin_convertvector(sum[j][v], vfloat);
+            const vfloat score = splat(s->norm2[first + j]) + product * factor[v];
+            const vmask is_nearer = less(score, least);
+            label = blend(is_nearer, (vfloat)splat_int((int32_t)(first + j)), label);
+            second = lesser(greater(score, least), second);
+            least = lesser(score, least);
+        }
+        best->score[v] = least;
+        best->second[v] = second;
+        best->label[v] = (vint)label;
+    }
+}
+
+/* How much nearer the best centroid is than the second at least. Both scores may be wrong by
+ * `error`: products of what the codes leave out, and (|x'| + |c'|)^2 times some roundings. l - u is
+ * (l^2 - u^2) / (l + u), where |x'|^2 cancels. */
+INLINE vfloat margin_of(const struct seg_screen *s, const struct coded *coded,
+                        const struct best *best, size_t v)
+{
+    const vfloat length = coded->length[v], off = coded->off[v], reach = length + s->length;
+    const vfloat error = 2 * (off * s->length + (length + off) * s->off) + 0x1p-19f * reach * reach;
+    const vfloat length2 = length * length;
+    const vfloat sum = root(greater(length2 + best->score[v] + error, splat(0.0f))) +
+                       root(greater(length2 + best->second[v] + error, splat(0.0f)));
+    return (best->second[v] - best->score[v] - 2 * error) / (sum * (1 + 0x1p-20f)) - s->widen * sum;
+}
+
+static void screen(const struct seg_screen *s, const float *x, int32_t *code, uint32_t *label,
+                   float *margin)
+{
+    for (size_t row = 0; row < ROWS; row += BLOCK_ROWS) {
+        struct coded coded;
+        struct best best;
+        vfloat factor[VECS];
+        encode(s, x + row, code + row, &coded);
+        for (size_t v = 0; v < VECS; v++) {
+            factor[v] = coded.unit[v] * (-2 * s->unit);
+            best.score[v] = best.second[v] = splat(FLT_MAX);
+            best.label[v] = splat_int(0);
+        }
+        size_t n_outs;
+        for (size_t j = 0; j < s->k; j += n_outs) {
+            n_outs = block_size(s->k - j);
+#define CALL(n) screen_block(s, code + row, factor, j, &best, n)
+            WITH_CONSTANT(n_outs, CALL)
+#undef CALL
+        }
+        memcpy(label + row, best.label, sizeof best.label);
+        for (size_t v = 0; v < VECS; v++)
+            *(vfloat_loose *)(margin + row + v * LANES) = margin_of(s, &coded, &best, v);
+    }
+}
+
+extern const struct seg_screen_kernel ISA_SYMBOL(seg_screen_kernel_);
+const struct seg_screen_kernel ISA_SYMBOL(seg_screen_kernel_) = { ISA_NAME, screen };
