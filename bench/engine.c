@@ -2,6 +2,7 @@
  * with the peers. The clock covers the fit, not reading the file; the answer is one JSON line.
  * Two private headers are used: the k-means++ start alone (kmeans_run.h), and the stream of the
  * initial weights (fit.h), so that peers can begin with the same ones. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,9 @@
 #include "cluster/k_search.h"
 #include "cluster/kmeans.h"
 #include "cluster/kmeans_run.h"
+#include "cluster/minibatch.h"
+#include "cluster/prototypes.h"
+#include "features/schema.h"
 #include "compute/kernels.h"
 #include "neural/fit.h"
 #include "neural/train.h"
@@ -104,6 +108,54 @@ static void run_kmeans(struct seg_pool *pool, char **arg)
     answer(now_s() - begin, km.inertia, km.n_iter);
     seg_kmeans_release(&km);
     seg_matrix_release(&start);
+    seg_tiles_release(&x);
+}
+
+/* minibatch DATA N D K BATCH SEED: as the service does it when nothing else is said. */
+static void run_minibatch(struct seg_pool *pool, char **arg)
+{
+    struct seg_error err = { 0 };
+    struct seg_kmeans km;
+    const struct seg_minibatch_params p = { .k = (uint32_t)number(arg[3]),
+                                            .n_init = 3,
+                                            .batch_size = (uint32_t)number(arg[4]),
+                                            .n_iter_max = 10000,
+                                            .patience = 10,
+                                            .seed = number(arg[5]) };
+    struct seg_tiles x = read_tiles(arg[0], number(arg[1]), (uint32_t)number(arg[2]));
+    double begin = now_s();
+    if (seg_minibatch_fit(pool, &x, &p, NULL, &km, &err) != SEG_OK) die("mini-batches", err.text);
+    answer(now_s() - begin, km.inertia, km.n_iter);
+    seg_kmeans_release(&km);
+    seg_tiles_release(&x);
+}
+
+/* prototypes DATA N D K ITERATIONS CATEGORIES: the last columns become categories of 8 codes. */
+static void run_prototypes(struct seg_pool *pool, char **arg)
+{
+    struct seg_error err = { 0 };
+    struct seg_kmeans km;
+    struct seg_mixed space;
+    const struct seg_prototypes_params p = { .k = (uint32_t)number(arg[3]),
+                                             .n_init = 1,
+                                             .n_iter_max = (uint32_t)number(arg[4]) };
+    struct seg_tiles x = read_tiles(arg[0], number(arg[1]), (uint32_t)number(arg[2]));
+    uint32_t n_codes[SEG_CELLS_MAX] = { 0 };
+    for (uint32_t c = x.n_cols - (uint32_t)number(arg[5]); c < x.n_cols; c++) {
+        n_codes[c] = 8;
+        for (size_t r = 0; r < x.n_rows; r++) {
+            float *cell = seg_tiles_cell(&x, r, c);
+            *cell = floorf(fminf(fmaxf(*cell * 2 + 4, 0), 7));
+        }
+    }
+    if (seg_mixed_init(&space, n_codes, x.n_cols) != SEG_OK) die("no memory", "space");
+    double begin = now_s();
+    if (seg_mixed_weight(pool, &x, &space, &space.weight) != SEG_OK ||
+        seg_prototypes_fit(pool, &x, &space, &p, NULL, &km, &err) != SEG_OK)
+        die("k-prototypes", err.text);
+    answer(now_s() - begin, km.inertia, km.n_iter);
+    seg_kmeans_release(&km);
+    seg_mixed_release(&space);
     seg_tiles_release(&x);
 }
 
@@ -244,6 +296,10 @@ int main(int argc, char **argv)
     if (seg_pool_new(N_WORKERS, 1, &pool, &err) != SEG_OK) die("pool", err.text);
     if (strcmp(work, "kmeans") == 0 && argc == 8)
         run_kmeans(pool, arg);
+    else if (strcmp(work, "minibatch") == 0 && argc == 8)
+        run_minibatch(pool, arg);
+    else if (strcmp(work, "prototypes") == 0 && argc == 8)
+        run_prototypes(pool, arg);
     else if (strcmp(work, "start") == 0 && argc == 7)
         run_start(pool, arg);
     else if (strcmp(work, "choose") == 0 && argc == 8)

@@ -139,20 +139,24 @@ static enum seg_status run_starts(struct kmeans_run *run, const struct seg_kmean
     return st;
 }
 
+enum seg_status kmeans_check_start(const struct seg_tiles *x, const struct seg_matrix *start,
+                                   struct seg_error *err)
+{
+    if (start->n_cols != x->n_cols)
+        return seg_fail(err, SEG_EINVAL, "start centroids have %zu columns, the rows %u",
+                        start->n_cols, x->n_cols);
+    for (size_t i = 0; i < start->n_rows * start->n_cols; i++)
+        if (!isfinite(start->data[i]))
+            return seg_fail(err, SEG_EINVAL, "start centroid %zu is not finite", i / start->n_cols);
+    return SEG_OK;
+}
+
 static enum seg_status check(const struct seg_tiles *x, const struct seg_kmeans_params *p,
                              struct seg_error *err)
 {
     const char *fault = seg_kmeans_check(p, x->n_rows);
     if (fault != NULL) return seg_fail(err, SEG_EINVAL, "%s", fault);
-    if (p->init != SEG_INIT_GIVEN) return SEG_OK;
-    if (p->start->n_cols != x->n_cols)
-        return seg_fail(err, SEG_EINVAL, "start centroids have %zu columns, the rows %u",
-                        p->start->n_cols, x->n_cols);
-    for (size_t i = 0; i < p->start->n_rows * p->start->n_cols; i++)
-        if (!isfinite(p->start->data[i]))
-            return seg_fail(err, SEG_EINVAL, "start centroid %zu is not finite",
-                            i / p->start->n_cols);
-    return SEG_OK;
+    return p->init == SEG_INIT_GIVEN ? kmeans_check_start(x, p->start, err) : SEG_OK;
 }
 
 /* own: x if it may be reordered meanwhile, else NULL. */

@@ -63,6 +63,9 @@ void kmeans_sums_means(const struct kmeans_sums *s, const struct kmeans_data *da
  * mean|^2. */
 double kmeans_sums_inertia(const struct kmeans_sums *s, const struct kmeans_data *data);
 
+/* SEG_EINVAL unless the columns of given start centroids are those of x, and all is finite. */
+enum seg_status kmeans_check_start(const struct seg_tiles *x, const struct seg_matrix *start,
+                                   struct seg_error *err);
 /* Start centroids c (k, d) drawn from the rows. closest: scratch of one float a row, whole tiles.
  * With fewer distinct rows than k the spare centroids repeat the last one found. */
 enum seg_status kmeans_seed(struct seg_pool *pool, const struct seg_tiles *x,
