@@ -94,8 +94,8 @@ static const struct command COMMANDS[] = {
     { "train", "MODEL --feature-set FEATURE_SET", 1, 1, TRAIN, command_train,
       "train a new version of a model",
       "  --feature-set NAME where the users' features come from\n"
-      "  --algorithm NAME   kmeans (default), gmm, autoencoder_kmeans, k_prototypes; mlp (default "
-      "with --target)\n"
+      "  --algorithm NAME   kmeans (default), minibatch_kmeans, gmm, autoencoder_kmeans,\n"
+      "                     k_prototypes; mlp (default with --target)\n"
       "  --k N              number of segments, or auto\n"
       "  --target COLUMN    the feature whose class is to be predicted\n"
       "  --features A,B     learn from these; default: all of them\n"

@@ -367,6 +367,11 @@ static void defaults(struct train_spec *s, const struct json *body,
                                            .n_iter_max = 200,
                                            .tol = 1e-3,
                                            .regularisation = 1e-6 };
+    s->core.minibatch = (struct seg_minibatch_params){ .init = SEG_INIT_KMEANS_PP,
+                                                       .n_init = 3,
+                                                       .batch_size = 1024,
+                                                       .n_iter_max = 10000,
+                                                       .patience = 10 };
     s->core.prototypes = (struct seg_prototypes_params){ .init = SEG_INIT_KMEANS_PP,
                                                          .n_init = 10,
                                                          .n_iter_max = 300,

@@ -60,6 +60,14 @@ static const struct field gmm_fields[] = {
     F64("tolerance", seg_gmm_params, tol, 0, 1),
     F64("regularisation", seg_gmm_params, regularisation, 1e-12, 1e12),
 };
+static const struct field minibatch_fields[] = {
+    ENUM("init", seg_minibatch_params, init, INIT_NAMES),
+    U32("n_init", seg_minibatch_params, n_init, 1, 100),
+    U32("batch_size", seg_minibatch_params, batch_size, 1, SEG_MINIBATCH_SIZE_MAX),
+    U32("max_iterations", seg_minibatch_params, n_iter_max, 1, 100000),
+    F64("tolerance", seg_minibatch_params, tol, 0, 1),
+    U32("patience", seg_minibatch_params, patience, 0, 10000),
+};
 static const struct field prototypes_fields[] = {
     ENUM("init", seg_prototypes_params, init, INIT_NAMES),
     U32("n_init", seg_prototypes_params, n_init, 1, 100),
@@ -120,6 +128,7 @@ static const struct field outcome_fields[] = {
     }
 static const struct field_list KMEANS_FIELDS = LIST(kmeans_fields);
 static const struct field_list GMM_FIELDS = LIST(gmm_fields);
+static const struct field_list MINIBATCH_FIELDS = LIST(minibatch_fields);
 static const struct field_list PROTOTYPES_FIELDS = LIST(prototypes_fields);
 static const struct field_list NETWORK_FIELDS = LIST(network_fields);
 static const struct field_list CLASSIFIER_FIELDS = LIST(classifier_fields);
@@ -150,6 +159,7 @@ size_t spec_algorithm_tables(struct seg_spec *s, struct field_table ret[SPEC_TAB
         ret[0] = field_table(&KMEANS_FIELDS, &s->kmeans);
         ret[1] = field_table(&NETWORK_FIELDS, &s->autoencoder);
         return 2;
+    case SEG_MINIBATCH_KMEANS: ret[0] = field_table(&MINIBATCH_FIELDS, &s->minibatch); return 1;
     case SEG_K_PROTOTYPES: ret[0] = field_table(&PROTOTYPES_FIELDS, &s->prototypes); return 1;
     case SEG_MLP: return spec_mlp_tables(&s->mlp, ret);
     default: return 0;

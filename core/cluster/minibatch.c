@@ -27,8 +27,7 @@ const char *seg_minibatch_check(const struct seg_minibatch_params *p, size_t n_r
                                               .tol = p->tol };
     if (p->batch_size < 1 || p->batch_size > SEG_MINIBATCH_SIZE_MAX)
         return "batch_size must be from 1 to 65536";
-    if (p->n_iter_max < 1 || p->n_iter_max > 1000000)
-        return "n_iter_max must be from 1 to 1000000";
+    if (p->n_iter_max < 1 || p->n_iter_max > 1000000) return "n_iter_max must be from 1 to 1000000";
     return seg_kmeans_check(&shared, n_rows);
 }
 
@@ -145,8 +144,7 @@ static enum seg_status choose_start(struct run *run)
 {
     const size_t n_init = run->p->init == SEG_INIT_GIVEN ? 1 : run->p->n_init;
     const size_t bytes = run->c.n_rows * run->c.n_cols * sizeof *run->c.data;
-    const size_t n_lanes =
-        (sample_rows(run) + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS * SEG_TILE_ROWS;
+    const size_t n_lanes = (sample_rows(run) + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS * SEG_TILE_ROWS;
     struct seg_rng rng = seg_rng_make(run->p->seed, STREAM_JUDGE);
     struct seg_tiles judge = { 0 };
     struct seg_matrix best_c = { 0 };
@@ -156,7 +154,8 @@ static enum seg_status choose_start(struct run *run)
         return SEG_OK;
     }
     float *dist2 = seg_alloc_aligned(n_lanes, sizeof *dist2);
-    enum seg_status st = dist2 == NULL ? SEG_ENOMEM : draw_sample(run, &rng, sample_rows(run), &judge);
+    enum seg_status st =
+        dist2 == NULL ? SEG_ENOMEM : draw_sample(run, &rng, sample_rows(run), &judge);
     if (st == SEG_OK) st = seg_matrix_copy(&best_c, &run->c);
     for (uint32_t start = 0; start < n_init && st == SEG_OK; start++) {
         double inertia = 0;
@@ -330,7 +329,7 @@ static enum seg_status run_batches(struct run *run)
         const double inertia = sum_batch(run), moved2 = move(run);
         run->converged = has_converged(run, inertia, moved2);
         if (!run->converged && wants_reassignment(run)) reassign_few(run);
-        if (run->n_iter % REPORT_BATCHES == 0) report(run);
+        if (run->n_iter % REPORT_BATCHES == 1) report(run);
     }
     return SEG_OK;
 }
@@ -339,8 +338,7 @@ static enum seg_status run_batches(struct run *run)
 
 /* Assigns all rows, label and dist2 (n), and moves centroids that no row is nearest to onto the
  * farthest rows. Sets n_distinct. */
-static enum seg_status settle(struct run *run, uint32_t *label, float *dist2,
-                              struct seg_kmeans *km)
+static enum seg_status settle(struct run *run, uint32_t *label, float *dist2, struct seg_kmeans *km)
 {
     const size_t k = run->c.n_rows, n = run->x->n_rows;
     for (unsigned round = 0;; round++) {
@@ -376,8 +374,7 @@ enum seg_status seg_minibatch_fit(struct seg_pool *pool, const struct seg_tiles 
     float *dist2 = NULL;
     const char *fault = seg_minibatch_check(p, x->n_rows);
     if (fault != NULL) return seg_fail(err, SEG_EINVAL, "%s", fault);
-    enum seg_status st =
-        p->init == SEG_INIT_GIVEN ? kmeans_check_start(x, p->start, err) : SEG_OK;
+    enum seg_status st = p->init == SEG_INIT_GIVEN ? kmeans_check_start(x, p->start, err) : SEG_OK;
     if (st != SEG_OK) return st;
     st = run_init(&run);
     if (st == SEG_OK) st = choose_start(&run);

@@ -9,6 +9,8 @@
 static const struct seg_algorithm_info ALGORITHMS[SEG_N_ALGORITHMS] = {
     [SEG_KMEANS] = { "kmeans", SEG_SEGMENTATION, true, false, false,
                      "k-means on the preprocessed features" },
+    [SEG_MINIBATCH_KMEANS] = { "minibatch_kmeans", SEG_SEGMENTATION, true, false, false,
+                               "k-means by batches of rows: faster on many, a little less exact" },
     [SEG_GMM] = { "gmm", SEG_SEGMENTATION, true, false, false,
                   "mixture of Gaussians: every user belongs to each segment to a degree" },
     [SEG_AUTOENCODER_KMEANS] = { "autoencoder_kmeans", SEG_SEGMENTATION, true, true, false,

@@ -76,6 +76,11 @@ static enum seg_status check_segmentation(const struct pipeline *p, struct seg_e
     mixture.k = spec->k_auto ? spec->k_max : spec->kmeans.k;
     if (spec->algorithm == SEG_GMM && (wrong = seg_gmm_check(&mixture, n_rows)) != NULL)
         return seg_fail(err, SEG_EINVAL, "%s", wrong);
+    struct seg_minibatch_params minibatch = spec->minibatch;
+    minibatch.k = spec->kmeans.k;
+    if (spec->algorithm == SEG_MINIBATCH_KMEANS &&
+        (wrong = seg_minibatch_check(&minibatch, n_rows)) != NULL)
+        return seg_fail(err, SEG_EINVAL, "%s", wrong);
     struct seg_prototypes_params prototypes = spec->prototypes;
     prototypes.k = spec->kmeans.k;
     if (spec->algorithm == SEG_K_PROTOTYPES &&

@@ -191,6 +191,18 @@ static enum seg_status fit_kmeans(struct pipeline *p, const struct seg_kmeans_pa
     return st == SEG_OK ? take_kmeans(p, &km, params->k) : st;
 }
 
+static enum seg_status fit_minibatch(struct pipeline *p, const struct seg_kmeans_params *params,
+                                     const struct seg_progress *progress, struct seg_error *err)
+{
+    struct seg_minibatch_params minibatch = p->spec->minibatch;
+    struct seg_kmeans km = { 0 };
+    minibatch.k = params->k;
+    minibatch.seed = params->seed;
+    enum seg_status st =
+        seg_minibatch_fit(p->pool, &p->space[SEG_PART_TRAIN], &minibatch, progress, &km, err);
+    return st == SEG_OK ? take_kmeans(p, &km, params->k) : st;
+}
+
 static enum seg_status fit_prototypes(struct pipeline *p, const struct seg_kmeans_params *params,
                                       const struct seg_progress *progress, struct seg_error *err)
 {
@@ -235,6 +247,7 @@ enum seg_status pipeline_cluster(struct pipeline *p, struct stage *stage, struct
     if (st != SEG_OK) return st;
     switch (p->spec->algorithm) {
     case SEG_GMM: return fit_mixture(p, &params, &stage->as, err);
+    case SEG_MINIBATCH_KMEANS: return fit_minibatch(p, &params, &stage->as, err);
     case SEG_K_PROTOTYPES: return fit_prototypes(p, &params, &stage->as, err);
     default: return fit_kmeans(p, &params, &stage->as, err);
     }

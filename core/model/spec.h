@@ -6,6 +6,7 @@
 
 #include "cluster/gmm.h"
 #include "cluster/kmeans.h"
+#include "cluster/minibatch.h"
 #include "cluster/prototypes.h"
 #include "features/preprocess.h"
 #include "neural/train.h"
@@ -18,6 +19,7 @@ enum seg_task { SEG_SEGMENTATION, SEG_CLASSIFICATION };
 /* The algorithms; core/model/algorithms.c has one row for each. */
 enum seg_algorithm {
     SEG_KMEANS,
+    SEG_MINIBATCH_KMEANS,
     SEG_GMM,
     SEG_AUTOENCODER_KMEANS,
     SEG_K_PROTOTYPES,
@@ -31,6 +33,8 @@ struct seg_spec {
     struct seg_kmeans_params
         kmeans; /* kmeans, autoencoder_kmeans. start is set by the caller of warm starts */
     struct seg_gmm_params gmm; /* gmm; its k, seed and start are not used: those of kmeans are */
+    struct seg_minibatch_params
+        minibatch; /* minibatch_kmeans; its k, seed and start are not used: those of kmeans are */
     struct seg_prototypes_params
         prototypes;        /* k_prototypes; its k and seed are not used: those of kmeans are */
     bool k_auto;           /* kmeans.k is chosen from k_min..k_max; see cluster/k_search.h */

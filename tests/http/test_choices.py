@@ -90,3 +90,22 @@ def test_bins_are_an_option_of_a_column(http, train, blobs):
     assert train("binned", spec)["spec"]["preprocess"]["columns"]["x"]["n_bins"] == 4
     spec["preprocess"]["columns"]["x"]["n_bins"] = 1
     assert faults(http, spec) == {"/preprocess/columns/x/n_bins": "out_of_range"}
+
+
+def test_mini_batches_find_the_groups_and_take_their_own_options(http, train, predict, blobs):
+    algorithm = {"type": "minibatch_kmeans", "k": 3, "batch_size": 64}
+    version = train("batches", {**AUTO, "algorithm": algorithm, "label": True, "promote": "always"})
+    assert version["spec"]["algorithm"] == {**algorithm, "init": "kmeans++", "n_init": 3, "max_iterations": 10000, "tolerance": 0, "patience": 10}
+    assert version["metrics"]["converged"] and len(version["curve"]["inertia"]) == version["metrics"]["iterations"] < 10000
+    assert [s["size"] for s in http.get("/v1/models/batches/segments").json()["items"]] == [100, 100, 100]
+    assert train("batches", version["spec"])["artifact_sha256"] == version["artifact_sha256"]
+    assert len({p["segment"] for p in predict("batches", [{"x": 0, "y": 0}, {"x": 10, "y": -5}, {"x": 20, "y": -10}])["predictions"]}) == 3
+    assert faults(http, {**AUTO, "algorithm": {**algorithm, "batch_size": 0, "min_segment_share": 0.1}}) == {
+        "/algorithm/batch_size": "out_of_range", "/algorithm/min_segment_share": "unknown_key"}
+
+
+@pytest.mark.parametrize("algorithm", ["minibatch_kmeans", "gmm", "autoencoder_kmeans"])
+def test_every_algorithm_with_a_k_chooses_it(train, blobs, algorithm):
+    options = {"encoder": [4, 2], "epochs": 20} if algorithm == "autoencoder_kmeans" else {}
+    version = train(f"auto_{algorithm}", {**AUTO, "algorithm": {"type": algorithm, "k": "auto", "k_min": 2, "k_max": 4, **options}})
+    assert [row["k"] for row in version["k_search"]] == [2, 3, 4] and version["metrics"]["k_reason"]

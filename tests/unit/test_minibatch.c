@@ -60,8 +60,8 @@ static void naive_batches(const float *x, size_t n, size_t d, double *c, size_t 
         for (size_t i = 0; i < p->batch_size; i++) {
             const double rate = 1 / ++count[label[i]];
             for (size_t col = 0; col < d; col++)
-                c[label[i] * d + col] = (1 - rate) * c[label[i] * d + col] +
-                                        rate * (double)x[rows[i] * d + col];
+                c[label[i] * d + col] =
+                    (1 - rate) * c[label[i] * d + col] + rate * (double)x[rows[i] * d + col];
         }
     }
     for (size_t j = 0; j < k; j++) /* else the fit would have set it anew */
