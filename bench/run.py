@@ -1,7 +1,7 @@
 """Side by side with the peers, in one run on one machine; only the ratios travel.
 
 usage: bench/run.py [NAME [OPTION]…], NAME one of
-  main_job    features in PostgreSQL to labels in PostgreSQL, against pandas and scikit-learn
+  main_job    features in PostgreSQL to labels in PostgreSQL, against pandas and scikit-learn [--rounds N] [--scale [LARGEST]]
   rows        decoders of scoring bodies
   engine      k-means and networks against scikit-learn, faiss and PyTorch [--quick] [--rounds N] [--only WORK]
   serve       scoring under load against FastAPI with PyTorch and bare libmicrohttpd [--quick]
