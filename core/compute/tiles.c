@@ -65,6 +65,35 @@ void seg_tiles_drop_chunk(struct seg_tiles *t, size_t i)
     t->chunks[i] = NULL;
 }
 
+/* Appends n rows of a tile of n_cols columns; there is room. */
+static void append_tile(struct seg_tiles *t, size_t row, const float *from, uint32_t n_cols,
+                        unsigned n)
+{
+    const unsigned lane = row % SEG_TILE_ROWS;
+    const unsigned fit = n < SEG_TILE_ROWS - lane ? n : SEG_TILE_ROWS - lane;
+    float *to = seg_tiles_cell(t, row, 0);
+    float *next = n > fit ? seg_tiles_cell(t, row + fit, 0) : NULL;
+    for (size_t c = 0; c < (size_t)n_cols * SEG_TILE_ROWS; c += SEG_TILE_ROWS) {
+        memcpy(to + c, from + c, fit * sizeof *to);
+        if (next != NULL) memcpy(next + c, from + c + fit, (n - fit) * sizeof *next);
+    }
+}
+
+enum seg_status seg_tiles_append(struct seg_tiles *t, struct seg_tiles *src)
+{
+    for (size_t i = 0; i < seg_tiles_count(src); i++) {
+        const size_t row = t->n_rows;
+        const unsigned n = seg_tiles_rows(src, i);
+        enum seg_status st = seg_tiles_grow(t, row + n);
+        if (st != SEG_OK) return st;
+        append_tile(t, row, seg_tiles_at(src, i), src->n_cols, n);
+        if (i % SEG_CHUNK_TILES == SEG_CHUNK_TILES - 1)
+            seg_tiles_drop_chunk(src, i / SEG_CHUNK_TILES);
+    }
+    seg_tiles_release(src);
+    return SEG_OK;
+}
+
 enum seg_status seg_tiles_from_rows(struct seg_tiles *ret_t, const float *x, size_t n_rows,
                                     uint32_t n_cols)
 {

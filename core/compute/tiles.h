@@ -47,6 +47,10 @@ enum seg_status seg_tiles_grow(struct seg_tiles *t, size_t n_rows);
 /* Frees chunk i: its rows may not be touched any more. For transformations that consume their
  * input. */
 void seg_tiles_drop_chunk(struct seg_tiles *t, size_t i);
+/* Appends the rows of src as the first src->n_cols columns of t, which has as many or more. src is
+ * empty afterwards; its chunks are freed on the way, so that the rows are in memory once.
+ * SEG_ENOMEM leaves both good for nothing but release. */
+enum seg_status seg_tiles_append(struct seg_tiles *t, struct seg_tiles *src);
 /* Copies row-major x (n_rows, n_cols) into a new tiles. */
 enum seg_status seg_tiles_from_rows(struct seg_tiles *ret_t, const float *x, size_t n_rows,
                                     uint32_t n_cols);

@@ -1,6 +1,5 @@
 /* Binary COPY into tiles. A row is one tuple: the id as text (when wanted), the target as text
- * (when there is one), then each feature in the binary form of its SQL type. The stream is hashed
- * as it comes, so that the data of a training run can be named. */
+ * (when there is one), then each feature in the binary form of its SQL type. */
 #include "db/feature_load.h"
 
 #include <endian.h>
@@ -11,7 +10,6 @@
 
 #include "base/alloc.h"
 #include "compute/worker_pool.h"
-#include "digest.h"
 #include "evaluate/classification.h"
 #include "features/calendar.h"
 
@@ -66,8 +64,6 @@ struct feature_load {
     size_t n_target, target_cap;
     char *pending; /* start of a tuple whose end has not come yet */
     size_t n_pending, pending_cap;
-    struct digest digest;
-    uint16_t n_hashed; /* fields of a tuple but the id, as the tuple would say it: big-endian */
 };
 
 static struct wire_type column_wire(const struct feature_column *c)
@@ -119,12 +115,35 @@ static bool wants_order(struct db *db, const char *relation)
     db_result_free(r);
     return order;
 }
-_Static_assert(ORDER_ROWS_MAX == 200000, "wants_order spells the same number");
+enum db_status feature_load_pages(struct db *db, const struct feature_set *fs,
+                                  uint32_t *ret_n_pages)
+{
+    struct seg_arena arena;
+    struct db_result *r = NULL;
+    seg_arena_init(&arena, 0);
+    char *relation = db_feature_sets_relation(db, fs, &arena);
+    enum db_status st =
+        relation == NULL
+            ? DB_FATAL
+            : db_exec_sql(
+                  db,
+                  "SELECT pg_relation_size(c.oid) / current_setting('block_size')::int"
+                  " FROM pg_class c WHERE c.oid = $1::regclass AND c.relkind = 'r'"
+                  " AND c.reltuples >= 200000 AND current_setting('server_version_num')::int >= "
+                  "140000",
+                  (const char *[]){ relation }, 1, &r);
+    if (st == DB_ONE) *ret_n_pages = (uint32_t)db_result_int(r, 0, 0);
+    db_result_free(r);
+    seg_arena_release(&arena);
+    return st;
+}
+_Static_assert(ORDER_ROWS_MAX == 200000, "the statements above spell the same number");
 
 /* COPY (SELECT …) TO STDOUT (FORMAT binary), from the arena; NULL when a name is no identifier or
  * memory is short. */
 static char *copy_text(struct db *db, const struct feature_set *fs, const uint32_t *columns,
-                       uint32_t n_columns, int target, bool ids, struct seg_arena *arena)
+                       uint32_t n_columns, int target, bool ids, const struct feature_pages *pages,
+                       struct seg_arena *arena)
 {
     char ident[160], id[160];
     uint32_t n = 0;
@@ -140,6 +159,9 @@ static char *copy_text(struct db *db, const struct feature_set *fs, const uint32
         where = seg_arena_printf(arena, "%s AND %s IS NOT NULL", where, ident);
         fields[n++] = seg_arena_printf(arena, "%s::text", ident);
     }
+    if (pages != NULL && where != NULL)
+        where = seg_arena_printf(arena, "%s AND ctid >= '(%u,0)'::tid AND ctid < '(%u,0)'::tid",
+                                 where, pages->first, pages->end);
     for (uint32_t i = 0; i < n_columns; i++) {
         const struct feature_column *c = &fs->columns[columns[i]];
         if (!db_ident(db, c->column, ident, sizeof(ident))) return NULL;
@@ -148,7 +170,7 @@ static char *copy_text(struct db *db, const struct feature_set *fs, const uint32
     for (uint32_t i = 0; i < n; i++)
         if (fields[i] == NULL) return NULL;
     char *list = seg_arena_join(arena, fields, n, ", ");
-    char *order = wants_order(db, relation)
+    char *order = pages == NULL && wants_order(db, relation)
                       ? seg_arena_printf(arena, " ORDER BY %s::text COLLATE \"C\"", id)
                       : seg_arena_strndup(arena, "", 0);
     if (list == NULL || where == NULL || order == NULL) return NULL;
@@ -160,7 +182,8 @@ static char *copy_text(struct db *db, const struct feature_set *fs, const uint32
 
 enum db_status feature_load_begin(struct db *db, const struct feature_set *fs,
                                   const uint32_t *columns, uint32_t n_columns, int target, bool ids,
-                                  struct feature_load **ret, struct seg_error *err)
+                                  const struct feature_pages *pages, struct feature_load **ret,
+                                  struct seg_error *err)
 {
     enum db_status st = DB_FATAL;
     struct seg_arena arena;
@@ -173,8 +196,6 @@ enum db_status feature_load_begin(struct db *db, const struct feature_set *fs,
     l->has_target = target >= 0;
     l->n_columns = n_columns;
     l->columns = seg_calloc(n_columns, sizeof(*l->columns));
-    digest_init(&l->digest);
-    l->n_hashed = htobe16((uint16_t)(n_columns + l->has_target));
     if (l->columns == NULL) goto no_memory;
     uint32_t cell = 0;
     for (uint32_t i = 0; i < n_columns; i++) {
@@ -186,7 +207,7 @@ enum db_status feature_load_begin(struct db *db, const struct feature_set *fs,
     for (uint32_t i = n_columns; i-- > 0;)
         if (l->columns[i].wire == WIRE_FLOAT4)
             l->columns[i].n_alike = 1 + (i + 1 < n_columns ? l->columns[i + 1].n_alike : 0);
-    char *sql = copy_text(db, fs, columns, n_columns, target, ids, &arena);
+    char *sql = copy_text(db, fs, columns, n_columns, target, ids, pages, &arena);
     if (sql == NULL) goto no_memory;
     st = db_copy_out_begin(db, sql);
     if (st != DB_ONE) {
@@ -394,8 +415,6 @@ static enum seg_status read_tuple(struct feature_load *l, const char *p, size_t 
         if (ids != NULL && !user_ids_add(ids, p + 4, len)) return SEG_ENOMEM;
         p += 4 + (size_t)len;
     }
-    digest_update(&l->digest, &l->n_hashed, sizeof(l->n_hashed));
-    digest_update(&l->digest, p, (size_t)(end - p));
     if (l->has_target) {
         uint32_t len = read_u32(p); /* never NULL either */
         st = add_target(l, p + 4, len, err);
@@ -537,14 +556,6 @@ const uint16_t *feature_load_target(const struct feature_load *l, size_t *ret_n,
     *ret_n = l->n_target;
     *ret_classes = &l->classes;
     return l->target;
-}
-
-void feature_load_hash(struct feature_load *l, char out[65])
-{
-    struct digest so_far = l->digest;
-    uint8_t sum[DIGEST_BYTES];
-    digest_final(&so_far, sum);
-    digest_hex(sum, sizeof(sum), out);
 }
 
 uint64_t feature_load_not_finite(const struct feature_load *l, uint32_t i)

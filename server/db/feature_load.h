@@ -10,14 +10,24 @@
 
 struct feature_load;
 
+/* Pages first .. end - 1 of a table; end UINT32_MAX: to its end, wherever that is. */
+struct feature_pages {
+    uint32_t first, end;
+};
+/* How many pages fs has. DB_NONE: its rows are not read in physical order, or the server has no
+ * cheap way to read a part of them (before PostgreSQL 14). */
+enum db_status feature_load_pages(struct db *db, const struct feature_set *fs,
+                                  uint32_t *ret_n_pages);
+
 /* Opens a load of the features columns[0..n-1] (indices in fs->columns), in that order. Rows come
  * ordered by id when fs is a view or has fewer than 200,000 rows as the planner knows, else in
  * physical order; the order of unchanged data never changes. target: index in fs->columns of the
  * classification target, -1 for none; its values come through feature_load_target. ids: user ids
- * are wanted too. */
+ * are wanted too. pages: only rows that stand there; NULL: all. */
 enum db_status feature_load_begin(struct db *db, const struct feature_set *fs,
                                   const uint32_t *columns, uint32_t n_columns, int target, bool ids,
-                                  struct feature_load **ret, struct seg_error *err);
+                                  const struct feature_pages *pages, struct feature_load **ret,
+                                  struct seg_error *err);
 /* A schema with these features and empty dictionaries. */
 enum seg_status feature_load_schema(const struct feature_set *fs, const uint32_t *columns,
                                     uint32_t n_columns, struct seg_schema *ret_s,
@@ -32,9 +42,6 @@ enum db_status feature_load_rows(struct feature_load *l, size_t n_rows_max, stru
  * without target are not loaded. */
 const uint16_t *feature_load_target(const struct feature_load *l, size_t *ret_n,
                                     const struct seg_dictionary **ret_classes);
-/* SHA-256 (hex) over the binary rows read so far, without their ids: equal data in equal order
- * gives equal hashes. */
-void feature_load_hash(struct feature_load *l, char out[65]);
 /* Cells of feature i (of columns) that were not finite or out of range. */
 uint64_t feature_load_not_finite(const struct feature_load *l, uint32_t i);
 void feature_load_free(struct feature_load *l);

@@ -14,14 +14,15 @@
 #include "http/request.h"
 
 #define BLOCK_ROWS  16384u
-#define BLOCK_TILES (BLOCK_ROWS / SEG_TILE_ROWS)
+#define BLOCK_TILES (BLOCK_ROWS / SEG_TILE_ROWS + 1) /* a block may start inside a tile */
 
 struct stream {
     struct job_run *run;
     const struct seg_model *model;
     const struct seg_schema *inputs;
     struct feature_load *load; /* where rows come from: the database */
-    struct row_spool *spool;   /* or what training kept, when not NULL */
+    struct row_spool *spools;  /* or what training kept, when not NULL: */
+    unsigned n_spools;         /* those that are not read yet */
     struct seg_table table;    /* everything read so far, and what is derived from it */
     uint32_t **codes;          /* (n_features) table's code -> model's code; NULL for numbers */
     uint32_t *n_codes;
@@ -147,7 +148,8 @@ static void keep_exemplar(struct exemplar *nearest, const struct label *l)
     nearest[at].distance = l->distance;
 }
 
-/* Scores rows first..n_rows-1 (first is a multiple of the tile) and writes their labels. */
+/* Scores rows first..n_rows-1 and writes their labels. When first is inside a tile, because the
+ * second of two spools goes on where the first ended, the rows of that tile are scored again. */
 static enum db_status score_block(struct stream *s, size_t first)
 {
     size_t n_rows = s->table.cells.n_rows;
@@ -160,11 +162,11 @@ static enum db_status score_block(struct stream *s, size_t first)
         s->segment_cap = cap;
     }
     s->first_tile = first / SEG_TILE_ROWS;
-    s->n_tiles = (n_rows - first + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS;
+    s->n_tiles = seg_tiles_count(&s->table.cells) - s->first_tile;
     if (!map_categories(s)) return DB_FATAL;
     seg_pool_for(s->run->app->pool, SEG_PRIORITY_TRAINING, s->n_tiles, score_tile, s);
     for (size_t row = first; row < n_rows; row++) {
-        const struct seg_scores *scores = &s->scores[(row - first) / SEG_TILE_ROWS];
+        const struct seg_scores *scores = &s->scores[row / SEG_TILE_ROWS - s->first_tile];
         unsigned lane = (unsigned)(row % SEG_TILE_ROWS);
         if (lane == 0) seg_pool_give_way();
         bool ok = scores->status[lane] == SEG_ROW_OK;
@@ -238,7 +240,8 @@ static enum job_outcome open_table(struct stream *s, struct seg_schema *schema)
 /* Takes the rows that training kept. */
 static enum job_outcome open_kept(struct stream *s, const struct label_rows *kept)
 {
-    s->spool = kept->spool;
+    s->spools = kept->spools;
+    s->n_spools = kept->n_spools;
     return open_table(s, kept->schema);
 }
 
@@ -258,8 +261,8 @@ static enum job_outcome open_load(struct stream *s, struct db *read, const struc
     }
     outcome = open_table(s, &schema);
     if (outcome != JOB_SUCCEEDED) goto out;
-    enum db_status st =
-        feature_load_begin(read, fs, columns, s->inputs->n_features, -1, true, &s->load, &err);
+    enum db_status st = feature_load_begin(read, fs, columns, s->inputs->n_features, -1, true, NULL,
+                                           &s->load, &err);
     if (st != DB_ONE)
         outcome =
             st == DB_RETRY ? JOB_AGAIN : job_fail(s->run, "features_unreadable", "%s", err.text);
@@ -273,8 +276,14 @@ static enum job_outcome next_block(struct stream *s, bool *ret_more)
 {
     struct seg_error err = { "" };
     user_ids_clear(&s->ids);
-    if (s->spool != NULL) {
-        enum seg_status st = row_spool_read(s->spool, &s->table.cells, &s->ids, ret_more);
+    if (s->spools != NULL) {
+        bool more;
+        enum seg_status st = row_spool_read(s->spools, &s->table.cells, &s->ids, &more);
+        if (!more) {
+            s->spools++;
+            s->n_spools--;
+        }
+        *ret_more = s->n_spools > 0;
         if (st == SEG_OK) return JOB_SUCCEEDED;
         return st == SEG_ENOMEM
                    ? job_fail(s->run, "out_of_memory", "out of memory while labelling")

@@ -32,7 +32,8 @@ struct label_run {
 /* The rows that the model was trained on, to be labelled instead of those in the database. */
 struct label_rows {
     struct seg_schema *schema; /* of the table they were kept from: the model's inputs; taken */
-    struct row_spool *spool;   /* keeps something; read to its end */
+    struct row_spool *spools;  /* (n_spools) one after the other; read to their ends */
+    unsigned n_spools;
 };
 /* kept NULL: all rows of fs are read from the database. Progress goes from progress_from to 1. */
 enum job_outcome label_run_write(struct job_run *run, struct db *read, struct db *write,

@@ -60,23 +60,42 @@ bool row_spool_add(struct row_spool *s, const struct seg_tiles *cells, const str
     return false;
 }
 
+/* The next n rows of the file as rows of cells, which ends with a chunk. */
+static enum seg_status read_tiles(const struct row_spool *s, struct seg_tiles *cells, size_t n)
+{
+    const size_t first = cells->n_rows;
+    enum seg_status st = seg_tiles_grow(cells, first + n);
+    if (st != SEG_OK) return st;
+    return transfer_tiles(spool_read, s->fd, s->n_cols, cells, first) ? SEG_OK : SEG_EFORMAT;
+}
+
+/* The same where cells ends anywhere. */
+static enum seg_status append_tiles(const struct row_spool *s, struct seg_tiles *cells, size_t n)
+{
+    struct seg_tiles block;
+    seg_tiles_init(&block, s->n_cols);
+    enum seg_status st = read_tiles(s, &block, n);
+    if (st == SEG_OK) st = seg_tiles_append(cells, &block);
+    seg_tiles_release(&block);
+    return st;
+}
+
 enum seg_status row_spool_read(struct row_spool *s, struct seg_tiles *cells, struct user_ids *ids,
                                bool *ret_more)
 {
     struct block b = { 0 };
-    const size_t first = cells->n_rows;
     *ret_more = false;
     if (s->n_read == 0 && lseek(s->fd, 0, SEEK_SET) != 0) return SEG_EFORMAT;
     if (s->n_read == s->n_kept) return SEG_OK;
     if (!spool_read(s->fd, &b, sizeof(b))) return SEG_EFORMAT;
-    enum seg_status st = seg_tiles_grow(cells, first + b.n_rows);
-    if (st != SEG_OK) return st;
     if (!user_ids_reserve(ids, b.n_rows, b.n_id_bytes)) return SEG_ENOMEM;
     uint64_t *ends = ids->ends + ids->n;
     if (!spool_read(s->fd, ends, b.n_rows * sizeof(*ends)) ||
-        !spool_read(s->fd, ids->bytes + ids->n_bytes, b.n_id_bytes) ||
-        !transfer_tiles(spool_read, s->fd, s->n_cols, cells, first))
+        !spool_read(s->fd, ids->bytes + ids->n_bytes, b.n_id_bytes))
         return SEG_EFORMAT;
+    enum seg_status st = cells->n_rows % SEG_CHUNK_ROWS == 0 ? read_tiles(s, cells, b.n_rows)
+                                                             : append_tiles(s, cells, b.n_rows);
+    if (st != SEG_OK) return st;
     for (size_t i = 0; i < b.n_rows; i++)
         ends[i] += ids->n_bytes;
     ids->n += b.n_rows;

@@ -25,9 +25,9 @@ bool row_spool_begin(struct row_spool *s, const char *dir);
 /* Keeps rows s->n_kept .. cells->n_rows - 1 and ids, which has one for each. Every call but the
  * last ends at a multiple of SEG_CHUNK_ROWS. False: no space; nothing is kept any more. */
 bool row_spool_add(struct row_spool *s, const struct seg_tiles *cells, const struct user_ids *ids);
-/* Appends what one call of add kept to cells, whose first columns they are, and ids; the first
- * reading ends the keeping.
- * *ret_more: another would bring more. SEG_ENOMEM; SEG_EFORMAT: the file cannot be read. */
+/* Appends what one call of add kept to cells, whose first columns they are and which may end inside
+ * a tile, and to ids; the first reading ends the keeping. *ret_more: another would bring more.
+ * SEG_ENOMEM; SEG_EFORMAT: the file cannot be read. */
 enum seg_status row_spool_read(struct row_spool *s, struct seg_tiles *cells, struct user_ids *ids,
                                bool *ret_more);
 /* Gives the disk back. Keeps nothing afterwards. */

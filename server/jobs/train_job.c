@@ -1,6 +1,5 @@
 /* The life of a training job: spec, snapshot of the features by binary COPY, the core's pipeline,
  * and one commit that publishes version, labels, profiles and the job's end together. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,23 +11,21 @@
 #include "digest.h"
 #include "jobs/label_run.h"
 #include "jobs/report_json.h"
+#include "jobs/table_load.h"
 #include "json/json.h"
-#include "log.h"
 #include "model/pipeline.h"
 #include "model_cache.h"
 #include "spec.h"
 
 #define LOAD_SHARE 0.2 /* of the progress bar */
 #define FIT_SHARE  0.5
-#define BLOCK_ROWS 16384u
 
 struct training {
     struct job_run *run;
     struct feature_set fs;
     struct train_spec spec;
     int64_t model_id;
-    struct seg_table table;
-    struct row_spool spool; /* the table's rows, when they are to be labelled */
+    struct table_load load;
     uint16_t *y;
     const char **class_names; /* sorted */
     uint32_t n_classes;
@@ -109,72 +106,26 @@ static bool sort_classes(struct training *t, const uint16_t *y, size_t n,
     return true;
 }
 
-/* Labelling will read the database again, which takes longer. */
-static void warn_not_kept(const struct training *t)
-{
-    log_event(LOG_WARN, "rows are not kept for labelling", "job", "%s", t->run->job->id,
-              "spool_dir", "%s", t->run->app->config->limits.spool_dir, "reason", "%s",
-              strerror(errno), NULL);
-}
-
-static enum job_outcome load_rows(struct training *t, struct feature_load *load)
-{
-    struct job_run *run = t->run;
-    struct seg_error err = { "" };
-    uint64_t bytes_max = run->app->config->jobs.memory_bytes_max;
-    double expected = t->fs.n_rows > 0 ? (double)t->fs.n_rows : 1e6;
-    enum job_outcome outcome = JOB_SUCCEEDED;
-    struct user_ids ids = { 0 };
-    for (enum db_status st = DB_ONE; st == DB_ONE;) {
-        char message[80];
-        user_ids_clear(&ids);
-        st = feature_load_rows(load, BLOCK_ROWS, &t->table, &ids, &err);
-        if (st == DB_RETRY)
-            outcome = JOB_AGAIN;
-        else if (st != DB_ONE && st != DB_NONE)
-            outcome = job_fail(run, "features_unreadable", "%s", err.text);
-        else if (atomic_load(run->cancel))
-            outcome = JOB_STOPPED;
-        else if (seg_tiles_bytes(&t->table.cells) > bytes_max)
-            outcome = job_fail(run, "too_large",
-                               "the features take more than %llu bytes ([jobs] memory_bytes_max)",
-                               (unsigned long long)bytes_max);
-        if (outcome != JOB_SUCCEEDED) break;
-        if (t->spool.fd >= 0 && ids.n > 0 && !row_spool_add(&t->spool, &t->table.cells, &ids))
-            warn_not_kept(t);
-        double share = (double)t->table.cells.n_rows / expected;
-        snprintf(message, sizeof(message), "%zu rows loaded", t->table.cells.n_rows);
-        job_progress(run, LOAD_SHARE * (share < 1 ? share : 1), "loading", message);
-    }
-    user_ids_release(&ids);
-    return outcome;
-}
-
 static enum job_outcome load(struct training *t)
 {
     struct job_run *run = t->run;
-    struct feature_load *l = NULL;
-    struct seg_schema schema;
-    struct seg_error err = { "" };
     const struct seg_dictionary *classes;
     size_t n_target;
     double start = now_ms();
-    if (feature_load_schema(&t->fs, t->spec.columns, t->spec.n_columns, &schema, &err) != SEG_OK)
-        return job_fail(run, "invalid", "%s", err.text);
-    seg_table_init(&t->table, &schema);
+    t->load.fs = &t->fs;
+    t->load.columns = t->spec.columns;
+    t->load.n_columns = t->spec.n_columns;
+    t->load.target = t->spec.target;
     /* With a target the rows without it are left out here, and they are to be labelled too. */
-    bool keep = t->spec.label && t->spec.target < 0;
-    if (keep && !row_spool_begin(&t->spool, run->app->config->limits.spool_dir)) warn_not_kept(t);
-    enum db_status st = feature_load_begin(run->db, &t->fs, t->spec.columns, t->spec.n_columns,
-                                           t->spec.target, keep, &l, &err);
-    if (st != DB_ONE)
-        return st == DB_RETRY ? JOB_AGAIN : job_fail(run, "features_unreadable", "%s", err.text);
-    enum job_outcome outcome = load_rows(t, l);
+    t->load.keep = t->spec.label && t->spec.target < 0;
+    t->load.progress_share = LOAD_SHARE;
+    enum job_outcome outcome = table_load_run(run, &t->load);
     if (outcome == JOB_SUCCEEDED) {
-        feature_load_hash(l, t->data_hash);
-        t->n_rows = t->table.cells.n_rows;
+        if (table_load_hash(run->app->pool, &t->load, t->data_hash) != SEG_OK)
+            outcome = job_fail(run, "out_of_memory", "out of memory after loading");
+        t->n_rows = t->load.table.cells.n_rows;
         for (uint32_t i = 0; i < t->spec.n_columns; i++) {
-            uint64_t n = feature_load_not_finite(l, i);
+            uint64_t n = table_load_not_finite(&t->load, i);
             char *text =
                 n == 0 ? NULL
                        : seg_arena_printf(
@@ -183,11 +134,10 @@ static enum job_outcome load(struct training *t)
                              (unsigned long long)n, t->fs.columns[t->spec.columns[i]].name);
             if (text != NULL) json_out_string(&t->warnings, text);
         }
-        const uint16_t *y = feature_load_target(l, &n_target, &classes);
+        const uint16_t *y = feature_load_target(t->load.loads[0], &n_target, &classes);
         if (t->spec.target >= 0 && !sort_classes(t, y, n_target, classes))
             outcome = job_fail(run, "out_of_memory", "out of memory after loading");
     }
-    feature_load_free(l);
     t->load_ms = now_ms() - start;
     return outcome;
 }
@@ -228,7 +178,7 @@ static enum job_outcome fit(struct training *t)
     struct seg_error err = { "" };
     struct seg_training training = {
         .spec = &t->spec.core,
-        .table = &t->table,
+        .table = &t->load.table,
         .y = t->y,
         .class_names = t->class_names,
         .n_classes = t->n_classes,
@@ -244,7 +194,7 @@ static enum job_outcome fit(struct training *t)
     }
     for (size_t i = 0; i < t->report.n_warnings; i++)
         json_out_string(&t->warnings, t->report.warnings[i]);
-    seg_tiles_release(&t->table.cells); /* the schema goes on to the labels */
+    seg_tiles_release(&t->load.table.cells); /* the schema goes on to the labels */
     return save_model(t);
 }
 
@@ -380,9 +330,10 @@ static enum job_outcome store(struct training *t)
     enum db_status st = write ? db_begin(write) : DB_RETRY;
     if (st != DB_ONE) goto out;
     if (t->spec.label) {
-        const struct label_rows kept = { &t->table.schema, &t->spool };
+        const struct label_rows kept = { &t->load.table.schema, t->load.spools,
+                                         t->load.loads[1] != NULL ? 2 : 1 };
         outcome = label_run_write(run, run->db, write, &t->fs, t->model,
-                                  t->spool.fd >= 0 ? &kept : NULL, LOAD_SHARE + FIT_SHARE, &l);
+                                  t->load.kept ? &kept : NULL, LOAD_SHARE + FIT_SHARE, &l);
         if (outcome != JOB_SUCCEEDED) {
             db_rollback(write);
             goto out;
@@ -411,7 +362,7 @@ out:
 
 enum job_outcome train_job_run(struct job_run *run)
 {
-    struct training t = { .run = run, .spool = ROW_SPOOL_NONE };
+    struct training t = { .run = run };
     json_out_init(&t.warnings);
     json_out_array(&t.warnings);
     enum job_outcome outcome = read_spec(&t);
@@ -428,8 +379,7 @@ enum job_outcome train_job_run(struct job_run *run)
     if (outcome == JOB_SUCCEEDED) outcome = fit(&t);
     if (outcome == JOB_SUCCEEDED) outcome = store(&t);
     if (t.has_report) seg_report_release(&t.report);
-    seg_table_release(&t.table);
-    row_spool_end(&t.spool);
+    table_load_release(&t.load);
     seg_model_unref(t.model);
     seg_free(t.artifact);
     seg_free(t.y);

@@ -82,6 +82,27 @@ def test_a_training_labels_the_rows_it_learnt_from_as_a_label_job_does(http, tra
     assert drop[0] == drop[1]  # but for the silhouette, which only a training knows
 
 
+def test_a_large_table_read_over_two_connections_is_the_table_read_over_one(http, run_job, sql):
+    """A partitioned table has no pages of its own, so its rows come over one connection; their order is the same."""
+    columns = "id int, a real, b double precision, c int, filler text"
+    rows = "SELECT g, nullif(g % 97, 3), (g % 5) * 7 + sin(g), g % 11, repeat('x', 120) FROM generate_series(1, 220000) g"
+    sql(f"CREATE TABLE whole ({columns}); INSERT INTO whole {rows}; ALTER TABLE whole ADD PRIMARY KEY (id); ANALYZE whole;"
+        f"CREATE TABLE parted ({columns}, PRIMARY KEY (id)) PARTITION BY RANGE (id); CREATE TABLE parted_1 PARTITION OF parted DEFAULT;"
+        "INSERT INTO parted SELECT * FROM whole; ANALYZE parted")
+    assert sql("SELECT pg_relation_size('whole') >= 33554432 AND (SELECT reltuples >= 200000 FROM pg_class WHERE oid = 'parted'::regclass)") == [(True,)]
+    versions = {}
+    for name in ("whole", "parted"):
+        assert http.put(f"/v1/feature-sets/{name}", json={"relation": f"public.{name}", "id_column": "id", "columns": [{"name": c} for c in "abc"]}).status_code in (200, 201)
+        job = run_job(f"/v1/models/{name}/train", {**SPEC, "feature_set": name})
+        versions[name] = http.get(f"/v1/models/{name}/versions/{job['version']}").json()
+    one, other = versions["whole"], versions["parted"]
+    assert one["data"] == other["data"] and one["data"]["rows"] == 220000
+    assert one["metrics"] == other["metrics"]
+    labels = "SELECT user_id, result, distance FROM segmentd.labels WHERE run_id = (SELECT run_id FROM segmentd.label_current c JOIN segmentd.models m ON m.id = c.model_id WHERE m.name = "
+    assert sql(f"SELECT count(*) FROM (({labels}'whole')) EXCEPT ({labels}'parted'))) different") == [(0,)]
+    assert sql(f"SELECT count(*) FROM ({labels}'whole')) labelled") == [(220000,)]
+
+
 def test_the_index_by_distance_follows_the_commit(model, sql):
     missing = "SELECT id FROM segmentd.label_runs WHERE to_regclass('segmentd.labels_' || id || '_result') IS NULL"
     for _ in range(100):

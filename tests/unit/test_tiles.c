@@ -182,6 +182,55 @@ static void tiles_gather_copies_rows_in_the_order_asked_for(void **state)
     seg_free(x);
 }
 
+/* The second part of a load starts anywhere in a tile and a chunk. */
+static void tiles_append_keeps_the_order_of_rows(void **state)
+{
+    (void)state;
+    static const size_t FIRST[] = { 0, 1, 64, 70, SEG_CHUNK_ROWS - 5, SEG_CHUNK_ROWS };
+    static const size_t SECOND[] = { 0, 1, 63, 64, 200, SEG_CHUNK_ROWS + 77 };
+    for (size_t i = 0; i < 6; i++)
+        for (size_t j = 0; j < 6; j++) {
+            struct seg_tiles t, src;
+            seg_tiles_init(&t, 3);
+            seg_tiles_init(&src, 2);
+            assert_int_equal(seg_tiles_grow(&t, FIRST[i]), SEG_OK);
+            assert_int_equal(seg_tiles_grow(&src, SECOND[j]), SEG_OK);
+            for (size_t r = 0; r < FIRST[i]; r++)
+                *seg_tiles_cell(&t, r, 1) = (float)r;
+            for (size_t r = 0; r < SECOND[j]; r++)
+                *seg_tiles_cell(&src, r, 1) = (float)(FIRST[i] + r);
+            assert_int_equal(seg_tiles_append(&t, &src), SEG_OK);
+            assert_int_equal(t.n_rows, FIRST[i] + SECOND[j]);
+            assert_int_equal(seg_tiles_bytes(&src), 0);
+            for (size_t r = 0; r < t.n_rows; r++) {
+                assert_true(*seg_tiles_cell(&t, r, 1) == (float)r);
+                assert_true(*seg_tiles_cell(&t, r, 2) == 0);
+            }
+            for (size_t r = t.n_rows; r % SEG_TILE_ROWS != 0; r++)
+                assert_true(seg_tiles_at(&t, r / SEG_TILE_ROWS)[64 + r % 64] == 0);
+            seg_tiles_release(&t);
+        }
+}
+
+static void tiles_append_survives_every_failing_allocation(void **state)
+{
+    (void)state;
+    enum seg_status st = SEG_ENOMEM;
+    for (uint64_t nth = 1; st != SEG_OK; nth++) {
+        struct seg_tiles t, src;
+        seg_tiles_init(&t, 2);
+        seg_tiles_init(&src, 2);
+        assert_int_equal(seg_tiles_grow(&t, 7), SEG_OK);
+        assert_int_equal(seg_tiles_grow(&src, 2 * SEG_CHUNK_ROWS), SEG_OK);
+        seg_alloc_fail_at(nth);
+        st = seg_tiles_append(&t, &src);
+        seg_alloc_fail_at(0);
+        assert_true(st == SEG_OK || st == SEG_ENOMEM);
+        seg_tiles_release(&t);
+        seg_tiles_release(&src);
+    }
+}
+
 static void matrix_starts_zeroed_and_its_copy_is_its_own(void **state)
 {
     (void)state;
@@ -226,6 +275,8 @@ int main(void)
         cmocka_unit_test(tiles_grow_leaves_all_as_it_was_when_memory_is_short),
         cmocka_unit_test(tiles_from_rows_survive_every_failed_allocation),
         cmocka_unit_test(tiles_gather_copies_rows_in_the_order_asked_for),
+        cmocka_unit_test(tiles_append_keeps_the_order_of_rows),
+        cmocka_unit_test(tiles_append_survives_every_failing_allocation),
         cmocka_unit_test(matrix_starts_zeroed_and_its_copy_is_its_own),
         cmocka_unit_test(matrix_init_fails_whole),
     };
