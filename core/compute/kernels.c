@@ -305,6 +305,21 @@ static void relu(float *x, size_t n)
     map(x, n, relu_lanes);
 }
 
+static void clamp(float *x, size_t n, float max)
+{
+    const vfloat top = splat(max), bottom = splat(-max);
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vfloat_loose *at = (vfloat_loose *)(x + i);
+        const vfloat v = blend(is_nan(*at), splat(0.0f), *at);
+        *at = greater(lesser(v, top), bottom);
+    }
+    for (; i < n; i++) {
+        const float v = x[i] == x[i] ? x[i] : 0.0f;
+        x[i] = v > max ? max : v < -max ? -max : v;
+    }
+}
+
 static void exp_map(float *x, size_t n)
 {
     map(x, n, exp_lanes);
@@ -394,6 +409,7 @@ const struct seg_kernels ISA_SYMBOL(seg_kernels_) = {
     .margin = margin,
     .survey = survey,
     .relu = relu,
+    .clamp = clamp,
     .exp = exp_map,
     .sigmoid = sigmoid,
     .tanh = tanh_map,

@@ -36,9 +36,11 @@ struct seg_kernels {
      * (d) += (x - shift)^2 in float64, largest (d) = the largest |x|. */
     void (*survey)(const float *x, size_t d, const float *shift, double *sum, double *square,
                    float *largest);
-    /* In place over n floats at any address; NaN stays NaN. exp is accurate to 2 ulp on [-87, 88]
-     * and saturates outside. */
+    /* In place over n floats at any address; NaN stays NaN but in clamp. exp is accurate to 2 ulp
+     * on [-87, 88] and saturates outside. */
     void (*relu)(float *x, size_t n);
+    /* NaN becomes 0, everything else comes within +-max. */
+    void (*clamp)(float *x, size_t n, float max);
     void (*exp)(float *x, size_t n);
     void (*sigmoid)(float *x, size_t n);
     void (*tanh)(float *x, size_t n);

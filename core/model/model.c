@@ -276,22 +276,13 @@ bool seg_model_has_distance(const struct seg_model *m)
     return m->task == SEG_SEGMENTATION;
 }
 
-/* NaN becomes 0, everything else comes within +-max. Plain comparisons, which vectorise. */
-static void clamp(float *x, size_t n, float max)
-{
-    for (size_t i = 0; i < n; i++) {
-        float v = x[i] == x[i] ? x[i] : 0.0f;
-        v = v < max ? v : max;
-        x[i] = v > -max ? v : -max;
-    }
-}
-
 /* The first n_rows rows of x (n_cols, 64), at least. */
 static void clamp_rows(float *x, size_t n_cols, unsigned n_rows, float max)
 {
     const size_t n = seg_tile_lanes(n_rows);
+    const struct seg_kernels *k = seg_kernels_get();
     for (size_t c = 0; c < n_cols; c++)
-        clamp(x + c * SEG_TILE_ROWS, n, max);
+        k->clamp(x + c * SEG_TILE_ROWS, n, max);
 }
 
 /* c (k, n_code) -> ret (k, n_inputs) by the second half of the autoencoder. */
@@ -317,7 +308,7 @@ static enum seg_status decode(const struct seg_model *m, struct seg_matrix *ret_
     for (size_t i = 0; i < seg_tiles_count(&codes); i++) {
         float *tile = seg_tiles_at(&decoded, i);
         seg_network_forward(ae, m->n_encoder, ae->n_layers, seg_tiles_at(&codes, i), tile, scratch);
-        clamp(tile, (size_t)m->n_inputs * SEG_TILE_ROWS, MODEL_VALUE_MAX);
+        clamp_rows(tile, m->n_inputs, SEG_TILE_ROWS, MODEL_VALUE_MAX);
     }
     for (size_t row = 0; row < c.n_rows; row++)
         seg_tiles_get_row(&decoded, row, seg_matrix_row(&c, row));
@@ -342,7 +333,8 @@ void model_encode_tile(const struct seg_network *autoencoder, const float *x, fl
 {
     uint32_t n_encoder = autoencoder->n_layers / 2;
     seg_network_forward(autoencoder, 0, n_encoder, x, code, scratch);
-    clamp(code, autoencoder->layers[n_encoder - 1].weights.n_rows * SEG_TILE_ROWS, MODEL_VALUE_MAX);
+    clamp_rows(code, autoencoder->layers[n_encoder - 1].weights.n_rows, SEG_TILE_ROWS,
+               MODEL_VALUE_MAX);
 }
 
 static size_t max_size(size_t a, size_t b)
@@ -406,14 +398,18 @@ static void score_by_logits(const struct seg_model *m, float *logits, unsigned n
     m->kernels->softmax(logits, m->n_results);
     if (out->probabilities != NULL)
         memcpy(out->probabilities, logits, m->n_results * SEG_TILE_ROWS * sizeof(float));
-    for (unsigned r = 0; r < n_rows; r++) {
-        uint32_t best = 0;
-        for (uint32_t i = 1; i < m->n_results; i++)
-            if (logits[i * SEG_TILE_ROWS + r] > logits[best * SEG_TILE_ROWS + r]) best = i;
-        out->result[r] = best;
-        out->confidence[r] = logits[best * SEG_TILE_ROWS + r];
-        out->distance[r] = NAN;
+    memset(out->result, 0, n_rows * sizeof(*out->result));
+    memcpy(out->confidence, logits, n_rows * sizeof(float));
+    for (uint32_t i = 1; i < m->n_results; i++) {
+        const float *p = logits + (size_t)i * SEG_TILE_ROWS;
+        for (unsigned r = 0; r < n_rows; r++) {
+            bool better = p[r] > out->confidence[r];
+            out->result[r] = better ? i : out->result[r];
+            out->confidence[r] = better ? p[r] : out->confidence[r];
+        }
     }
+    for (unsigned r = 0; r < n_rows; r++)
+        out->distance[r] = NAN;
 }
 
 /* Distances to the centroids of results that the head chose. z (n_space, 64) */

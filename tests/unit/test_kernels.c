@@ -147,6 +147,26 @@ static void nan_rows_and_code_rows_find_each_row(void **state)
         }
 }
 
+static void clamp_bounds_every_value_and_makes_nan_zero(void **state)
+{
+    (void)state;
+    static const float cases[] = { 0,   -0.0f, 1,       -1,       2.5f,      -2.5f,
+                                   3,   -3,    FLT_MAX, -FLT_MAX, INFINITY,  -INFINITY,
+                                   NAN, -NAN,  FLT_MIN, -FLT_MIN, 2.4999998f };
+    FOR_EACH_ISA(k)
+    for (size_t n = 0; n <= ROWS; n++) {
+        set_canaries(x, ROWS + 1);
+        for (size_t i = 0; i < n; i++)
+            x[i] = cases[(i + n) % N_OF(cases)];
+        k->clamp(x, n, 2.5f);
+        for (size_t i = 0; i < n; i++) {
+            const float v = cases[(i + n) % N_OF(cases)];
+            assert_true(x[i] == (isnan(v) ? 0 : fmaxf(-2.5f, fminf(2.5f, v))));
+        }
+        assert_canaries(x + n, ROWS + 1 - n);
+    }
+}
+
 /* x (d, 64), c (k, d): squared distance of row r to centroid j in float64. */
 static double distance2(size_t d, const float *c, size_t j, size_t r)
 {
@@ -721,6 +741,7 @@ int main(void)
         cmocka_unit_test(affine_of_no_columns_is_the_bias),
         cmocka_unit_test(affine_few_gives_the_bits_of_affine_to_its_rows),
         cmocka_unit_test(nan_rows_and_code_rows_find_each_row),
+        cmocka_unit_test(clamp_bounds_every_value_and_makes_nan_zero),
         cmocka_unit_test(nearest_finds_the_best_and_the_second),
         cmocka_unit_test(squares_agree_with_a_float64_loop_and_have_the_bits_of_nearest),
         cmocka_unit_test(screen_is_right_or_in_doubt),
