@@ -265,11 +265,27 @@ static void read_columns(struct field_reader *r, const struct json *columns,
     }
 }
 
+/* "pca": {"components": 5} or {"variance": 0.95}, either with "whiten"; all components without. */
+static void read_pca(struct field_reader *r, const struct json *v, struct seg_pca_spec *pca)
+{
+    const struct field_table table = field_table(&PCA_FIELDS, pca);
+    if (v == NULL || json_kind(v) == JSON_NULL) return;
+    pca->wanted = true;
+    pca->variance = 1;
+    fields_read(r, v, "/preprocess/pca", &table, 1, NULL);
+    if (json_kind(v) == JSON_OBJECT && json_get(v, "components") != NULL &&
+        json_get(v, "variance") != NULL)
+        faults_add(r->faults, "/preprocess/pca", "unknown_key",
+                   "takes components or variance, not both");
+}
+
 static void read_preprocess(struct field_reader *r, const struct json *v,
                             const struct feature_set *fs, struct train_spec *s,
                             struct seg_column_spec groups[2])
 {
-    static const char *const keys[] = { "default", "categorical", "columns", "derive", NULL };
+    static const char *const keys[] = {
+        "default", "categorical", "columns", "derive", "pca", NULL
+    };
     static const char *const group_keys[] = { "outliers", "constant", NULL };
     if (v != NULL) {
         fields_read(r, v, "/preprocess", NULL, 0, keys);
@@ -287,6 +303,7 @@ static void read_preprocess(struct field_reader *r, const struct json *v,
         s->core.columns[i] = groups[fs->columns[s->columns[i]].type == SEG_CATEGORICAL];
     for (uint32_t i = 0; i < s->core.n_derived; i++)
         s->core.columns[s->n_columns + i] = groups[0];
+    if (v != NULL) read_pca(r, json_get(v, "pca"), &s->core.pca);
     if (columns != NULL) read_columns(r, columns, fs, s, r->faults->n_total == n_before);
 }
 
@@ -500,6 +517,9 @@ static void check_encodings(struct field_reader *r, const struct feature_set *fs
             faults_add(r->faults, at, "unknown_value",
                        "target encoding needs a classification target");
     }
+    if (algorithm->categories && s->core.pca.wanted)
+        faults_add(r->faults, "/preprocess/pca", "unknown_key",
+                   "%s compares categories as they are: names have no components", algorithm->name);
     if (algorithm->categories && n_categories == 0)
         faults_add(r->faults, "/features", "missing",
                    "%s needs a categorical feature; for numbers alone use kmeans", algorithm->name);

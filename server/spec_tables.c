@@ -110,6 +110,11 @@ static const struct field outlier_fields[] = {
     F64("upper", seg_column_spec, upper, 0, 1),
     { "threshold", FIELD_F64, offsetof(struct seg_column_spec, threshold), 0, 1e6, NULL, true },
 };
+static const struct field pca_fields[] = {
+    U32("components", seg_pca_spec, n_components, 1, SEG_PCA_COLUMNS_MAX),
+    { "variance", FIELD_F64, offsetof(struct seg_pca_spec, variance), 0, 1, NULL, true },
+    BOOL("whiten", seg_pca_spec, whiten),
+};
 static const struct field split_fields[] = {
     F64("test", seg_spec, test, 0, 0.9),
     F64("validation", seg_spec, validation, 0, 0.9),
@@ -139,6 +144,7 @@ const struct field_list CV_FIELDS = LIST(cv_fields);
 const struct field_list COLUMN_FIELDS = LIST(column_fields);
 const struct field_list DROP_FIELDS = LIST(drop_fields);
 const struct field_list OUTLIER_FIELDS = LIST(outlier_fields);
+const struct field_list PCA_FIELDS = LIST(pca_fields);
 const struct field_list SPLIT_FIELDS = LIST(split_fields);
 const struct field_list SPEC_FIELDS = LIST(spec_fields);
 const struct field_list OUTCOME_FIELDS = LIST(outcome_fields);

@@ -21,6 +21,7 @@ extern const struct field_list K_RANGE_FIELDS; /* of struct seg_spec; with "k": 
 extern const struct field_list CATEGORY_WEIGHT_FIELDS; /* of struct seg_prototypes_params: one */
 extern const struct field_list SEARCH_FIELDS;          /* of struct seg_spec */
 extern const struct field_list CV_FIELDS;              /* of struct seg_spec: one, "cv" */
+extern const struct field_list PCA_FIELDS;             /* of struct seg_pca_spec */
 extern const struct field_list SPLIT_FIELDS;           /* of struct seg_spec */
 extern const struct field_list SPEC_FIELDS;    /* of struct seg_spec: members of the whole spec */
 extern const struct field_list OUTCOME_FIELDS; /* of struct train_spec: what becomes of the model */

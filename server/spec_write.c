@@ -42,6 +42,18 @@ static void write_column(struct json_out *o, const struct train_spec *s, uint32_
     json_out_end_object(o);
 }
 
+static void write_pca(struct json_out *o, const struct seg_pca_spec *pca)
+{
+    json_out_key(o, "pca");
+    json_out_object(o);
+    if (pca->n_components > 0)
+        json_out_member_uint(o, "components", pca->n_components);
+    else
+        json_out_member_double(o, "variance", pca->variance);
+    json_out_member_bool(o, "whiten", pca->whiten);
+    json_out_end_object(o);
+}
+
 void train_spec_write_mlp(const struct seg_train_params *p, struct json_out *o)
 {
     struct seg_train_params copy = *p;
@@ -119,6 +131,7 @@ void train_spec_write(const struct train_spec *s, const struct feature_set *fs, 
     }
     json_out_end_object(o);
     spec_derive_write(s, fs, o);
+    if (s->core.pca.wanted) write_pca(o, &s->core.pca);
     json_out_end_object(o);
     json_out_key(o, "algorithm");
     write_algorithm(o, &s->core);

@@ -45,3 +45,10 @@ void seg_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, 
                 transpose_b ? CblasTrans : CblasNoTrans, (blasint)m, (blasint)n, (blasint)k, alpha,
                 a, (blasint)lda, b, (blasint)ldb, beta, c, (blasint)ldc);
 }
+
+void seg_gram_add(size_t n, size_t k, const double *a, size_t lda, double *c)
+{
+    assert(n <= INT_MAX && k <= INT_MAX && lda <= INT_MAX);
+    cblas_dsyrk(CblasRowMajor, CblasUpper, CblasNoTrans, (blasint)n, (blasint)k, 1.0, a,
+                (blasint)lda, 1.0, c, (blasint)n);
+}

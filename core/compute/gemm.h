@@ -1,4 +1,4 @@
-/* gemm.h - float32 matrix products over OpenBLAS, one thread each.
+/* gemm.h - matrix products over OpenBLAS, one thread each.
  * The pool is the only parallelism: seg_gemm_init sets OpenBLAS to one thread for the whole process
  * and must run before the first worker starts. Safe from any thread after that. All matrices are
  * row-major and dense. */
@@ -20,5 +20,7 @@ const char *seg_gemm_core_name(void);
 void seg_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, float alpha,
               const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
               size_t ldc);
+/* c (n, n) += a a^T in float64, upper triangle alone; a (n, k), lda its row stride. */
+void seg_gram_add(size_t n, size_t k, const double *a, size_t lda, double *c);
 
 #endif

@@ -1,19 +1,17 @@
 /* projection.c - principal components: the covariance in float64, its eigenvectors by cyclic Jacobi
  * (up to 256 columns) or the first two by power iteration on a sample of rows (above; eight vectors
  * at once with Rayleigh and Ritz's choice in their span: about ten passes instead of hundreds). */
-#include <float.h>
 #include <math.h>
 #include <string.h>
 #include "base/alloc.h"
 #include "base/rng.h"
-#include "compute/gemm.h"
+#include "compute/covariance.h"
 #include "explain/projection.h"
 
 #define JACOBI_COLS_MAX    256u
 #define SUBSPACE           8u
 #define SUBSPACE_ROWS_MAX  20000u
 #define SUBSPACE_STEPS_MAX 50u
-#define SWEEPS_MAX         60u
 #define BLOCKS_MAX         16u
 
 /* Sorted row numbers, at most n_max of n, drawn without replacement (Knuth 3.4.2 S). */
@@ -25,139 +23,7 @@ static size_t draw_rows(size_t n, size_t n_max, struct seg_rng *rng, uint64_t *r
     return taken;
 }
 
-/* ---- up to JACOBI_COLS_MAX columns: mean and covariance of all rows ---- */
-
-struct moments {
-    const struct seg_tiles *x;
-    size_t n_tiles_block;
-    double *sum;        /* (n_blocks, d) */
-    const double *mean; /* (d) */
-    double *cov;        /* (n_blocks, d, d) sum (x - mean)(x - mean)^T */
-    float *gram;        /* (n_blocks, d, d) the same of one tile */
-};
-
-static void sum_block(void *ctx, size_t block)
-{
-    const struct moments *m = ctx;
-    const size_t d = m->x->n_cols, n_tiles = seg_tiles_count(m->x);
-    const size_t first = block * m->n_tiles_block;
-    double *sum = m->sum + block * d;
-    for (size_t t = first; t < first + m->n_tiles_block && t < n_tiles; t++) {
-        const float *tile = seg_tiles_at(m->x, t);
-        if (t % SEG_CHUNK_TILES == 0) seg_pool_give_way();
-        for (size_t c = 0; c < d; c++) {
-            double part[8] = { 0 }; /* lanes past the last row are zero */
-            for (size_t r = 0; r < SEG_TILE_ROWS; r += 8)
-                for (size_t i = 0; i < 8; i++)
-                    part[i] += (double)tile[c * SEG_TILE_ROWS + r + i];
-            for (size_t i = 0; i < 8; i++)
-                sum[c] += part[i];
-        }
-    }
-}
-
-/* A tile's part is one product of 64 terms in float32; the sum over tiles is float64. */
-static void covariance_block(void *ctx, size_t block)
-{
-    const struct moments *m = ctx;
-    const size_t d = m->x->n_cols, n_tiles = seg_tiles_count(m->x);
-    const size_t first = block * m->n_tiles_block;
-    double *cov = m->cov + block * d * d;
-    float *gram = m->gram + block * d * d;                          /* (d, d) */
-    _Alignas(SEG_ALIGN) float off[JACOBI_COLS_MAX * SEG_TILE_ROWS]; /* (d, 64) less the mean */
-    for (size_t t = first; t < first + m->n_tiles_block && t < n_tiles; t++) {
-        const float *tile = seg_tiles_at(m->x, t);
-        const unsigned n = seg_tiles_rows(m->x, t);
-        for (size_t c = 0; c < d; c++)
-            for (size_t r = 0; r < SEG_TILE_ROWS; r++)
-                off[c * SEG_TILE_ROWS + r] =
-                    r < n ? (float)((double)tile[c * SEG_TILE_ROWS + r] - m->mean[c]) : 0;
-        seg_gemm(false, true, d, d, SEG_TILE_ROWS, 1, off, SEG_TILE_ROWS, off, SEG_TILE_ROWS, 0,
-                 gram, d);
-        for (size_t i = 0; i < d * d; i++)
-            cov[i] += (double)gram[i];
-        seg_pool_give_way();
-    }
-}
-
-/* Cuts the rows in blocks fixed by the data, sums each, adds the blocks in order. */
-static enum seg_status take_moments(struct seg_pool *pool, const struct seg_tiles *x, double *mean,
-                                    double *cov)
-{
-    const size_t d = x->n_cols, n_tiles = seg_tiles_count(x);
-    const size_t n_tiles_block = (n_tiles + BLOCKS_MAX - 1) / BLOCKS_MAX;
-    const size_t n_blocks = (n_tiles + n_tiles_block - 1) / n_tiles_block;
-    struct moments m = { .x = x, .n_tiles_block = n_tiles_block, .mean = mean };
-    enum seg_status st = SEG_ENOMEM;
-    m.sum = seg_calloc(n_blocks * d, sizeof *m.sum);
-    m.cov = seg_calloc(n_blocks * d * d, sizeof *m.cov);
-    m.gram = seg_alloc(n_blocks * d * d, sizeof *m.gram);
-    if (m.sum == NULL || m.cov == NULL || m.gram == NULL) goto out;
-    seg_pool_for(pool, SEG_PRIORITY_TRAINING, n_blocks, sum_block, &m);
-    for (size_t c = 0; c < d; c++) {
-        mean[c] = 0;
-        for (size_t b = 0; b < n_blocks; b++)
-            mean[c] += m.sum[b * d + c];
-        mean[c] /= (double)x->n_rows;
-    }
-    seg_pool_for(pool, SEG_PRIORITY_TRAINING, n_blocks, covariance_block, &m);
-    for (size_t i = 0; i < d; i++)
-        for (size_t j = i; j < d; j++) {
-            double sum = 0;
-            for (size_t b = 0; b < n_blocks; b++)
-                sum += m.cov[(b * d + i) * d + j];
-            cov[i * d + j] = cov[j * d + i] = sum / (double)x->n_rows;
-        }
-    st = SEG_OK;
-out:
-    seg_free(m.sum);
-    seg_free(m.cov);
-    seg_free(m.gram);
-    return st;
-}
-
-/* One Jacobi rotation of the symmetric a (d, d) that makes a[p][q] zero; v (d, d) has the
- * eigenvectors as rows (Golub and Van Loan, 8.5). */
-static void rotate(double *a, double *v, size_t d, size_t p, size_t q)
-{
-    double theta = (a[q * d + q] - a[p * d + p]) / (2 * a[p * d + q]);
-    double t = (theta >= 0 ? 1 : -1) / (fabs(theta) + sqrt(theta * theta + 1));
-    double c = 1 / sqrt(t * t + 1), s = t * c;
-    for (size_t i = 0; i < d; i++) {
-        double ip = a[i * d + p], iq = a[i * d + q];
-        a[i * d + p] = c * ip - s * iq;
-        a[i * d + q] = s * ip + c * iq;
-    }
-    for (size_t i = 0; i < d; i++) {
-        double pi = a[p * d + i], qi = a[q * d + i];
-        a[p * d + i] = c * pi - s * qi;
-        a[q * d + i] = s * pi + c * qi;
-        double vp = v[p * d + i], vq = v[q * d + i];
-        v[p * d + i] = c * vp - s * vq;
-        v[q * d + i] = s * vp + c * vq;
-    }
-}
-
-/* Leaves the eigenvalues on the diagonal of a. */
-static void jacobi(double *a, double *v, size_t d)
-{
-    double norm = 0;
-    memset(v, 0, d * d * sizeof *v);
-    for (size_t i = 0; i < d; i++)
-        v[i * d + i] = 1;
-    for (size_t i = 0; i < d * d; i++)
-        norm += a[i] * a[i];
-    for (unsigned sweep = 0; sweep < SWEEPS_MAX; sweep++) {
-        double rest = 0;
-        for (size_t p = 0; p < d; p++)
-            for (size_t q = p + 1; q < d; q++)
-                rest += a[p * d + q] * a[p * d + q];
-        if (rest <= norm * DBL_EPSILON * DBL_EPSILON) break;
-        for (size_t p = 0; p < d; p++)
-            for (size_t q = p + 1; q < d; q++)
-                if (fabs(a[p * d + q]) > DBL_MIN) rotate(a, v, d, p, q);
-    }
-}
+/* ---- up to JACOBI_COLS_MAX columns: the covariance of all rows ---- */
 
 /* Indices of the two largest values on the diagonal of a (d, d), d >= 2. */
 static void two_largest(const double *a, size_t d, size_t order[2])
@@ -174,15 +40,13 @@ static void two_largest(const double *a, size_t d, size_t order[2])
     }
 }
 
-/* Writes the unit vector v as axis number i, its largest loading positive (the first on ties). */
+/* Writes the unit vector v as axis number i, its largest loading positive. */
 static void set_axis(struct seg_projection *p, size_t i, const double *v)
 {
     float *axis = seg_matrix_row(&p->axes, i);
-    size_t largest = 0;
-    for (size_t c = 1; c < p->axes.n_cols; c++)
-        if (fabs(v[c]) > fabs(v[largest]) * (1 + 1e-9)) largest = c;
+    const double sign = seg_eigen_sign(v, p->axes.n_cols);
     for (size_t c = 0; c < p->axes.n_cols; c++)
-        axis[c] = (float)(v[largest] < 0 ? -v[c] : v[c]);
+        axis[c] = (float)(sign * v[c]);
 }
 
 static enum seg_status fit_jacobi(struct seg_pool *pool, const struct seg_tiles *x,
@@ -193,13 +57,14 @@ static enum seg_status fit_jacobi(struct seg_pool *pool, const struct seg_tiles 
            *vectors = seg_alloc(d * d, sizeof *vectors), total = 0;
     enum seg_status st = SEG_ENOMEM;
     if (mean == NULL || cov == NULL || vectors == NULL) goto out;
-    st = take_moments(pool, x, mean, cov);
+    st = seg_covariance(pool, x, NULL, mean, cov);
     if (st != SEG_OK) goto out;
     for (size_t c = 0; c < d; c++) {
         p->mean[c] = (float)mean[c];
         total += cov[c * d + c];
     }
-    jacobi(cov, vectors, d);
+    st = seg_eigen_symmetric(cov, d, NULL, vectors);
+    if (st != SEG_OK) goto out;
     size_t order[2] = { 0, 0 }, n_axes = d < 2 ? 1 : 2;
     if (d >= 2) two_largest(cov, d, order);
     for (size_t a = 0; a < n_axes; a++) {
@@ -329,7 +194,7 @@ static void ritz(const struct subspace *s, const double *product, double axes[],
             small[i * SUBSPACE + j] = (dot(s->basis + i * s->d, product + j * s->d, s->d) +
                                        dot(s->basis + j * s->d, product + i * s->d, s->d)) /
                                       2;
-    jacobi(small, vectors, SUBSPACE);
+    seg_eigen_symmetric(small, SUBSPACE, NULL, vectors); /* cannot be cancelled, so is SEG_OK */
     size_t order[2];
     two_largest(small, SUBSPACE, order);
     memset(axes, 0, 2 * s->d * sizeof *axes);

@@ -85,6 +85,7 @@ static inline const float *values_at(const struct origin *o, size_t tile, size_t
     const struct seg_table *t = o->fit->table;
     const float *raw = seg_tiles_at(&t->cells, tile);
     if (o->cells != NULL) {
+        seg_pool_give_way();
         seg_derive_column(&t->schema, o->fit->derived, o->derived, raw, o->cells);
         return o->cells + (size_t)o->derived * SEG_TILE_ROWS;
     }

@@ -8,6 +8,7 @@
 #define SEG_FEATURES_PLAN_H
 
 #include "features/number.h"
+#include "features/pca.h"
 
 #define SEG_SMOOTHING   10.0   /* rows that the prior of a target code counts for */
 #define SEG_OUTPUTS_MAX 65536u /* columns made of one row */
@@ -38,11 +39,12 @@ struct seg_preprocess {
     struct seg_schema inputs;
     struct seg_derived *derived; /* (n_derived), names owned */
     uint32_t n_derived;
-    struct seg_plan *plans; /* (inputs.n_features + n_derived): of features, then of derived */
-    uint32_t n_out;
-    char **out_names;      /* (n_out) */
-    uint32_t *out_feature; /* (n_out) */
-    uint64_t seed;         /* of the folds of target codes */
+    struct seg_plan *plans;   /* (inputs.n_features + n_derived): of features, then of derived */
+    uint32_t n_columns;       /* what the plans make */
+    char **column_names;      /* (n_columns) */
+    uint32_t *column_feature; /* (n_columns) */
+    struct seg_pca *pca;      /* what comes after them; NULL: nothing */
+    uint64_t seed;            /* of the folds of target codes */
 };
 
 static inline uint32_t seg_plan_count(const struct seg_preprocess *p)
@@ -74,6 +76,10 @@ enum seg_status seg_plan_numbers(struct seg_preprocess *p, uint32_t i);
 /* Numbers and names the output columns, once every plan is complete. SEG_ELIMIT above
  * SEG_OUTPUTS_MAX, SEG_ENOMEM. */
 enum seg_status seg_preprocess_finish(struct seg_preprocess *p, struct seg_error *err);
+
+/* The columns of a tile: raw (n_cells, 64), scratch (n_derived, 64), out (n_columns, 64). */
+void seg_preprocess_columns_tile(const struct seg_preprocess *p, const float *raw, float *scratch,
+                                 float *out);
 
 /* Fills plan->buckets for n_values columns. SEG_ENOMEM. */
 enum seg_status seg_plan_hash(struct seg_plan *plan, const struct seg_dictionary *d);

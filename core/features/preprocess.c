@@ -74,11 +74,12 @@ void seg_preprocess_free(struct seg_preprocess *p)
         seg_free(plan->buckets);
         seg_free(plan->targets);
     }
-    for (uint32_t i = 0; p->out_names != NULL && i < p->n_out; i++)
-        seg_free(p->out_names[i]);
-    seg_free(p->out_names);
-    seg_free(p->out_feature);
+    for (uint32_t i = 0; p->column_names != NULL && i < p->n_columns; i++)
+        seg_free(p->column_names[i]);
+    seg_free(p->column_names);
+    seg_free(p->column_feature);
     seg_free(p->plans);
+    seg_pca_free(p->pca);
     for (uint32_t i = 0; i < p->n_derived; i++)
         seg_free(p->derived[i].name);
     seg_free(p->derived);
@@ -136,18 +137,18 @@ enum seg_status seg_preprocess_finish(struct seg_preprocess *p, struct seg_error
             return seg_fail(err, SEG_ELIMIT, "too many columns after encoding %s (limit %u)",
                             seg_plan_name(p, i), SEG_OUTPUTS_MAX);
     }
-    p->n_out = (uint32_t)n_out;
-    p->out_names = seg_calloc(n_out, sizeof *p->out_names);
-    p->out_feature = seg_calloc(n_out, sizeof *p->out_feature);
-    if (p->out_names == NULL || p->out_feature == NULL)
+    p->n_columns = (uint32_t)n_out;
+    p->column_names = seg_calloc(n_out, sizeof *p->column_names);
+    p->column_feature = seg_calloc(n_out, sizeof *p->column_feature);
+    if (p->column_names == NULL || p->column_feature == NULL)
         return seg_fail(err, SEG_ENOMEM, "out of memory");
     for (uint32_t i = 0; i < seg_plan_count(p); i++) {
         const struct seg_plan *plan = &p->plans[i];
         for (uint32_t j = 0; j < plan->n_values + plan->indicator; j++) {
             char *name = j < plan->n_values ? value_name(p, i, j) : indicator_name(p, i);
             if (name == NULL) return seg_fail(err, SEG_ENOMEM, "out of memory");
-            p->out_names[plan->first_out + j] = name;
-            p->out_feature[plan->first_out + j] = i;
+            p->column_names[plan->first_out + j] = name;
+            p->column_feature[plan->first_out + j] = i;
         }
     }
     return SEG_OK;
@@ -168,24 +169,35 @@ const struct seg_derived *seg_preprocess_derived(const struct seg_preprocess *p,
     return &p->derived[i];
 }
 
+uint32_t seg_preprocess_n_columns(const struct seg_preprocess *p)
+{
+    return p->n_columns;
+}
+
 uint32_t seg_preprocess_n_out(const struct seg_preprocess *p)
 {
-    return p->n_out;
+    return p->pca != NULL ? p->pca->n_out : p->n_columns;
 }
 
 const char *seg_preprocess_out_name(const struct seg_preprocess *p, uint32_t i)
 {
-    return p->out_names[i];
+    return p->pca != NULL ? p->pca->names[i] : p->column_names[i];
 }
 
-uint32_t seg_preprocess_out_feature(const struct seg_preprocess *p, uint32_t i)
+const double *seg_preprocess_explained(const struct seg_preprocess *p)
 {
-    return p->out_feature[i];
+    return p->pca != NULL ? p->pca->explained : NULL;
+}
+
+uint32_t seg_preprocess_column_feature(const struct seg_preprocess *p, uint32_t i)
+{
+    return p->column_feature[i];
 }
 
 uint32_t seg_preprocess_out_codes(const struct seg_preprocess *p, uint32_t i)
 {
-    const uint32_t feature = p->out_feature[i];
+    if (p->pca != NULL) return 0;
+    const uint32_t feature = p->column_feature[i];
     const struct seg_plan *plan = &p->plans[feature];
     const bool is_code = seg_plan_type(p, feature) == SEG_CATEGORICAL &&
                          plan->encode == SEG_ENCODE_CODE &&
@@ -402,4 +414,16 @@ out:
     seg_preprocess_free(tasks.p);
     seg_free(tasks.tasks);
     return st;
+}
+
+enum seg_status seg_preprocess_fit_pca(struct seg_pool *pool, struct seg_preprocess *p,
+                                       const struct seg_pca_spec *spec, const struct seg_tiles *x,
+                                       const struct seg_progress *progress, uint32_t *ret_n_wanted,
+                                       struct seg_error *err)
+{
+    for (uint32_t i = 0; i < p->n_columns; i++)
+        if (seg_preprocess_out_codes(p, i) > 0)
+            return seg_fail(err, SEG_EINVAL, "pca of feature %s: codes are names, not quantities",
+                            seg_plan_name(p, p->column_feature[i]));
+    return seg_pca_fit(pool, x, spec, progress, &p->pca, ret_n_wanted, err);
 }

@@ -1,5 +1,5 @@
 /* preprocess.h - from raw cells to the numbers a model works on: derive, impute, outliers,
- * transform, scale, encode.
+ * transform, scale, encode; then, over all columns together, principal components.
  *
  * Derived columns (features/derive.h) are computed from the raw cells of a row first. From then on
  * each is a numeric column, is_weekend a boolean one. What is asked for and stored are the features
@@ -33,8 +33,9 @@
 #include "features/derive.h"
 #include "features/table.h"
 
-#define SEG_BINS_MAX     256u
-#define SEG_BINS_DEFAULT 10u
+#define SEG_BINS_MAX        256u
+#define SEG_BINS_DEFAULT    10u
+#define SEG_PCA_COLUMNS_MAX 1024u /* columns that principal components are taken of */
 
 enum seg_impute {
     SEG_IMPUTE_MEAN,
@@ -105,6 +106,15 @@ struct seg_preprocess_spec {
     uint32_t n_derived;                    /* at most SEG_DERIVED_MAX */
 };
 
+/* Principal components as the last step. */
+struct seg_pca_spec {
+    bool wanted;           /* false: the columns stay as they are */
+    uint32_t n_components; /* 0: by variance */
+    double variance; /* the fewest components that have this share of it, 0 < variance <= 1; 1: all
+                        that have any */
+    bool whiten;     /* divide each component by its standard deviation (n - 1) */
+};
+
 struct seg_preprocess;
 
 /* Fits on the rows with part[row] == SEG_PART_TRAIN (part NULL: every row). y (n_rows, class
@@ -119,6 +129,17 @@ enum seg_status seg_preprocess_fit(struct seg_pool *pool, const struct seg_table
                                    const uint16_t *y, uint32_t n_classes, uint64_t seed,
                                    const struct seg_progress *progress,
                                    struct seg_preprocess **ret_p, struct seg_error *err);
+/* Fits the principal components to x (n >= 1, n_columns), the training part as
+ * seg_preprocess_consume gave it, and makes them the output of p, which nobody else has yet. Each
+ * axis has its largest loading positive; a direction with less than 1e-12 of the variance of the
+ * first is left out, the first is always there. *ret_n_wanted: components that were asked for,
+ * more than there are where fewer have variance. SEG_EINVAL: over SEG_PCA_COLUMNS_MAX columns, or
+ * codes among them, which are names and not quantities. SEG_ENOMEM, SEG_ECANCELED. Deterministic at
+ * any worker count. */
+enum seg_status seg_preprocess_fit_pca(struct seg_pool *pool, struct seg_preprocess *p,
+                                       const struct seg_pca_spec *spec, const struct seg_tiles *x,
+                                       const struct seg_progress *progress, uint32_t *ret_n_wanted,
+                                       struct seg_error *err);
 void seg_preprocess_free(struct seg_preprocess *p);
 
 /* The raw schema it reads, with dictionaries holding the categories of training. Borrowed. */
@@ -126,12 +147,16 @@ const struct seg_schema *seg_preprocess_inputs(const struct seg_preprocess *p);
 /* The columns that it derives: their number, and column i. Borrowed. */
 uint32_t seg_preprocess_n_derived(const struct seg_preprocess *p);
 const struct seg_derived *seg_preprocess_derived(const struct seg_preprocess *p, uint32_t i);
-/* Columns it makes. */
+/* Columns it makes: those of the features, and what goes out, which is as many components where
+ * there are some. */
+uint32_t seg_preprocess_n_columns(const struct seg_preprocess *p);
 uint32_t seg_preprocess_n_out(const struct seg_preprocess *p);
-/* Name of output column i, e.g. "age", "channel=app", "age is missing". Borrowed. */
+/* Name of output column i, e.g. "age", "channel=app", "age is missing", "pca_1". Borrowed. */
 const char *seg_preprocess_out_name(const struct seg_preprocess *p, uint32_t i);
-/* Index of the input feature that output column i comes from; from n_features on, a derived one. */
-uint32_t seg_preprocess_out_feature(const struct seg_preprocess *p, uint32_t i);
+/* Shares of the variance of the components, (n_out), descending; NULL without pca. Borrowed. */
+const double *seg_preprocess_explained(const struct seg_preprocess *p);
+/* Index of the input feature that column i comes from; from n_features on, a derived one. */
+uint32_t seg_preprocess_column_feature(const struct seg_preprocess *p, uint32_t i);
 /* Codes that output column i can hold, 0 to one less than this, the last for unseen; 0: the column
  * is a number. The others are the input's dictionary. */
 uint32_t seg_preprocess_out_codes(const struct seg_preprocess *p, uint32_t i);
@@ -145,28 +170,34 @@ size_t seg_preprocess_scratch(const struct seg_preprocess *p);
 void seg_preprocess_tile(const struct seg_preprocess *p, const float *raw, float *scratch,
                          float *out);
 
-/* The whole table, consumed: its chunks are freed as they are used, so that features are in memory
- * once. Row order is kept inside each part: ret_x[part] holds the rows with that part. Rows of the
- * training part get out-of-fold target codes (5 folds by seed) if y is given; with y NULL, and in
- * the other parts, codes are those of scoring. part NULL: every row is a training row. Categories
- * are matched by string, so the table's own dictionaries will do. SEG_EINVAL: another schema than
- * the fitted one, a part or class out of range. SEG_ENOMEM, SEG_ECANCELED. On failure the table may
- * be partly consumed; release it. */
+/* The whole table, consumed, as columns, before any pca: its chunks are freed as they are used, so
+ * that features are in memory once. Row order is kept inside each part: ret_x[part] holds the rows
+ * with that part. Rows of the training part get out-of-fold target codes (5 folds by seed) if y is
+ * given; with y NULL, and in the other parts, codes are those of scoring. part NULL: every row is a
+ * training row. Categories are matched by string, so the table's own dictionaries will do.
+ * SEG_EINVAL: another schema than the fitted one, a part or class out of range. SEG_ENOMEM,
+ * SEG_ECANCELED. On failure the table may be partly consumed; release it. */
 enum seg_status seg_preprocess_consume(struct seg_pool *pool, const struct seg_preprocess *p,
                                        struct seg_table *t, const uint8_t *part, const uint16_t *y,
                                        const struct seg_progress *progress,
                                        struct seg_tiles ret_x[SEG_PARTS], struct seg_error *err);
+/* Turns columns x (n, n_columns) into output (n, n_out), consumed in the same way; without pca
+ * nothing is to be done. SEG_ENOMEM, SEG_ECANCELED: x is partly consumed. */
+enum seg_status seg_preprocess_consume_columns(struct seg_pool *pool,
+                                               const struct seg_preprocess *p,
+                                               const struct seg_progress *progress,
+                                               struct seg_tiles *x);
 
 /* The value in original units that maps to out, for showing centroids: per input cell the inverse
  * of scale and transform for numbers (clipping and imputation have no inverse and are left out),
  * then the same for each derived column. A categorical cell is the code where the encoding is code,
  * SEG_CODE_UNSEEN for the category of the unseen; the other encodings have no inverse:
- * SEG_CODE_MISSING. Both are NaN as numbers. NaN for a clock, and for what makes no column. out
- * (n_out) -> raw (n_cells + n_derived). */
+ * SEG_CODE_MISSING. Both are NaN as numbers. NaN for a clock, and for what makes no column. Of
+ * components: of the nearest columns in their span. out (n_out) -> raw (n_cells + n_derived). */
 void seg_preprocess_invert(const struct seg_preprocess *p, const float *out, float *raw);
 
 /* Whether there is something in it that readers before format 2 (docs/MODEL_FORMAT.md) would
- * misread: derived columns, or features that make none. */
+ * misread: derived columns, features that make none, or pca. */
 bool seg_preprocess_needs_format_2(const struct seg_preprocess *p);
 /* Storage. Tensor names start with "preprocess.". Loading checks everything: SEG_EFORMAT. */
 enum seg_status seg_preprocess_save(const struct seg_preprocess *p, struct seg_tensors *ts);

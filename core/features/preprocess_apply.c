@@ -69,13 +69,21 @@ void seg_preprocess_derive(const struct seg_preprocess *p, const float *raw, flo
 
 size_t seg_preprocess_scratch(const struct seg_preprocess *p)
 {
-    return (size_t)p->n_derived * N;
+    return ((size_t)p->n_derived + (p->pca != NULL ? p->n_columns : 0)) * N;
 }
 
 void seg_preprocess_tile(const struct seg_preprocess *p, const float *raw, float *scratch,
                          float *out)
 {
-    /* raw (n_cells, 64), scratch (n_derived, 64), out (n_out, 64) */
+    float *columns = scratch + (size_t)p->n_derived * N; /* (n_columns, 64) */
+    seg_preprocess_columns_tile(p, raw, scratch, p->pca != NULL ? columns : out);
+    if (p->pca != NULL) seg_pca_tile(p->pca, columns, out);
+}
+
+void seg_preprocess_columns_tile(const struct seg_preprocess *p, const float *raw, float *scratch,
+                                 float *out)
+{
+    /* raw (n_cells, 64), scratch (n_derived, 64), out (n_columns, 64) */
     const uint32_t n_features = p->inputs.n_features;
     seg_preprocess_derive(p, raw, scratch);
     for (uint32_t i = 0; i < n_features + p->n_derived; i++) {
@@ -113,6 +121,11 @@ static uint32_t code_of(const struct seg_plan *plan, const struct seg_feature *f
 void seg_preprocess_invert(const struct seg_preprocess *p, const float *out, float *raw)
 {
     const uint32_t n_features = p->inputs.n_features;
+    float columns[SEG_PCA_COLUMNS_MAX];
+    if (p->pca != NULL) {
+        seg_pca_invert(p->pca, out, columns);
+        out = columns;
+    }
     for (uint32_t c = 0; c < p->inputs.n_cells + p->n_derived; c++)
         raw[c] = NAN;
     for (uint32_t i = 0; i < n_features + p->n_derived; i++) {

@@ -184,7 +184,7 @@ static void scatter(struct consumption *c, const float *tile, size_t first_row, 
         const uint8_t part = c->part[first_row + r];
         to[r] = seg_tiles_cell(&c->out[part], next[part]++, 0);
     }
-    for (uint32_t j = 0; j < c->p->n_out; j++) /* columns outside: a tile's column is one run */
+    for (uint32_t j = 0; j < c->p->n_columns; j++) /* columns outside: a tile's column is one run */
         for (unsigned r = 0; r < n_rows; r++)
             to[r][(size_t)j * SEG_TILE_ROWS] = tile[(size_t)j * SEG_TILE_ROWS + r];
 }
@@ -194,12 +194,12 @@ static void consume_chunk(void *ctx, size_t index)
     struct consumption *c = ctx;
     const size_t chunk = c->first_chunk + index;
     const struct seg_tiles *cells = &c->table->cells;
-    const uint32_t n_out = c->p->n_out;
+    const uint32_t n_columns = c->p->n_columns;
     size_t next[SEG_PARTS];
     memcpy(next, c->base + chunk * SEG_PARTS, sizeof next);
-    const size_t n_scratch = seg_preprocess_scratch(c->p);
-    const size_t n_tile = c->part != NULL ? (size_t)n_out * SEG_TILE_ROWS : 0;
-    float *scratch = NULL, *tile = NULL; /* tile (n_out, 64) when rows are dealt to parts */
+    const size_t n_scratch = (size_t)c->p->n_derived * SEG_TILE_ROWS;
+    const size_t n_tile = c->part != NULL ? (size_t)n_columns * SEG_TILE_ROWS : 0;
+    float *scratch = NULL, *tile = NULL; /* tile (n_columns, 64) when rows are dealt to parts */
     if (n_scratch + n_tile > 0) {
         scratch = seg_alloc_aligned(n_scratch + n_tile, sizeof *scratch);
         if (scratch == NULL) {
@@ -215,13 +215,14 @@ static void consume_chunk(void *ctx, size_t index)
         const size_t first_row = i * SEG_TILE_ROWS;
         const unsigned n_rows = seg_tiles_rows(cells, i);
         map_codes(c, raw);
-        seg_preprocess_tile(c->p, raw, scratch, out);
+        seg_preprocess_columns_tile(c->p, raw, scratch, out);
         if (c->folds != NULL) apply_folds(c, raw, first_row, n_rows, out);
         if (tile != NULL) {
             scatter(c, tile, first_row, n_rows, next);
             continue;
         }
-        for (uint32_t j = 0; j < n_out && n_rows < SEG_TILE_ROWS; j++) /* rows that are not there */
+        for (uint32_t j = 0; j < n_columns && n_rows < SEG_TILE_ROWS;
+             j++) /* rows that are not there */
             memset(out + (size_t)j * SEG_TILE_ROWS + n_rows, 0,
                    (SEG_TILE_ROWS - n_rows) * sizeof *out);
     }
@@ -267,7 +268,7 @@ enum seg_status seg_preprocess_consume(struct seg_pool *pool, const struct seg_p
 {
     struct consumption c = { .p = p, .table = t, .part = part };
     for (unsigned i = 0; i < SEG_PARTS; i++)
-        seg_tiles_init(&c.out[i], p->n_out);
+        seg_tiles_init(&c.out[i], p->n_columns);
     enum seg_status st = check_table(p, t, err);
     if (st == SEG_OK) st = count_parts(&c, err);
     if (st == SEG_OK) st = make_maps(&c, err);
@@ -276,7 +277,7 @@ enum seg_status seg_preprocess_consume(struct seg_pool *pool, const struct seg_p
     if (st != SEG_OK) goto out;
     for (unsigned i = 0; i < SEG_PARTS; i++) {
         ret_x[i] = c.out[i];
-        seg_tiles_init(&c.out[i], p->n_out);
+        seg_tiles_init(&c.out[i], p->n_columns);
     }
 
 out:
@@ -289,5 +290,58 @@ out:
     seg_free(c.maps);
     seg_free(c.folds);
     seg_free(c.base);
+    return st;
+}
+
+/* ---- columns to components ---- */
+
+struct rotation {
+    const struct seg_pca *pca;
+    struct seg_tiles *x, out;
+    size_t first_chunk; /* of this round */
+};
+
+static void rotate_chunk(void *ctx, size_t index)
+{
+    struct rotation *rotation = ctx;
+    const size_t chunk = rotation->first_chunk + index, n_tiles = seg_tiles_count(rotation->x);
+    const size_t end = (chunk + 1) * SEG_CHUNK_TILES;
+    for (size_t i = chunk * SEG_CHUNK_TILES; i < n_tiles && i < end; i++) {
+        const unsigned n_rows = seg_tiles_rows(rotation->x, i);
+        float *out = seg_tiles_at(&rotation->out, i);
+        seg_pool_give_way();
+        seg_pca_tile(rotation->pca, seg_tiles_at(rotation->x, i), out);
+        for (uint32_t j = 0; j < rotation->pca->n_out && n_rows < SEG_TILE_ROWS; j++)
+            memset(out + (size_t)j * SEG_TILE_ROWS + n_rows, 0,
+                   (SEG_TILE_ROWS - n_rows) * sizeof *out);
+    }
+    seg_tiles_drop_chunk(rotation->x, chunk);
+}
+
+enum seg_status seg_preprocess_consume_columns(struct seg_pool *pool,
+                                               const struct seg_preprocess *p,
+                                               const struct seg_progress *progress,
+                                               struct seg_tiles *x)
+{
+    if (p->pca == NULL) return SEG_OK;
+    struct rotation rotation = { .pca = p->pca, .x = x };
+    const size_t n_chunks = x->n_chunks;
+    const size_t round = ROUND_CHUNKS_MAX * (pool != NULL ? seg_pool_size(pool) : 1);
+    enum seg_status st = SEG_OK;
+    seg_tiles_init(&rotation.out, p->pca->n_out);
+    for (size_t first = 0; first < n_chunks && st == SEG_OK; first += round) {
+        const size_t n = n_chunks - first < round ? n_chunks - first : round;
+        const size_t rows = (first + n) * SEG_CHUNK_ROWS;
+        rotation.first_chunk = first;
+        if (seg_progress_cancelled(progress)) st = SEG_ECANCELED;
+        if (st == SEG_OK) st = seg_tiles_grow(&rotation.out, rows < x->n_rows ? rows : x->n_rows);
+        if (st == SEG_OK) seg_pool_for(pool, SEG_PRIORITY_TRAINING, n, rotate_chunk, &rotation);
+    }
+    if (st == SEG_OK) {
+        seg_tiles_release(x);
+        *x = rotation.out;
+        seg_tiles_init(&rotation.out, p->pca->n_out);
+    }
+    seg_tiles_release(&rotation.out);
     return st;
 }

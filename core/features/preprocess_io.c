@@ -15,6 +15,9 @@
  *                                              1) each
  *   preprocess.targets             f64 (k, 3)  prior, center, inverse of each target column
  *
+ * and preprocess.pca.…: mean f64 (n_columns), axes f32 (n_out, n_columns), explained f64 (n_out),
+ * whiten u32 (1).
+ *
  * What has no element is left out. Everything else in a plan follows from these. */
 #include "features/plan.h"
 
@@ -195,7 +198,7 @@ static enum seg_status add(struct seg_tensors *ts, const char *name, enum seg_dt
 
 bool seg_preprocess_needs_format_2(const struct seg_preprocess *p)
 {
-    bool needs = p->n_derived > 0;
+    bool needs = p->n_derived > 0 || p->pca != NULL;
     for (uint32_t i = 0; i < p->inputs.n_features; i++)
         needs = needs || p->plans[i].n_values == 0;
     return needs;
@@ -234,6 +237,7 @@ enum seg_status seg_preprocess_save(const struct seg_preprocess *p, struct seg_t
     if (st == SEG_OK) st = add(ts, "preprocess.codes", SEG_F32, s.n_codes, 1, s.codes);
     if (st == SEG_OK)
         st = add(ts, "preprocess.targets", SEG_F64, s.n_targets, TARGET_FIELDS, s.targets);
+    if (st == SEG_OK && p->pca != NULL) st = seg_pca_save(p->pca, ts);
 
 out:
     store_release(&s);
@@ -574,6 +578,7 @@ enum seg_status seg_preprocess_load(const struct seg_tensors *ts, struct seg_pre
     for (uint32_t i = 0; i < p->n_derived && st == SEG_OK; i++)
         st = load_derived(&s, p, i, err);
     if (st == SEG_OK) st = seg_preprocess_finish(p, err);
+    if (st == SEG_OK) st = seg_pca_load(ts, p->n_columns, &p->pca, err);
     if (st == SEG_ELIMIT) st = SEG_EFORMAT;
     if (st != SEG_OK) goto out;
     *ret_p = p;

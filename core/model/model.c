@@ -260,7 +260,7 @@ void seg_model_pictured_name(const struct seg_model *m, uint32_t i, char *out, s
     column = mixed->categories[category];
     const struct seg_dictionary *d =
         &seg_model_inputs(m)
-             ->features[seg_preprocess_out_feature(m->preprocess, column)]
+             ->features[seg_preprocess_column_feature(m->preprocess, column)]
              .dictionary;
     snprintf(out, size, "%s=%s", seg_preprocess_out_name(m->preprocess, column),
              i < d->n ? d->strings[i] : "(other)");

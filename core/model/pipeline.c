@@ -92,7 +92,7 @@ static enum seg_status preprocess(struct pipeline *p, const uint8_t *part, struc
         seg_preprocess_fit(p->pool, t->table, &spec, part, y, y != NULL ? t->n_classes : 0,
                            p->spec->seed, &stage.as, &p->model->preprocess, err);
     if (st != SEG_OK) return st;
-    stage_begin(&stage, p, 0.5 * FRACTION_PREPROCESSED, 0.4 * FRACTION_PREPROCESSED,
+    stage_begin(&stage, p, 0.5 * FRACTION_PREPROCESSED, 0.3 * FRACTION_PREPROCESSED,
                 "preprocessing");
     return seg_preprocess_consume(p->pool, p->model->preprocess, t->table, part, y, &stage.as, p->x,
                                   err);
@@ -117,13 +117,13 @@ static enum seg_status warn_of_constants(struct pipeline *p)
     const struct seg_preprocess *pre = p->model->preprocess;
     const struct seg_schema *schema = seg_preprocess_inputs(pre);
     uint32_t n_features = schema->n_features + seg_preprocess_n_derived(pre);
-    uint32_t n_out = seg_preprocess_n_out(pre);
+    uint32_t n_columns = seg_preprocess_n_columns(pre);
     struct names constants = { 0 };
 
-    for (uint32_t c = 0; c < n_out;) {
-        uint32_t feature = seg_preprocess_out_feature(pre, c);
+    for (uint32_t c = 0; c < n_columns;) {
+        uint32_t feature = seg_preprocess_column_feature(pre, c);
         bool constant = true;
-        for (; c < n_out && seg_preprocess_out_feature(pre, c) == feature; c++)
+        for (; c < n_columns && seg_preprocess_column_feature(pre, c) == feature; c++)
             constant = constant && is_constant(&p->x[SEG_PART_TRAIN], c);
         if (constant)
             names_add(&constants,
@@ -143,6 +143,26 @@ static enum seg_status prepare_categories(struct pipeline *p)
     if (st != SEG_OK || !p->spec->prototypes.weight_auto) return st;
     return seg_mixed_weight(p->pool, &p->x[SEG_PART_TRAIN], &p->model->mixed,
                             &p->model->mixed.weight);
+}
+
+/* Principal components of the training part's columns, and all parts turned into them. */
+static enum seg_status rotate(struct pipeline *p, struct seg_error *err)
+{
+    struct seg_preprocess *pre = p->model->preprocess;
+    struct stage stage;
+    uint32_t n_wanted = 0;
+
+    if (!p->spec->pca.wanted) return SEG_OK;
+    stage_begin(&stage, p, 0.8 * FRACTION_PREPROCESSED, 0.1 * FRACTION_PREPROCESSED,
+                "preprocessing");
+    enum seg_status st = seg_preprocess_fit_pca(p->pool, pre, &p->spec->pca, &p->x[SEG_PART_TRAIN],
+                                                &stage.as, &n_wanted, err);
+    for (int part = 0; part < SEG_PARTS && st == SEG_OK; part++)
+        st = seg_preprocess_consume_columns(p->pool, pre, &stage.as, &p->x[part]);
+    if (st == SEG_OK && n_wanted > seg_preprocess_n_out(pre))
+        st = pipeline_warn(p, "pca gives %u components instead of %u: no more directions vary",
+                           seg_preprocess_n_out(pre), n_wanted);
+    return st;
 }
 
 /* The picture of the training part, while its preprocessed rows are all there. */
@@ -183,6 +203,7 @@ static enum seg_status run_preprocess(struct pipeline *p, struct seg_error *err)
     if (st == SEG_OK) st = preprocess(p, part, err);
     seg_free(part);
     if (st == SEG_OK) st = warn_of_constants(p);
+    if (st == SEG_OK) st = rotate(p, err);
     if (st == SEG_OK && seg_algorithm_info(p->spec->algorithm)->categories)
         st = prepare_categories(p);
     if (st == SEG_OK && pipeline_cancelled(p)) st = SEG_ECANCELED;

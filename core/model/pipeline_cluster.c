@@ -113,11 +113,11 @@ static enum seg_status countable_columns(const struct pipeline *p, bool **ret_co
     const struct seg_tiles *x = &p->x[SEG_PART_TRAIN];
     uint32_t n = 0;
     *ret_columns = NULL;
-    if (p->space != p->x) return SEG_OK; /* codes */
+    if (p->space != p->x || p->spec->pca.wanted) return SEG_OK; /* codes, components */
     bool *columns = seg_alloc(x->n_cols, sizeof(*columns));
     if (columns == NULL) return SEG_ENOMEM;
     for (uint32_t c = 0; c < x->n_cols; c++) {
-        uint32_t f = seg_preprocess_out_feature(pre, c); /* from n_features on, a derived number */
+        uint32_t f = seg_preprocess_column_feature(pre, c); /* from n_features on, a derived one */
         enum seg_type type = f < schema->n_features ? schema->features[f].type : SEG_NUMERIC;
         columns[c] = type != SEG_CATEGORICAL && type != SEG_BOOLEAN && has_three_values(x, c);
         n += columns[c];

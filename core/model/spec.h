@@ -57,6 +57,7 @@ struct seg_spec {
     uint32_t n_columns;                /* features of the table's schema */
     const struct seg_derived *derived; /* (n_derived) borrowed */
     uint32_t n_derived;
+    struct seg_pca_spec pca; /* of the preprocessing */
 };
 void seg_spec_release(struct seg_spec *s);
 

@@ -140,6 +140,23 @@ static void write_cv(const struct seg_mlp_cv *cv, struct json_out *o)
     json_out_end_object(o);
 }
 
+static void write_pca(const struct seg_preprocess *pre, struct json_out *o)
+{
+    const double *explained = seg_preprocess_explained(pre);
+    uint32_t n = seg_preprocess_n_out(pre);
+    double total = 0;
+    if (explained == NULL) return;
+    for (uint32_t i = 0; i < n; i++)
+        total += explained[i];
+    json_out_key(o, "pca");
+    json_out_object(o);
+    json_out_member_uint(o, "columns", seg_preprocess_n_columns(pre));
+    json_out_member_uint(o, "components", n);
+    json_out_member_double(o, "explained_variance", total);
+    write_doubles(o, "explained_variance_ratio", explained, n);
+    json_out_end_object(o);
+}
+
 void report_metrics_json(const struct seg_report *r, const struct seg_model *m, struct json_out *o)
 {
     bool segmentation = seg_model_task(m) == SEG_SEGMENTATION;
@@ -151,6 +168,7 @@ void report_metrics_json(const struct seg_report *r, const struct seg_model *m, 
     json_out_member_uint(o, "validation", r->n_rows[SEG_PART_VALIDATION]);
     json_out_member_uint(o, "test", r->n_rows[SEG_PART_TEST]);
     json_out_end_object(o);
+    write_pca(seg_model_preprocess(m), o);
     if (segmentation) {
         const struct seg_cluster_quality *q = &r->quality;
         json_out_member_uint(o, "k", seg_model_n_results(m));

@@ -227,7 +227,7 @@ static void columns_are_named_and_what_is_left_out_has_none(void **state)
     assert_int_equal(seg_preprocess_n_derived(p), 4);
     for (uint32_t i = 0; i < 7; i++) {
         assert_string_equal(seg_preprocess_out_name(p, i), NAMES[i]);
-        assert_int_equal(seg_preprocess_out_feature(p, i), FEATURES[i]);
+        assert_int_equal(seg_preprocess_column_feature(p, i), FEATURES[i]);
     }
     assert_int_equal(seg_preprocess_inputs(p)->n_features, N_FEATURES);
     seg_preprocess_free(p);

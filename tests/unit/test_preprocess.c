@@ -165,7 +165,7 @@ static void vector_is_missing_when_all_of_it_is(void **state)
                          part[3] = { { NAN }, { 4 }, { 5 } };
     assert_int_equal(seg_preprocess_n_out(p), 4);
     assert_string_equal(seg_preprocess_out_name(p, 2), "f0[2]");
-    assert_int_equal(seg_preprocess_out_feature(p, 3), 0);
+    assert_int_equal(seg_preprocess_column_feature(p, 3), 0);
     assert_true(apply_cells(p, missing, 3) == 1);
     assert_true(apply_cells(p, missing, 1) == 6); /* the median of 1 and 11 */
     assert_true(apply_cells(p, part, 3) == 0);

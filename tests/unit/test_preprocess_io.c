@@ -94,8 +94,8 @@ static void stored_plan_gives_the_same_bits(void **state)
         assert_int_equal(seg_preprocess_n_out(again), n_out);
         for (uint32_t j = 0; j < n_out; j++) {
             assert_string_equal(seg_preprocess_out_name(again, j), seg_preprocess_out_name(p, j));
-            assert_int_equal(seg_preprocess_out_feature(again, j),
-                             seg_preprocess_out_feature(p, j));
+            assert_int_equal(seg_preprocess_column_feature(again, j),
+                             seg_preprocess_column_feature(p, j));
         }
         float *a = apply_tile(p), *b = apply_tile(again), raw_a[9 + N_DERIVED],
               raw_b[9 + N_DERIVED];
