@@ -115,6 +115,10 @@ static const struct option_row OPTIONS[] = {
            "rows of one JSON scoring body"),
     NUMBER(limits, inline_rows_max, "LIMITS", "INLINE_ROWS_MAX", "256", 0, 100000,
            "batches up to this are scored by the thread that read them"),
+    NUMBER(limits, scoring_wait_ms, "LIMITS", "SCORING_WAIT_MS", "500", 1, 600000,
+           "a larger one waits for a compute thread so many milliseconds at most, most of them "
+           "before\n"
+           "its body is read, and is answered 503 then"),
     TEXT(limits, spool_dir, "LIMITS", "SPOOL_DIR", "/var/tmp", check_folder, false,
          "folder for files without a name: bodies over 1 MiB, rows that a training will label"),
     NUMBER(jobs, workers, "JOBS", "WORKERS", "0", 0, 64,

@@ -22,6 +22,21 @@ struct acceptor {
     pthread_t thread;
 };
 
+/* The first bytes are here already when the socket defers its connections (listen.c). */
+static bool is_probe(int fd)
+{
+    static const char *const PATHS[] = { "/livez", "/readyz", "/metrics", "/v2/health/" };
+    char head[32];
+    ssize_t n = recv(fd, head, sizeof(head) - 1, MSG_PEEK | MSG_DONTWAIT);
+    head[n > 0 ? n : 0] = '\0';
+    const char *path = strchr(head, ' ');
+    if (path == NULL || (strncmp(head, "GET ", 4) != 0 && strncmp(head, "HEAD ", 5) != 0))
+        return false;
+    for (size_t i = 0; i < sizeof(PATHS) / sizeof(PATHS[0]); i++)
+        if (strncmp(path + 1, PATHS[i], strlen(PATHS[i])) == 0) return true;
+    return false;
+}
+
 /* False when there was nothing more to take. */
 static bool accept_one(struct acceptor *a)
 {
@@ -29,7 +44,7 @@ static bool accept_one(struct acceptor *a)
     socklen_t len = sizeof(from);
     int fd = accept4(a->listen_fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-        a->take(a->ctx, fd, (struct sockaddr *)&from, len);
+        a->take(a->ctx, fd, (struct sockaddr *)&from, len, is_probe(fd));
         return true;
     }
     if (errno == EINTR || errno == ECONNABORTED) return true;

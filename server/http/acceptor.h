@@ -2,15 +2,19 @@
  *
  * Properties: it hands every connection to whoever is least busy, which threads that accept for
  * themselves do not: the first to wake takes a burst whole, and the others idle while it works.
+ * It tells those that come to ask how the process does, so that they need not queue behind work.
  * Without a file descriptor left it waits a little instead of spinning. Safety: start and stop are
  * the owner's; take runs on the acceptor's thread. */
 #ifndef SERVER_HTTP_ACCEPTOR_H
 #define SERVER_HTTP_ACCEPTOR_H
 
+#include <stdbool.h>
 #include <sys/socket.h>
 
-/* Owns fd from now on: a non-blocking socket. */
-typedef void (*accept_fn)(void *ctx, int fd, const struct sockaddr *from, socklen_t len);
+/* Owns fd from now on: a non-blocking socket. is_probe: its first request asks for the health or
+ * the metrics of the process. */
+typedef void (*accept_fn)(void *ctx, int fd, const struct sockaddr *from, socklen_t len,
+                          bool is_probe);
 
 struct acceptor;
 /* listen_fd stays the caller's, until after stop. NULL: no memory, no thread. */

@@ -33,9 +33,10 @@
 #define POOL_INCREMENT_BYTES  ((size_t)8 << 10)
 #define DISCARD_BYTES_MAX     ((uint64_t)16 << 20) /* of a refused body, to keep the connection */
 #define DB_QUEUE_MAX          256
-#define LARGE_BATCHES_MAX     64 /* being read, waiting or computed; more is answered 503 at once */
 #define DRAIN_MS              10000
 #define FILES_RESERVE         128 /* for the database, models and the page */
+
+#define PROBE_THREAD          0 /* of the I/O threads: has the connections that ask how the process does */
 
 /* An I/O thread: a libmicrohttpd of its own. */
 struct io_thread {
@@ -46,16 +47,16 @@ struct io_thread {
 
 struct http_daemon {
     struct app *app;
-    struct io_thread *io_threads; /* (n_io_threads) */
+    struct io_thread *io_threads; /* (n_io_threads), the first is PROBE_THREAD */
     unsigned n_io_threads;
     struct acceptor *acceptor;
     struct connections *connections;
     struct db_threads *db_threads;
+    struct backlog *backlog;
     int listen_fd;
     unsigned port;
     atomic_uint n_open;   /* requests from their first byte to their last */
     atomic_uint n_away;   /* connections suspended, or about to be */
-    atomic_uint n_large;  /* batches too large for an I/O thread, from their head to their end */
     atomic_bool stopping; /* nothing may be suspended any more */
     uint64_t id_seed;
     atomic_uint_least64_t id_next;
@@ -84,20 +85,40 @@ static void come_back(struct exchange *x)
     atomic_fetch_sub(&d->n_away, 1);
 }
 
+/* The handler, unless its client has waited too long already; or a reply to be compressed. */
 static void compute_task(void *arg)
 {
     struct exchange *x = arg;
+    struct http_daemon *d = x->daemon;
+    bool is_batch = x->is_large && x->reply.status == 0;
     x->rq.on_io_thread = false;
-    if (x->reply.status == 0) exchange_run(x);
+    if (is_batch && !backlog_begin(d->backlog, &x->ticket, monotonic_ns())) {
+        reply_error(&x->rq, ERR_BUSY, "the batch waited for more than %u ms",
+                    d->app->config->limits.scoring_wait_ms);
+    } else if (x->reply.status == 0) {
+        exchange_run(x);
+        if (is_batch) backlog_done(d->backlog, &x->ticket, monotonic_ns());
+    }
     reply_finish(x);
     log_set_request_id("");
     come_back(x);
+}
+
+/* Bytes of a body as work for a worker: a stream comes back to the queue after each piece. */
+static uint64_t work_of(struct exchange *x)
+{
+    uint64_t len = x->rq.body.len;
+    bool is_piecemeal = len > BODY_MEMORY_MAX && !request_is(&x->rq, "application/json") &&
+                        !request_is(&x->rq, "application/octet-stream");
+    return is_piecemeal ? BODY_MEMORY_MAX : len;
 }
 
 /* Hands a suspended exchange over. */
 static void go_on(struct exchange *x)
 {
     struct http_daemon *d = x->daemon;
+    if (x->go == GO_COMPUTE && x->is_large && x->reply.status == 0)
+        backlog_wait(d->backlog, &x->ticket, work_of(x), monotonic_ns());
     bool taken = x->go == GO_DB ? db_threads_push(d->db_threads, x)
                                 : seg_pool_submit(d->app->pool, SEG_PRIORITY_SCORING, compute_task,
                                                   x) == SEG_OK;
@@ -272,45 +293,85 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *con)
     return x;
 }
 
-/* Whether a batch may come that no I/O thread will score. Said before its body is read: a queue of
- * bodies that wait costs memory, and a client that is refused late has sent its body for nothing.
- */
-static bool take_large(struct http_daemon *d, struct exchange *x)
+/* Whether a batch comes that no I/O thread will score. */
+static bool is_large(struct exchange *x)
 {
-    bool is_small = x->expected > 0 && x->expected <= request_inline_bytes(&x->rq);
-    if (x->rq.route->runs != RUNS_SCORING || !x->has_body || is_small) return true;
-    x->is_large = atomic_fetch_add(&d->n_large, 1) < LARGE_BATCHES_MAX;
-    if (!x->is_large) atomic_fetch_sub(&d->n_large, 1);
-    return x->is_large;
+    bool is_small =
+        x->expected > 0 && x->expected <= request_inline_bytes(&x->rq) && x->sink.gzip == NULL;
+    return x->rq.route->runs == RUNS_SCORING && x->has_body && !is_small;
 }
 
-static enum MHD_Result on_head(struct exchange *x, struct MHD_Connection *con, const char *method,
-                               const char *version)
+/* The head was refused, with the reply made. */
+static enum MHD_Result refuse_head(struct exchange *x, struct MHD_Connection *con, bool close)
+{
+    const struct http_daemon *d = x->daemon;
+    bool expects = request_header(&x->rq, "Expect") != NULL;
+    set_deadline(con, d->app->config->http.body_timeout_s);
+    x->step = STEP_DISCARD;
+    x->close = close || (x->has_body && (expects || x->expected > DISCARD_BYTES_MAX));
+    reply_finish(x);
+    return x->close ? queue_reply(x, con) : MHD_YES;
+}
+
+static enum MHD_Result take_head(struct exchange *x, struct MHD_Connection *con)
+{
+    const struct http_daemon *d = x->daemon;
+    set_deadline(con, d->app->config->http.body_timeout_s);
+    x->step = STEP_BODY;
+    return MHD_YES;
+}
+
+/* The doorman's word about a batch that waited at its head. */
+static void head_decided(struct backlog_ticket *t)
+{
+    struct exchange *x = t->owner;
+    struct http_daemon *d = x->daemon;
+    MHD_resume_connection(x->connection); /* x may be gone after this */
+    atomic_fetch_sub(&d->n_away, 1);
+}
+
+/* Back from the backlog's queue, or not let into it. */
+static enum MHD_Result on_decision(struct exchange *x, struct MHD_Connection *con)
+{
+    const struct http_daemon *d = x->daemon;
+    if (x->ticket.is_let_in) return take_head(x, con);
+    log_set_request_id(x->rq.request_id);
+    reply_error(&x->rq, ERR_BUSY, "large batches have to wait for more than %u ms",
+                d->app->config->limits.scoring_wait_ms);
+    return refuse_head(x, con, false);
+}
+
+static enum MHD_Result come_to_backlog(struct exchange *x, struct MHD_Connection *con)
 {
     struct http_daemon *d = x->daemon;
+    x->is_large = true;
+    x->ticket = (struct backlog_ticket){ .owner = x };
+    if (backlog_come(d->backlog, &x->ticket, x->expected, monotonic_ns())) return take_head(x, con);
+    if (!leave(d)) return on_decision(x, con);
+    set_deadline(con, 0);
+    x->step = STEP_QUEUED;
+    MHD_suspend_connection(con);
+    backlog_queue(d->backlog, &x->ticket);
+    return MHD_YES;
+}
+
+static enum MHD_Result on_head(const struct io_thread *t, struct exchange *x,
+                               struct MHD_Connection *con, const char *method, const char *version)
+{
+    struct http_daemon *d = t->daemon;
     struct connection *k = connection_of(con);
     MHD_get_connection_values_n(con, MHD_HEADER_KIND, collect_header, x);
     enum admission a = admit(x, method, version);
-    if (k == NULL || connection_is_surplus(k)) {
+    bool at_probe_thread = t == &d->io_threads[PROBE_THREAD];
+    bool is_probe = x->rq.route != NULL && x->rq.route->runs == RUNS_INLINE;
+    if (k == NULL || (connection_is_surplus(k) && !(at_probe_thread && is_probe))) {
         reply_clear(x);
         reply_error(&x->rq, ERR_BUSY, "too many connections");
         a = ADMIT_CLOSE;
     }
-    if (a == ADMIT_TAKE && !take_large(d, x)) {
-        reply_error(&x->rq, ERR_BUSY, "%u large batches are being scored", LARGE_BATCHES_MAX);
-        a = ADMIT_REFUSE;
-    }
-    set_deadline(con, d->app->config->http.body_timeout_s);
-    x->step = a == ADMIT_TAKE ? STEP_BODY : STEP_DISCARD;
-    if (a == ADMIT_TAKE) return MHD_YES;
-    reply_finish(x);
-    x->close = a == ADMIT_CLOSE;
-    bool expects = request_header(&x->rq, "Expect") != NULL;
-    if (x->close || (x->has_body && (expects || x->expected > DISCARD_BYTES_MAX))) {
-        x->close = true;
-        return queue_reply(x, con);
-    }
-    return MHD_YES;
+    if (a != ADMIT_TAKE) return refuse_head(x, con, a == ADMIT_CLOSE);
+    x->close = at_probe_thread && !is_probe; /* to come again through the other door */
+    return is_large(x) ? come_to_backlog(x, con) : take_head(x, con);
 }
 
 /* libmicrohttpd cannot answer in the middle of a body. When a client goes on sending for long after
@@ -341,7 +402,9 @@ static enum MHD_Result on_body(struct exchange *x, struct MHD_Connection *con, c
         x->discarded += len;
         return x->discarded > DISCARD_BYTES_MAX ? cut(x, con) : MHD_YES;
     }
+    struct http_daemon *d = x->daemon;
     enum http_error e = body_sink_write(&x->sink, data, len, x->expected);
+    if (x->is_large) backlog_hold(d->backlog, &x->ticket, x->sink.fd < 0 ? x->sink.len : 0);
     if (e == BODY_TAKEN) return MHD_YES;
     body_sink_release(&x->sink);
     if (e == ERR_TOO_LARGE)
@@ -397,11 +460,11 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *con, const ch
                                  size_t *size, void **con_cls)
 {
     struct exchange *x = *con_cls;
-    (void)cls;
     (void)url; /* decoded before it was split: see uri.h */
     if (x == NULL) return MHD_NO;
     switch (x->step) {
-    case STEP_HEAD: return on_head(x, con, method, version);
+    case STEP_HEAD: return on_head(cls, x, con, method, version);
+    case STEP_QUEUED: return on_decision(x, con);
     case STEP_BODY:
     case STEP_DISCARD: return *size > 0 ? on_body(x, con, data, size) : on_end(x, con);
     case STEP_REPLY: return queue_reply(x, con);
@@ -441,7 +504,7 @@ static void on_completed(void *cls, struct MHD_Connection *con, void **con_cls,
     log_access(x, seconds);
     log_set_request_id("");
     if (x->reply.status != 0) metrics_request(d->app->metrics, route, x->reply.status, seconds);
-    if (x->is_large) atomic_fetch_sub(&d->n_large, 1);
+    if (x->is_large) backlog_leave(d->backlog, &x->ticket);
     exchange_free(x);
     set_deadline(con, c->http.idle_timeout_s + c->http.header_timeout_s);
     atomic_fetch_sub(&d->n_open, 1);
@@ -466,12 +529,14 @@ static void on_connection(void *cls, struct MHD_Connection *con, void **context,
     *context = NULL;
 }
 
-/* A new connection goes to the thread that has the fewest. */
-static void take_connection(void *ctx, int fd, const struct sockaddr *from, socklen_t len)
+/* A new connection goes to the thread that has the fewest; one that comes to ask how we are, to the
+ * one that has nothing else to do. */
+static void take_connection(void *ctx, int fd, const struct sockaddr *from, socklen_t len,
+                            bool is_probe)
 {
     struct http_daemon *d = ctx;
-    struct io_thread *least = &d->io_threads[0];
-    for (unsigned i = 1; i < d->n_io_threads; i++)
+    struct io_thread *least = &d->io_threads[is_probe ? PROBE_THREAD : 1];
+    for (unsigned i = 2; i < d->n_io_threads && !is_probe; i++)
         if (atomic_load(&d->io_threads[i].n_connections) < atomic_load(&least->n_connections))
             least = &d->io_threads[i];
     atomic_fetch_add(&least->n_connections, 1);
@@ -509,7 +574,7 @@ static bool start_io_thread(struct io_thread *t, struct http_daemon *d, unsigned
     t->daemon = d;
     t->mhd = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
                                   MHD_USE_ITC | MHD_USE_NO_LISTEN_SOCKET,
-                              0, NULL, NULL, on_access, d, MHD_OPTION_CONNECTION_LIMIT,
+                              0, NULL, NULL, on_access, t, MHD_OPTION_CONNECTION_LIMIT,
                               n_connections + CONNECTIONS_RESERVE, MHD_OPTION_CONNECTION_TIMEOUT,
                               c->http.idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                               CONNECTION_POOL_BYTES, MHD_OPTION_CONNECTION_MEMORY_INCREMENT,
@@ -529,7 +594,7 @@ static void stop_io_threads(struct http_daemon *d)
 /* The I/O threads, then who feeds them. */
 static bool start_threads(struct http_daemon *d, unsigned n_connections)
 {
-    unsigned n = d->app->config->http.io_threads;
+    unsigned n = d->app->config->http.io_threads + 1;
     d->io_threads = seg_calloc(n, sizeof(*d->io_threads));
     if (d->io_threads == NULL) return false;
     for (; d->n_io_threads < n; d->n_io_threads++)
@@ -555,8 +620,9 @@ struct http_daemon *http_daemon_start(struct app *app)
         metrics_route(app->metrics, i, router_method_name(ROUTES[i].method), ROUTES[i].path);
     metrics_route(app->metrics, N_ROUTES, "-", "none");
     d->connections = connections_new(n_connections, app->metrics);
+    d->backlog = backlog_new(seg_pool_size(app->pool), c->limits.scoring_wait_ms, head_decided);
     d->db_threads = db_threads_start(app, c->database.connections, DB_QUEUE_MAX, db_thread_done);
-    if (d->connections == NULL || d->db_threads == NULL) goto fail;
+    if (d->connections == NULL || d->backlog == NULL || d->db_threads == NULL) goto fail;
     if (!start_threads(d, n_connections)) goto fail;
     log_event(LOG_INFO, "listening", "address", "%s", address, NULL);
     return d;
@@ -566,6 +632,7 @@ fail:
     if (d == NULL) return NULL;
     stop_io_threads(d);
     db_threads_free(d->db_threads);
+    backlog_free(d->backlog);
     connections_free(d->connections);
     if (d->listen_fd >= 0) listen_close(d->listen_fd, c->http.listen);
     seg_free(d);
@@ -587,10 +654,12 @@ void http_daemon_stop(struct http_daemon *d)
     listen_close(d->listen_fd, d->app->config->http.listen);
     wait_for_zero(&d->n_open, DRAIN_MS);
     atomic_store(&d->stopping, true);
+    backlog_stop(d->backlog);
     db_threads_stop(d->db_threads); /* queued ones are answered and resumed */
     wait_for_zero(&d->n_away, 0);   /* computing ones run to their end */
     stop_io_threads(d);
     db_threads_free(d->db_threads);
+    backlog_free(d->backlog);
     connections_free(d->connections);
     seg_free(d);
 }

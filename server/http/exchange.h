@@ -5,6 +5,7 @@
 #ifndef SERVER_HTTP_EXCHANGE_H
 #define SERVER_HTTP_EXCHANGE_H
 
+#include "http/backlog.h"
 #include "http/body.h"
 #include "http/request.h"
 #include "http/route.h"
@@ -34,6 +35,7 @@ struct http_reply {
 /* Where an exchange goes next. */
 enum exchange_step {
     STEP_HEAD,    /* the request head is coming */
+    STEP_QUEUED,  /* suspended at the head of a large batch, until the backlog has decided */
     STEP_BODY,    /* the body is coming */
     STEP_DISCARD, /* the body is coming and thrown away: the reply is a refusal */
     STEP_AWAY,    /* suspended: another thread works on it */
@@ -61,10 +63,11 @@ struct exchange {
     struct deferred *deferred;
     enum { GO_NOWHERE, GO_DB, GO_COMPUTE } go; /* where a handler asked to move */
     bool is_head, close, accepts_gzip, has_body;
-    bool is_large;      /* counted among daemon.c's large batches */
-    bool finished;      /* reply_finish has seen the reply */
-    int64_t started_ns; /* monotonic */
-    int64_t queued_ns;  /* when it joined the database queue */
+    bool is_large;                /* a batch that no I/O thread scores */
+    struct backlog_ticket ticket; /* of a large one */
+    bool finished;                /* reply_finish has seen the reply */
+    int64_t started_ns;           /* monotonic */
+    int64_t queued_ns;            /* when it joined the database queue */
     uint64_t bytes_out;
     void *connection; /* daemon.c's */
     void *daemon;

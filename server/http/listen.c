@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +21,9 @@ static int bind_and_listen(int fd, const struct sockaddr *sa, socklen_t len)
 {
     int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    /* A connection counts from its first bytes, or after a second without: who takes it can see
+     * what it is for. Not for Unix sockets, where this fails. */
+    setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &on, sizeof(on));
     if (bind(fd, sa, len) == 0 && listen(fd, BACKLOG) == 0) return fd;
     int saved = errno;
     close(fd);

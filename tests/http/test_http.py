@@ -116,13 +116,36 @@ def test_surplus_connections_are_told_to_come_later_and_others_are_served(strict
         for s in held:
             s.sendall(GET + b"\r\n")
             assert s.recv(100).startswith(b"HTTP/1.1 200")
-        status, headers, body = ask(strict, GET + b"\r\n", timeout=5)
+        status, headers, body = ask(strict, GET.replace(b"/livez", b"/v1/models") + b"\r\n", timeout=5)
         assert status == 503 and "retry-after" in headers and headers["connection"].lower() == "close" and b'"busy"' in body
     finally:
         for s in held:
             s.close()
     time.sleep(0.5)
     assert ask(strict, GET + b"\r\n")[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/v2/health/live"])
+def test_probes_are_answered_when_the_connections_are_used_up(strict, path):
+    held = [socket.create_connection(("127.0.0.1", strict.port), timeout=5) for _ in range(25)]
+    try:
+        for s in held:
+            s.sendall(b"POST /v1/models/m/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+        time.sleep(0.2)
+        assert ask(strict, GET.replace(b"/livez", path.encode()) + b"\r\n", timeout=5)[0] == 200
+        status, headers, _ = ask(strict, GET.replace(b"/livez", b"/v1/models") + b"\r\n", timeout=5)
+        assert status == 503 and "retry-after" in headers
+    finally:
+        for s in held:
+            s.close()
+    time.sleep(0.5)
+
+
+def test_what_is_no_probe_comes_again_by_another_connection(server):
+    with wire(server) as w:
+        assert w.send(GET + b"\r\n").reply()[0] == 200
+        status, headers, _ = w.send(GET.replace(b"/livez", b"/v1/models") + b"\r\n").reply()
+        assert status == 200 and headers["connection"].lower() == "close" and w.rest() == b""
 
 
 def drip(server, first, byte, seconds):
@@ -320,6 +343,64 @@ def test_a_reader_that_stops_reading_is_cut(strict, scored):
         while cut() == before:
             assert time.monotonic() < deadline
             time.sleep(0.2)
+
+
+# ---- more work than there are workers ----
+
+@pytest.fixture(scope="module")
+def impatient(database, scored, tmp_path_factory):
+    """One worker, no batch small enough for an I/O thread, 20 ms of patience."""
+    options = "workers = 1\n[limits]\ninline_rows_max = 0\nscoring_wait_ms = 20\nrows_max = 1000000\n"
+    s = conftest.Server(database, tmp_path_factory.mktemp("impatient"), options=options)
+    s.start()
+    yield s
+    s.stop()
+    s.check_log()
+
+
+def test_a_batch_that_waits_too_long_is_refused_and_not_scored_late(impatient, scored):
+    body = json.dumps({"rows": ROWS["rows"] * 5000}).encode()
+
+    def post(_):
+        with conftest.Http(impatient) as http:
+            reply = http.post(scored, data=body, headers={"Content-Type": "application/json"})
+            return reply.status_code, reply.headers.get("Retry-After"), reply.json()
+
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        replies = list(pool.map(post, range(200)))
+    assert {status for status, _, _ in replies} == {200, 503}
+    for status, retry_after, document in replies:
+        if status == 503:
+            assert retry_after and document["code"] == "busy" and "wait" in document["detail"]
+        else:
+            assert len(document["predictions"]) == 5000 * len(ROWS["rows"])
+    assert post(0)[0] == 200, "it recovers"
+
+
+def test_a_head_that_waits_is_refused_before_its_body_is_sent(impatient, scored):
+    """Clients that expect a continue never send a body that is not wanted."""
+    big = json.dumps({"rows": ROWS["rows"] * 400000}).encode()
+    head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % (scored.encode(), len(big))
+
+    def busy():
+        while not stop.is_set():
+            ask(impatient, head + b"\r\n" + big)
+
+    stop = threading.Event()
+    threads = [threading.Thread(target=busy) for _ in range(3)]
+    for t in threads:
+        t.start()
+    try:
+        deadline, status = time.monotonic() + 30, 0
+        while status != 503 and time.monotonic() < deadline:
+            with wire(impatient) as w:
+                w.send(head + b"Expect: 100-continue\r\n\r\n")
+                status, headers, _ = w.reply()
+        assert status == 503 and "retry-after" in headers
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
 
 
 def test_short_replies_are_not_compressed_and_long_ones_only_when_asked(server, scored, blobs):
