@@ -103,9 +103,10 @@ static void forget(void *ctx, struct MHD_Connection *c, void **state,
     seg_free(b);
 }
 
-static void deal(void *ctx, int fd, const struct sockaddr *from, socklen_t len)
+static void deal(void *ctx, int fd, const struct sockaddr *from, socklen_t len, bool is_probe)
 {
     unsigned *turn = ctx;
+    (void)is_probe;
     MHD_add_connection(daemons[(*turn)++ % THREADS], fd, from, len);
 }
 
