@@ -159,8 +159,9 @@ static void run_prototypes(struct seg_pool *pool, char **arg)
     seg_tiles_release(&x);
 }
 
-/* start DATA N D K SEED: greedy k-means++; the loss is the sum of squared distances to it. */
-static void run_start(struct seg_pool *pool, char **arg)
+/* start DATA N D K SEED: greedy k-means++; parallel the same: k-means||; the loss is the sum of
+ * squared distances to it. */
+static void run_start(struct seg_pool *pool, enum seg_kmeans_init init, char **arg)
 {
     struct seg_tiles x = read_tiles(arg[0], number(arg[1]), (uint32_t)number(arg[2]));
     struct seg_matrix c;
@@ -172,7 +173,7 @@ static void run_start(struct seg_pool *pool, char **arg)
     if (seg_matrix_init(&c, number(arg[3]), x.n_cols) != SEG_OK || closest == NULL || label == NULL)
         die("no memory", "start");
     double begin = now_s();
-    if (kmeans_seed(pool, &x, SEG_INIT_KMEANS_PP, &rng, closest, NULL, &c) != SEG_OK)
+    if (kmeans_seed(pool, &x, init, &rng, closest, NULL, &c) != SEG_OK)
         die("no memory", "kmeans_seed");
     double seconds = now_s() - begin;
     seg_kmeans_assign(pool, &x, &c, label, closest);
@@ -300,8 +301,8 @@ int main(int argc, char **argv)
         run_minibatch(pool, arg);
     else if (strcmp(work, "prototypes") == 0 && argc == 8)
         run_prototypes(pool, arg);
-    else if (strcmp(work, "start") == 0 && argc == 7)
-        run_start(pool, arg);
+    else if ((strcmp(work, "start") == 0 || strcmp(work, "parallel") == 0) && argc == 7)
+        run_start(pool, work[0] == 's' ? SEG_INIT_KMEANS_PP : SEG_INIT_PARALLEL, arg);
     else if (strcmp(work, "choose") == 0 && argc == 8)
         run_choose(pool, arg);
     else if (strcmp(work, "weights") == 0 && argc > 5)

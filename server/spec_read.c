@@ -10,6 +10,10 @@
 #include "spec_derive.h"
 #include "spec_tables.h"
 
+/* From so many clusters on k-means|| starts k-means when nothing is said: ARCHITECTURE.md,
+ * decisions. */
+#define K_PARALLEL 100u
+
 static void read_sizes(struct field_reader *r, const struct json *v, const char *pointer,
                        uint32_t *sizes, uint32_t *ret_n, uint32_t n_min, uint32_t n_max)
 {
@@ -149,6 +153,8 @@ static void read_clustering(struct field_reader *r, const struct json *v, struct
     if (encoder != NULL && info->encoder)
         read_sizes(r, encoder, "/algorithm/encoder", s->encoder, &s->n_encoder, 1,
                    SEG_LAYERS_MAX / 2);
+    if (json_get(v, "init") == NULL && !s->k_auto && s->kmeans.k >= K_PARALLEL)
+        s->kmeans.init = SEG_INIT_PARALLEL;
     const struct json *weight = json_get(v, "category_weight");
     if (weight != NULL && info->categories) read_category_weight(r, weight, &s->prototypes);
     if (info->encoder) /* the last is the code */

@@ -12,7 +12,8 @@ static const char *const SCALE_NAMES[] = {
     "none", "standard", "min_max", "robust", "max_abs", NULL
 };
 static const char *const ENCODE_NAMES[] = { "one_hot", "ordinal", "hash", "target", "code", NULL };
-static const char *const INIT_NAMES[] = { "kmeans++", "random", NULL };
+static const char *const INIT_NAMES[] = { "kmeans++", "random", "kmeans||", NULL };
+static const char *const PROTOTYPE_INIT_NAMES[] = { "kmeans++", "random", NULL };
 static const char *const COVARIANCE_NAMES[] = { "diagonal", "full", NULL };
 static const char *const ACTIVATION_NAMES[] = { "relu", "sigmoid", "tanh", "gelu", NULL };
 static const char *const OPTIMIZER_NAMES[] = { "adam", "adamw", "sgd", NULL };
@@ -69,7 +70,7 @@ static const struct field minibatch_fields[] = {
     U32("patience", seg_minibatch_params, patience, 0, 10000),
 };
 static const struct field prototypes_fields[] = {
-    ENUM("init", seg_prototypes_params, init, INIT_NAMES),
+    ENUM("init", seg_prototypes_params, init, PROTOTYPE_INIT_NAMES),
     U32("n_init", seg_prototypes_params, n_init, 1, 100),
     U32("max_iterations", seg_prototypes_params, n_iter_max, 1, 10000),
     F64("tolerance", seg_prototypes_params, tol, 0, 1),

@@ -1,7 +1,8 @@
-/* kmeans.h - k-means (Lloyd 1982) with greedy k-means++ seeding (Arthur and Vassilvitskii 2007) on
- * tiles. Pure functions over caller memory: nothing is logged, any thread may call. Same data,
- * params and seed give the same bits, whatever the worker count: sums over clusters are exact
- * (kmeans_run.h), the others are taken per chunk in float64 and added in chunk order. */
+/* kmeans.h - k-means (Lloyd 1982) with greedy k-means++ seeding (Arthur and Vassilvitskii 2007) or
+ * k-means|| (Bahmani and others 2012) on tiles. Pure functions over caller memory: nothing is
+ * logged, any thread may call. Same data, params and seed give the same bits, whatever the worker
+ * count: sums over clusters are exact (kmeans_run.h), the others are taken per chunk in float64 and
+ * added in chunk order. */
 #ifndef SEG_CLUSTER_KMEANS_H
 #define SEG_CLUSTER_KMEANS_H
 
@@ -13,7 +14,12 @@
 
 #define SEG_K_MAX 1024u
 
-enum seg_kmeans_init { SEG_INIT_KMEANS_PP, SEG_INIT_RANDOM, SEG_INIT_GIVEN };
+enum seg_kmeans_init {
+    SEG_INIT_KMEANS_PP, /* greedy k-means++ */
+    SEG_INIT_RANDOM,    /* different rows */
+    SEG_INIT_PARALLEL,  /* k-means||: few passes over the rows, whatever k is */
+    SEG_INIT_GIVEN
+};
 
 struct seg_kmeans_params {
     uint32_t k; /* clusters wanted, 1..SEG_K_MAX */

@@ -72,6 +72,11 @@ enum seg_status kmeans_seed(struct seg_pool *pool, const struct seg_tiles *x,
                             enum seg_kmeans_init init, struct seg_rng *rng, float *closest,
                             const struct seg_progress *progress, struct seg_matrix *c);
 
+/* The same for SEG_INIT_PARALLEL, which kmeans_seed calls; takes 4 more bytes a row. */
+enum seg_status kmeans_seed_parallel(struct seg_pool *pool, const struct seg_tiles *x,
+                                     struct seg_rng *rng, float *closest,
+                                     const struct seg_progress *progress, struct seg_matrix *c);
+
 /* Fills centroids, sizes and inertia of km, whose n_distinct is known: c (k, d) largest cluster
  * first, of the rows by label (n), whose squared distances to their centroid are dist2 (n).
  * SEG_ENOMEM. */

@@ -173,6 +173,7 @@ enum seg_status kmeans_seed(struct seg_pool *pool, const struct seg_tiles *x,
         seed_random(x, rng, c);
         return SEG_OK;
     }
+    if (init == SEG_INIT_PARALLEL) return kmeans_seed_parallel(pool, x, rng, closest, progress, c);
     struct seeding s = { .x = x, .closest = closest, .progress = progress };
     s.kernels = seg_kernels_get();
     s.n_chunks = (seg_tiles_count(x) + SEG_CHUNK_TILES - 1) / SEG_CHUNK_TILES;

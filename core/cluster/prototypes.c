@@ -14,7 +14,8 @@ const char *seg_prototypes_check(const struct seg_prototypes_params *p, size_t n
     const struct seg_kmeans_params shared = {
         .k = p->k, .init = p->init, .n_init = p->n_init, .n_iter_max = p->n_iter_max, .tol = p->tol
     };
-    if (p->init == SEG_INIT_GIVEN) return "k-prototypes cannot have given start centroids";
+    if (p->init != SEG_INIT_KMEANS_PP && p->init != SEG_INIT_RANDOM)
+        return "k-prototypes starts by k-means++ or from random rows";
     if (!p->weight_auto && !(p->weight >= 0 && p->weight <= SEG_MIXED_WEIGHT_MAX))
         return "the weight of categories must be from 0 to 1e12";
     return seg_kmeans_check(&shared, n_rows);

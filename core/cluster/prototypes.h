@@ -16,7 +16,7 @@
 
 struct seg_prototypes_params {
     uint32_t k;                /* clusters wanted, 1..SEG_K_MAX */
-    enum seg_kmeans_init init; /* not SEG_INIT_GIVEN */
+    enum seg_kmeans_init init; /* SEG_INIT_KMEANS_PP, SEG_INIT_RANDOM */
     uint32_t n_init;     /* independent starts; the lowest cost wins, ties to the earlier. 1..100 */
     uint32_t n_iter_max; /* 1..10000 */
     double tol; /* stop when the squared distances that the prototypes moved, summed, are <= tol *

@@ -109,3 +109,21 @@ def test_every_algorithm_with_a_k_chooses_it(train, blobs, algorithm):
     options = {"encoder": [4, 2], "epochs": 20} if algorithm == "autoencoder_kmeans" else {}
     version = train(f"auto_{algorithm}", {**AUTO, "algorithm": {"type": algorithm, "k": "auto", "k_min": 2, "k_max": 4, **options}})
     assert [row["k"] for row in version["k_search"]] == [2, 3, 4] and version["metrics"]["k_reason"]
+
+
+def test_many_segments_start_by_kmeans_parallel_unless_told_otherwise(http, blobs):
+    def init(**algorithm):
+        reply = http.post("/v1/models/dry/train?dry_run=true", json={**AUTO, "algorithm": {"k": 100, **algorithm}})
+        assert reply.status_code == 200, reply.text
+        return reply.json()["algorithm"]["init"]
+
+    assert [init(type="kmeans"), init(type="kmeans", k=99), init(type="kmeans", k="auto")] == ["kmeans||", "kmeans++", "kmeans++"]
+    assert [init(type="kmeans", init="kmeans++"), init(type="autoencoder_kmeans"), init(type="minibatch_kmeans")] == ["kmeans++", "kmeans||", "kmeans++"]
+    assert faults(http, {**AUTO, "features": ["x", "channel"], "algorithm": {"type": "k_prototypes", "k": 3, "init": "kmeans||"}}) == {
+        "/algorithm/init": "unknown_value"}
+
+
+@pytest.mark.parametrize("algorithm", ["kmeans", "minibatch_kmeans"])
+def test_kmeans_parallel_is_an_init(http, train, blobs, algorithm):
+    train(f"parallel_{algorithm}", {**AUTO, "algorithm": {"type": algorithm, "k": 3, "init": "kmeans||"}, "label": True})
+    assert [s["size"] for s in http.get(f"/v1/models/parallel_{algorithm}/segments").json()["items"]] == [100, 100, 100]

@@ -1,0 +1,193 @@
+/* test_kmeans_parallel.c - k-means|| starts as well as k-means++ does, at any worker count, and
+ * survives data that has fewer rows worth choosing than clusters. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+#include "base/rng.h"
+#include "cluster/kmeans.h"
+#include "cluster/minibatch.h"
+#include "cluster_data.h"
+
+static struct seg_kmeans_params params(uint32_t k)
+{
+    return (struct seg_kmeans_params){
+        .k = k, .init = SEG_INIT_PARALLEL, .n_init = 1, .n_iter_max = 300, .seed = 7
+    };
+}
+
+static struct seg_kmeans fit(struct seg_pool *pool, const struct seg_tiles *x,
+                             const struct seg_kmeans_params *p)
+{
+    struct seg_kmeans km;
+    struct seg_error err = { 0 };
+    if (seg_kmeans_fit(pool, x, p, NULL, &km, &err) != SEG_OK) fail_msg("%s", err.text);
+    return km;
+}
+
+static void the_same_bits_at_any_worker_count(void **state)
+{
+    (void)state;
+    static const unsigned WORKERS[] = { 1, 2, 4 };
+    struct seg_tiles t = group_tiles(30000, 6, 40, 100);
+    struct seg_kmeans_params p = params(50);
+    struct seg_kmeans alone = fit(NULL, &t, &p);
+    for (size_t i = 0; i < sizeof WORKERS / sizeof *WORKERS; i++) {
+        struct seg_pool *pool;
+        assert_int_equal(seg_pool_new(WORKERS[i], 4, &pool, NULL), SEG_OK);
+        struct seg_kmeans km = fit(pool, &t, &p);
+        assert_memory_equal(km.centroids.data, alone.centroids.data, 50 * 6 * sizeof(float));
+        assert_int_equal(km.n_iter, alone.n_iter);
+        assert_memory_equal(km.curve, alone.curve, km.n_iter * sizeof *km.curve);
+        assert_true(km.inertia == alone.inertia);
+        seg_kmeans_release(&km);
+        seg_pool_free(pool);
+    }
+    seg_kmeans_release(&alone);
+    seg_tiles_release(&t);
+}
+
+/* 100 round clusters on a grid, of 40 rows each: many local optima. */
+static struct seg_tiles grid_tiles(void)
+{
+    enum { N = 4000 };
+    struct seg_rng rng = seg_rng_make(4, 0);
+    float *x = seg_alloc(N * 2, sizeof *x);
+    assert_non_null(x);
+    for (size_t r = 0; r < N; r++) {
+        x[r * 2] = (float)((double)(r % 10) + 0.12 * seg_rng_normal(&rng));
+        x[r * 2 + 1] = (float)((double)(r / 10 % 10) + 0.12 * seg_rng_normal(&rng));
+    }
+    struct seg_tiles t = tiles_of(x, N, 2);
+    seg_free(x);
+    return t;
+}
+
+static void it_ends_as_low_as_greedy_k_means_plus_plus(void **state)
+{
+    (void)state;
+    struct seg_tiles t = grid_tiles();
+    double plus_plus = 0, parallel = 0, first_plus_plus = 0, first_parallel = 0;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct seg_kmeans_params p = params(100);
+        p.seed = seed;
+        struct seg_kmeans km = fit(NULL, &t, &p);
+        parallel += km.inertia;
+        first_parallel += km.curve[0];
+        seg_kmeans_release(&km);
+        p.init = SEG_INIT_KMEANS_PP;
+        km = fit(NULL, &t, &p);
+        plus_plus += km.inertia;
+        first_plus_plus += km.curve[0];
+        seg_kmeans_release(&km);
+    }
+    assert_true(parallel <= 1.03 * plus_plus);
+    assert_true(first_parallel < first_plus_plus); /* the steps of Lloyd are cheap on candidates */
+    seg_tiles_release(&t);
+}
+
+static void it_finds_clusters_that_random_rows_miss(void **state)
+{
+    (void)state;
+    /* One cluster of 1,991 rows and nine of one row each. */
+    float *x = group_rows(2000, 2, 1, 0);
+    for (size_t j = 0; j < 9; j++)
+        x[j * 400] = 1000 * (float)(j + 1);
+    struct seg_tiles t = tiles_of(x, 2000, 2);
+    struct seg_kmeans_params p = params(10);
+    p.n_iter_max = 1;
+    for (p.seed = 0; p.seed < 10; p.seed++) {
+        struct seg_kmeans km = fit(NULL, &t, &p);
+        assert_int_equal(km.sizes[0], 1991);
+        assert_int_equal(km.sizes[9], 1);
+        seg_kmeans_release(&km);
+    }
+    seg_tiles_release(&t);
+    seg_free(x);
+}
+
+static void it_survives_fewer_distinct_points_one_cluster_and_as_many_as_rows(void **state)
+{
+    (void)state;
+    float x[100][3];
+    float *five = group_rows(5, 3, 5, 0);
+    for (size_t r = 0; r < 100; r++)
+        memcpy(x[r], five + (r % 5) * 3, sizeof x[r]);
+    struct seg_tiles t = tiles_of(x[0], 100, 3);
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct seg_kmeans_params p = params(10);
+        p.seed = seed;
+        struct seg_kmeans km = fit(NULL, &t, &p);
+        assert_int_equal(km.n_distinct, 5);
+        assert_true(km.inertia == 0);
+        seg_kmeans_release(&km);
+    }
+    seg_tiles_release(&t);
+    seg_free(five);
+    t = group_tiles(40, 2, 4, 0);
+    struct seg_kmeans_params p = params(40);
+    struct seg_kmeans km = fit(NULL, &t, &p);
+    assert_int_equal(km.n_distinct, 40);
+    assert_true(km.inertia == 0);
+    seg_kmeans_release(&km);
+    p = params(1);
+    km = fit(NULL, &t, &p);
+    assert_int_equal(km.sizes[0], 40);
+    seg_kmeans_release(&km);
+    seg_tiles_release(&t);
+}
+
+static void mini_batches_can_start_from_it(void **state)
+{
+    (void)state;
+    struct seg_tiles t = group_tiles(9000, 3, 8, 0);
+    const struct seg_minibatch_params p = { .k = 8,
+                                            .init = SEG_INIT_PARALLEL,
+                                            .n_init = 3,
+                                            .batch_size = 256,
+                                            .n_iter_max = 300,
+                                            .patience = 10 };
+    struct seg_kmeans km;
+    assert_int_equal(seg_minibatch_fit(NULL, &t, &p, NULL, &km, NULL), SEG_OK);
+    for (size_t j = 0; j < 8; j++)
+        assert_int_equal(km.sizes[j], 1125);
+    seg_kmeans_release(&km);
+    seg_tiles_release(&t);
+}
+
+static void a_set_flag_cancels_and_every_failed_allocation_is_survived(void **state)
+{
+    (void)state;
+    const atomic_bool cancel = true;
+    const struct seg_progress progress = { .cancel = &cancel };
+    struct seg_tiles t = group_tiles(600, 2, 4, 0);
+    struct seg_kmeans_params p = params(12);
+    struct seg_kmeans km;
+    assert_int_equal(seg_kmeans_fit(NULL, &t, &p, &progress, &km, NULL), SEG_ECANCELED);
+    enum seg_status st = SEG_ENOMEM;
+    for (uint64_t nth = 1; st == SEG_ENOMEM; nth++) {
+        seg_alloc_fail_at(nth);
+        st = seg_kmeans_fit(NULL, &t, &p, NULL, &km, NULL);
+        seg_alloc_fail_at(0);
+        assert_true(st == SEG_OK || st == SEG_ENOMEM);
+        if (st == SEG_OK) seg_kmeans_release(&km);
+    }
+    seg_tiles_release(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_same_bits_at_any_worker_count),
+        cmocka_unit_test(it_ends_as_low_as_greedy_k_means_plus_plus),
+        cmocka_unit_test(it_finds_clusters_that_random_rows_miss),
+        cmocka_unit_test(it_survives_fewer_distinct_points_one_cluster_and_as_many_as_rows),
+        cmocka_unit_test(mini_batches_can_start_from_it),
+        cmocka_unit_test(a_set_flag_cancels_and_every_failed_allocation_is_survived),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
