@@ -59,6 +59,14 @@ undo:
     return SEG_ENOMEM;
 }
 
+enum seg_status seg_tiles_zeros(struct seg_tiles *ret_t, size_t n_rows, uint32_t n_cols)
+{
+    seg_tiles_init(ret_t, n_cols);
+    enum seg_status st = seg_tiles_grow(ret_t, n_rows);
+    if (st != SEG_OK) seg_tiles_release(ret_t); /* the list of chunks may be there */
+    return st;
+}
+
 void seg_tiles_drop_chunk(struct seg_tiles *t, size_t i)
 {
     seg_free(t->chunks[i]);
@@ -98,12 +106,8 @@ enum seg_status seg_tiles_from_rows(struct seg_tiles *ret_t, const float *x, siz
                                     uint32_t n_cols)
 {
     struct seg_tiles t;
-    seg_tiles_init(&t, n_cols);
-    enum seg_status st = seg_tiles_grow(&t, n_rows);
-    if (st != SEG_OK) {
-        seg_tiles_release(&t); /* the list of chunks may be there */
-        return st;
-    }
+    enum seg_status st = seg_tiles_zeros(&t, n_rows, n_cols);
+    if (st != SEG_OK) return st;
     const struct seg_kernels *kernels = seg_kernels_get();
     const size_t n_full = n_rows / SEG_TILE_ROWS;
     for (size_t i = 0; i < n_full; i++)

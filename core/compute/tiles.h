@@ -44,6 +44,8 @@ void seg_tiles_release(struct seg_tiles *t);
 /* Makes room for rows up to n_rows (zeroed) and sets n_rows to it; never shrinks. SEG_ENOMEM leaves
  * t as it was. */
 enum seg_status seg_tiles_grow(struct seg_tiles *t, size_t n_rows);
+/* A new tiles of n_rows rows of zeros; on SEG_ENOMEM it is empty. */
+enum seg_status seg_tiles_zeros(struct seg_tiles *ret_t, size_t n_rows, uint32_t n_cols);
 /* Frees chunk i: its rows may not be touched any more. For transformations that consume their
  * input. */
 void seg_tiles_drop_chunk(struct seg_tiles *t, size_t i);
