@@ -89,7 +89,8 @@ static void write_algorithm(struct json_out *o, const struct arguments *a, const
 {
     const char *replaced[4] = { "type" };
     size_t n = 1;
-    bool is_mlp = strcmp(type, "mlp") == 0, is_encoded = strcmp(type, "autoencoder_kmeans") == 0;
+    bool is_mlp = strcmp(type, "mlp") == 0, is_encoded = strcmp(type, "autoencoder_kmeans") == 0 ||
+                                                         strcmp(type, "deep_clustering") == 0;
     const char *layers = is_mlp ? "hidden" : is_encoded ? "encoder" : "head";
     if (a->k != NULL) replaced[n++] = "k";
     if (a->hidden != NULL) replaced[n++] = layers;

@@ -159,6 +159,10 @@ static void read_clustering(struct field_reader *r, const struct json *v, struct
     if (weight != NULL && info->categories) read_category_weight(r, weight, &s->prototypes);
     if (info->encoder) /* the last is the code */
         check_network(r, "/algorithm", &s->autoencoder, "encoder", s->encoder, s->n_encoder - 1);
+    if (s->algorithm == SEG_DEEP_CLUSTERING &&
+        s->autoencoder.warmup_epochs > s->deep.pretrain_epochs)
+        faults_add(r->faults, "/algorithm/warmup_epochs", "out_of_range",
+                   "must be at most pretrain_epochs, %u", s->deep.pretrain_epochs);
     s->has_head = head != NULL && json_kind(head) != JSON_NULL;
     if (s->has_head) read_head(r, head, &s->mlp);
     uint32_t k = s->k_auto ? s->k_min : s->kmeans.k;
@@ -378,9 +382,29 @@ static const struct seg_algorithm_info *named_algorithm(const struct json *body)
     return which >= 0 ? seg_algorithm_info((enum seg_algorithm)which) : NULL;
 }
 
+/* Reached by trying: on the optical digits the adjusted Rand index is above 0.8 at every seed
+ * tried, 16 to 100 rounds of smoothing alike, and what k-means finds in plain groups of two columns
+ * stays as it is. */
+static void deep_defaults(struct seg_spec *s)
+{
+    s->deep = (struct seg_deep_params){ .pretrain_epochs = 100,
+                                        .gamma = 0.2,
+                                        .tolerance = 1e-3,
+                                        .n_init = 10,
+                                        .neighbours = 5,
+                                        .smoothing = 40 };
+    s->autoencoder.activation = SEG_RELU;
+    s->autoencoder.l2 = 0.0;
+    s->autoencoder.batch_size = 256;
+    s->encoder[0] = 256;
+    s->encoder[1] = 128;
+    s->encoder[2] = 10;
+}
+
 static void defaults(struct train_spec *s, const struct json *body,
                      struct seg_column_spec groups[2])
 {
+    const struct seg_algorithm_info *algorithm = named_algorithm(body);
     s->core.kmeans = (struct seg_kmeans_params){
         .k = 1, .init = SEG_INIT_KMEANS_PP, .n_init = 10, .n_iter_max = 300, .tol = 1e-4
     };
@@ -426,6 +450,7 @@ static void defaults(struct train_spec *s, const struct json *body,
     s->core.encoder[1] = 64;
     s->core.encoder[2] = 32;
     s->core.n_encoder = 3;
+    if (algorithm == seg_algorithm_info(SEG_DEEP_CLUSTERING)) deep_defaults(&s->core);
     s->core.min_features_share = 0.5;
     s->core.seed = 42;
     s->target = -1;
@@ -440,7 +465,6 @@ static void defaults(struct train_spec *s, const struct json *body,
                                           .hash_buckets = 32 };
     /* A reconstruction error on standardised columns is spent on the rare values of near-constant
      * ones. */
-    const struct seg_algorithm_info *algorithm = named_algorithm(body);
     if (algorithm != NULL && algorithm->encoder) groups[0].scale = SEG_SCALE_MIN_MAX;
     groups[1] = groups[0];
     groups[1].impute = SEG_IMPUTE_MODE;

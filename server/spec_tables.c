@@ -75,6 +75,15 @@ static const struct field prototypes_fields[] = {
     U32("max_iterations", seg_prototypes_params, n_iter_max, 1, 10000),
     F64("tolerance", seg_prototypes_params, tol, 0, 1),
 };
+static const struct field deep_fields[] = {
+    U32("pretrain_epochs", seg_deep_params, pretrain_epochs, 1, 10000),
+    { "gamma", FIELD_F64, offsetof(struct seg_deep_params, gamma), 0, 1000, NULL, true },
+    U32("update_interval", seg_deep_params, update_interval, 0, 1000000),
+    F64("tolerance", seg_deep_params, tolerance, 0, 1),
+    U32("n_init", seg_deep_params, n_init, 1, 100),
+    U32("neighbours", seg_deep_params, neighbours, 0, SEG_NEIGHBOURS_MAX),
+    U32("smoothing", seg_deep_params, smoothing, 0, 1000),
+};
 /* Read and written where it is not "auto". */
 static const struct field category_weight_fields[] = {
     F64("category_weight", seg_prototypes_params, weight, 0, SEG_MIXED_WEIGHT_MAX),
@@ -136,6 +145,7 @@ static const struct field_list KMEANS_FIELDS = LIST(kmeans_fields);
 static const struct field_list GMM_FIELDS = LIST(gmm_fields);
 static const struct field_list MINIBATCH_FIELDS = LIST(minibatch_fields);
 static const struct field_list PROTOTYPES_FIELDS = LIST(prototypes_fields);
+static const struct field_list DEEP_FIELDS = LIST(deep_fields);
 static const struct field_list NETWORK_FIELDS = LIST(network_fields);
 static const struct field_list CLASSIFIER_FIELDS = LIST(classifier_fields);
 const struct field_list CATEGORY_WEIGHT_FIELDS = LIST(category_weight_fields);
@@ -168,6 +178,10 @@ size_t spec_algorithm_tables(struct seg_spec *s, struct field_table ret[SPEC_TAB
         return 2;
     case SEG_MINIBATCH_KMEANS: ret[0] = field_table(&MINIBATCH_FIELDS, &s->minibatch); return 1;
     case SEG_K_PROTOTYPES: ret[0] = field_table(&PROTOTYPES_FIELDS, &s->prototypes); return 1;
+    case SEG_DEEP_CLUSTERING:
+        ret[0] = field_table(&DEEP_FIELDS, &s->deep);
+        ret[1] = field_table(&NETWORK_FIELDS, &s->autoencoder);
+        return 2;
     case SEG_MLP: return spec_mlp_tables(&s->mlp, ret);
     default: return 0;
     }

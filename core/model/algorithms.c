@@ -17,6 +17,8 @@ static const struct seg_algorithm_info ALGORITHMS[SEG_N_ALGORITHMS] = {
                                  "k-means on the codes of an autoencoder" },
     [SEG_K_PROTOTYPES] = { "k_prototypes", SEG_SEGMENTATION, true, false, true,
                            "k-means on numbers and categories together" },
+    [SEG_DEEP_CLUSTERING] = { "deep_clustering", SEG_SEGMENTATION, true, true, false,
+                              "an autoencoder and the clusters of its codes, trained together" },
     [SEG_MLP] = { "mlp", SEG_CLASSIFICATION, false, false, false,
                   "multi-layer perceptron with a softmax output" },
 };

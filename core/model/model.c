@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "compute/tiles.h"
 #include "evaluate/classification.h"
+#include "neural/soft_clusters.h"
 
 /* Logits are clamped to this: differences of two stay finite, and exp of any is 0 or 1. */
 #define LOGIT_MAX 1e30f
@@ -132,6 +133,7 @@ static enum seg_status seal_segments(struct seg_model *m, enum seg_status fault,
         if (wrong != NULL) return seg_fail(err, fault, "autoencoder: %s", wrong);
         m->n_encoder = ae->n_layers / 2;
         m->n_space = (uint32_t)ae->layers[m->n_encoder - 1].weights.n_rows;
+        m->soft = m->algorithm == SEG_DEEP_CLUSTERING;
     }
     if (c->n_rows < 1 || c->n_rows > SEG_K_MAX)
         return seg_fail(err, fault, "a segmentation has 1 to %u segments, not %zu", SEG_K_MAX,
@@ -268,7 +270,7 @@ void seg_model_pictured_name(const struct seg_model *m, uint32_t i, char *out, s
 
 bool seg_model_has_probabilities(const struct seg_model *m)
 {
-    return m->network.n_layers > 0 || m->mixture.k > 0;
+    return m->network.n_layers > 0 || m->mixture.k > 0 || m->soft;
 }
 
 bool seg_model_has_distance(const struct seg_model *m)
@@ -376,6 +378,23 @@ static void score_by_distance(const struct seg_model *m, const float *z, unsigne
     }
 }
 
+/* The nearest centroid decides here too; q (n_results, 64) is to which degree. */
+static void score_by_degrees(const struct seg_model *m, const float *z, unsigned n_rows, float *q,
+                             struct seg_scores *out)
+{
+    uint32_t label[SEG_TILE_ROWS];
+    float dist2[SEG_TILE_ROWS];
+
+    seg_soft_assign(m->kernels, z, &m->centroids, q, label, dist2);
+    if (out->probabilities != NULL)
+        memcpy(out->probabilities, q, (size_t)m->n_results * SEG_TILE_ROWS * sizeof(float));
+    for (unsigned r = 0; r < n_rows; r++) {
+        out->result[r] = label[r];
+        out->confidence[r] = q[label[r] * SEG_TILE_ROWS + r];
+        out->distance[r] = sqrtf(dist2[r]);
+    }
+}
+
 void model_mixture_tile(const struct seg_model *m, const float *z, float *scratch,
                         uint32_t label[SEG_TILE_ROWS])
 {
@@ -454,6 +473,10 @@ void model_score_prepared(const struct seg_model *m, float *x, unsigned n_rows, 
     }
     float *logits = scratch;
     scratch += (size_t)m->n_results * SEG_TILE_ROWS;
+    if (m->network.n_layers == 0 && m->soft) {
+        score_by_degrees(m, z, n_rows, logits, out);
+        return;
+    }
     if (m->network.n_layers > 0) {
         const float *read = x;
         if (m->mixed.n_cols > 0) {

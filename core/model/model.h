@@ -31,7 +31,7 @@ double seg_model_category_weight(const struct seg_model *m);
  * code of each category, "channel=app", the last of a category "channel=(other)". */
 uint32_t seg_model_n_pictured(const struct seg_model *m);
 void seg_model_pictured_name(const struct seg_model *m, uint32_t i, char *out, size_t size);
-/* Segmentation without head gives no probabilities. */
+/* A segmentation by k-means without head gives none. */
 bool seg_model_has_probabilities(const struct seg_model *m);
 bool seg_model_has_distance(const struct seg_model *m);
 /* (k, n_out) centroids in the preprocessed space, decoded by the autoencoder where there is one;
@@ -45,9 +45,9 @@ enum seg_row_status { SEG_ROW_OK = 0, SEG_ROW_INSUFFICIENT = 1 };
 struct seg_scores {
     uint8_t status[SEG_TILE_ROWS];   /* enum seg_row_status */
     uint32_t result[SEG_TILE_ROWS];  /* index of the segment or class */
-    float confidence[SEG_TILE_ROWS]; /* probability of the result; without probabilities 1 - d1 /
-                                        d2: distance to the nearest and the second centroid (1 if d2
-                                        = 0 or k = 1) */
+    float confidence[SEG_TILE_ROWS]; /* probability of the result (deep_clustering: its degree);
+                                        without probabilities 1 - d1 / d2: distance to the nearest
+                                        and the second centroid (1 if d2 = 0 or k = 1) */
     float distance[SEG_TILE_ROWS];   /* Euclidean distance (where categories are compared that of
                                         cluster/mixed.h) to the centroid of the result in the space
                                         of the centroids; NaN for classification */

@@ -6,7 +6,7 @@
  *   segments.centroids  F32 (k, d)  segmentation: d columns of the preprocessing or of the code
  *   segments.category_weight  F64 (1)  k_prototypes: what a category that differs counts
  *   mixture.…           mixture     gmm: .covariance, .means (the centroids), .factors, .weights
- *   autoencoder.…       network     autoencoder_kmeans: first half encodes, second half decodes
+ *   autoencoder.…       network     with an encoder: first half encodes, second half decodes
  *   head.…              network     segmentation with a head: preprocessed columns to k logits
  *   classes.names       strings     classification
  *   classifier.…        network     classification: preprocessed columns to logits of the classes

@@ -33,6 +33,7 @@ struct seg_model {
     uint32_t n_encoder; /* layers that encode; 0 = none */
     uint32_t n_space;   /* columns of the space of the centroids */
     uint32_t n_network; /* columns that the network reads: n_inputs, or those of the embedding */
+    bool soft;          /* degrees of deep_clustering */
     uint32_t n_present_min; /* features a row must have */
     size_t n_network_scratch, n_mixture_scratch;
     const struct seg_kernels *kernels;

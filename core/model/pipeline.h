@@ -19,7 +19,8 @@ enum seg_phase { SEG_PHASE_PREPROCESS, SEG_PHASE_FIT, SEG_PHASE_EVALUATE, SEG_N_
 struct seg_report {
     size_t n_rows[SEG_PARTS]; /* training, validation, test */
     bool evaluated_on_test;   /* false: the test part is empty, figures are of the training part */
-    uint32_t n_iter;          /* k-means iterations of the winning start */
+    uint32_t n_iter;          /* k-means iterations of the winning start; deep_clustering: refreshes
+                                 of its targets */
     bool converged;
     double inertia;      /* of the training part, in the space of the centroids; not of a mixture */
     bool has_likelihood; /* a mixture: */
@@ -35,8 +36,10 @@ struct seg_report {
     double *likelihood_curve;       /* (n_iter) or NULL */
     struct seg_curve network_curve; /* head or classifier; n_epochs 0 if none */
     struct seg_curve autoencoder_curve;
-    struct seg_projection projection; /* of the training part in preprocessed space */
-    uint32_t *projection_result;      /* (projection.n_points) the model's result for each point */
+    struct seg_curve clustering_curve; /* deep_clustering, once network and clusters learn together:
+                                          its code_loss is that of the clusters */
+    struct seg_projection projection;  /* of the training part in preprocessed space */
+    uint32_t *projection_result;       /* (projection.n_points) the model's result for each point */
     double duration_ms[SEG_N_PHASES];
     char **warnings; /* sentences, e.g. "3 distinct rows for k = 5: 2 segments are empty" */
     size_t n_warnings;

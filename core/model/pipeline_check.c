@@ -99,6 +99,10 @@ static enum seg_status check_segmentation(const struct pipeline *p, struct seg_e
                             spec->encoder[i], SEG_UNITS_MAX);
     wrong = seg_train_check(&spec->autoencoder);
     if (wrong != NULL) return seg_fail(err, SEG_EINVAL, "autoencoder: %s", wrong);
+    if (spec->algorithm != SEG_DEEP_CLUSTERING) return SEG_OK;
+    const struct seg_deep_params deep = pipeline_deep_params(spec);
+    wrong = seg_deep_check(&deep);
+    if (wrong != NULL) return seg_fail(err, SEG_EINVAL, "deep_clustering: %s", wrong);
     return SEG_OK;
 }
 

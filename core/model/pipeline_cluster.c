@@ -12,10 +12,10 @@
 
 #define STREAM_EMBEDDED UINT64_C(0x656d6265) /* of the generator that draws the rows to embed */
 
-/* The first n rows of centroids become the segments 1, 2, 3 … */
-static enum seg_status take_centroids(struct seg_model *m, const struct seg_matrix *centroids,
-                                      uint32_t n)
+enum seg_status pipeline_take_centroids(struct pipeline *p, const struct seg_matrix *centroids,
+                                        uint32_t n)
 {
+    struct seg_model *m = p->model;
     enum seg_status st = seg_matrix_init(&m->centroids, n, centroids->n_cols);
     if (st != SEG_OK) return st;
     memcpy(m->centroids.data, centroids->data, n * centroids->n_cols * sizeof(float));
@@ -33,7 +33,7 @@ static enum seg_status take_segments(struct pipeline *p, const struct seg_kmeans
 
     while (n < k && km->sizes[n] > 0)
         n++;
-    enum seg_status st = take_centroids(p->model, &km->centroids, n);
+    enum seg_status st = pipeline_take_centroids(p, &km->centroids, n);
     if (st == SEG_OK && n < k)
         st = pipeline_warn(p, "%u distinct row%s for k = %u: %u segment%s empty and left out", n,
                            n == 1 ? "" : "s", k, k - n, k - n == 1 ? " is" : "s are");
@@ -148,10 +148,11 @@ static enum seg_status search_numbers(struct pipeline *p, const struct seg_k_sea
 }
 
 /* Sets params->k where the spec leaves it open. */
-static enum seg_status choose_k(struct pipeline *p, struct stage *stage,
-                                struct seg_kmeans_params *params, struct seg_error *err)
+enum seg_status pipeline_choose_k(struct pipeline *p, struct stage *stage, uint32_t *k,
+                                  struct seg_error *err)
 {
     const struct seg_spec *spec = p->spec;
+    if (!spec->k_auto) return SEG_OK;
     const struct seg_k_search_params search = {
         .k_min = spec->k_min, .k_max = spec->k_max, .kmeans = spec->kmeans, .seed = spec->seed
     };
@@ -162,10 +163,10 @@ static enum seg_status choose_k(struct pipeline *p, struct stage *stage,
     stage->base = base + stage->span;
     stage->span = span - stage->span;
     if (st != SEG_OK) return st;
-    params->k = p->report.k_search.k;
-    if (params->min_share * params->k > 1)
+    *k = p->report.k_search.k;
+    if (spec->kmeans.min_share * *k > 1)
         return seg_fail(err, SEG_EINVAL, "k = %u was chosen, but not all can hold a share of %.3g",
-                        params->k, params->min_share);
+                        *k, spec->kmeans.min_share);
     return SEG_OK;
 }
 
@@ -237,13 +238,13 @@ static enum seg_status fit_mixture(struct pipeline *p, const struct seg_kmeans_p
     g->curve = NULL;
     if (!g->converged)
         st = pipeline_warn(p, "the mixture did not converge in %u iterations", g->n_iter);
-    return st == SEG_OK ? take_centroids(p->model, &g->means, g->k) : st;
+    return st == SEG_OK ? pipeline_take_centroids(p, &g->means, g->k) : st;
 }
 
 enum seg_status pipeline_cluster(struct pipeline *p, struct stage *stage, struct seg_error *err)
 {
     struct seg_kmeans_params params = p->spec->kmeans;
-    enum seg_status st = p->spec->k_auto ? choose_k(p, stage, &params, err) : SEG_OK;
+    enum seg_status st = pipeline_choose_k(p, stage, &params.k, err);
     if (st != SEG_OK) return st;
     switch (p->spec->algorithm) {
     case SEG_GMM: return fit_mixture(p, &params, &stage->as, err);

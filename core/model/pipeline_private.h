@@ -71,6 +71,23 @@ enum seg_status pipeline_embed_sample(const struct pipeline *p, size_t n_max,
                                       struct seg_tiles *ret_x, uint32_t **ret_rows);
 /* Finds the clusters of the training part in p->space: centroids and segment ids of the model. */
 enum seg_status pipeline_cluster(struct pipeline *p, struct stage *stage, struct seg_error *err);
+/* Sets *k where the spec leaves it open, by p->space; the stage is then shortened to what is left
+ * of it. */
+enum seg_status pipeline_choose_k(struct pipeline *p, struct stage *stage, uint32_t *k,
+                                  struct seg_error *err);
+/* The first n rows of centroids become the segments 1, 2, 3 … of the model. */
+enum seg_status pipeline_take_centroids(struct pipeline *p, const struct seg_matrix *centroids,
+                                        uint32_t n);
+/* Fills p->codes[part] by the model's autoencoder. consume: nothing reads p->x[part] again. */
+enum seg_status pipeline_encode_part(struct pipeline *p, enum seg_part part, bool consume);
+/* The same for all parts, which become p->space; rows that nobody reads again are freed. */
+enum seg_status pipeline_encode_parts(struct pipeline *p);
+/* The steps of deep_clustering: autoencoder, codes, centroids and segment ids. Their weight is
+ * PIPELINE_DEEP_WEIGHT in all. */
+#define PIPELINE_DEEP_WEIGHT 8.0
+enum seg_status pipeline_fit_deep(struct pipeline *p, struct steps *steps, struct seg_error *err);
+/* deep_clustering: its options with what else of the spec belongs to them. */
+struct seg_deep_params pipeline_deep_params(const struct seg_spec *spec);
 /* A new array with the segment of each row of a part, by the clusters alone. NULL: no memory. */
 uint32_t *pipeline_label_part(const struct pipeline *p, enum seg_part part);
 

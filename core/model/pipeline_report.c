@@ -86,6 +86,7 @@ void seg_report_release(struct seg_report *r)
     seg_free(r->likelihood_curve);
     seg_curve_release(&r->network_curve);
     seg_curve_release(&r->autoencoder_curve);
+    seg_curve_release(&r->clustering_curve);
     seg_projection_release(&r->projection);
     seg_free(r->projection_result);
     for (size_t i = 0; i < r->n_warnings; i++)

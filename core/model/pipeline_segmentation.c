@@ -10,61 +10,6 @@
 #define WEIGHT_KMEANS      2.0
 #define WEIGHT_HEAD        3.0
 
-struct encoding {
-    const struct pipeline *p;
-    const struct seg_network *autoencoder;
-    struct seg_tiles *x, *codes;
-    bool consume; /* nothing reads x again: free it chunk by chunk */
-    atomic_bool no_memory;
-};
-
-static void encode_chunk(void *ctx, size_t chunk)
-{
-    struct encoding *e = ctx;
-    size_t first = chunk * SEG_CHUNK_TILES, last = first + SEG_CHUNK_TILES;
-    size_t n_tiles = seg_tiles_count(e->x);
-    float *scratch = NULL;
-
-    if (last > n_tiles) last = n_tiles;
-    if (pipeline_cancelled(e->p)) return;
-    scratch = seg_alloc_aligned(seg_network_scratch(e->autoencoder), sizeof(float));
-    if (scratch == NULL) {
-        atomic_store(&e->no_memory, true);
-        return;
-    }
-    for (size_t i = first; i < last; i++) {
-        float *code = seg_tiles_at(e->codes, i);
-        unsigned n_rows = seg_tiles_rows(e->x, i);
-        model_encode_tile(e->autoencoder, seg_tiles_at(e->x, i), code, scratch);
-        for (uint32_t c = 0; n_rows < SEG_TILE_ROWS && c < e->codes->n_cols; c++)
-            memset(code + c * SEG_TILE_ROWS + n_rows, 0, (SEG_TILE_ROWS - n_rows) * sizeof(*code));
-    }
-    seg_free(scratch);
-    if (e->consume) seg_tiles_drop_chunk(e->x, chunk);
-}
-
-/* Fills codes from x for the parts that clustering and evaluation read. */
-static enum seg_status encode_parts(struct pipeline *p)
-{
-    const struct seg_network *ae = &p->model->autoencoder;
-    uint32_t n_code = p->spec->encoder[p->spec->n_encoder - 1];
-
-    for (int part = 0; part < SEG_PARTS; part++) {
-        struct encoding e = { .p = p, .autoencoder = ae, .x = &p->x[part] };
-        e.codes = &p->codes[part];
-        e.consume = !p->spec->has_head;
-        seg_tiles_init(e.codes, n_code);
-        enum seg_status st = seg_tiles_grow(e.codes, e.x->n_rows);
-        if (st != SEG_OK) return st;
-        seg_pool_for(p->pool, SEG_PRIORITY_TRAINING, e.x->n_chunks, encode_chunk, &e);
-        if (pipeline_cancelled(p)) return SEG_ECANCELED;
-        if (atomic_load(&e.no_memory)) return SEG_ENOMEM;
-        if (e.consume) seg_tiles_release(e.x);
-    }
-    p->space = p->codes;
-    return SEG_OK;
-}
-
 /* The same numbers as a new array of classes. NULL: no memory. */
 static uint16_t *classes_of(const uint32_t *label, size_t n)
 {
@@ -118,27 +63,37 @@ static enum seg_status fit_head(struct pipeline *p, const struct seg_progress *p
     return st;
 }
 
+/* The autoencoder, if there is one, and then the clusters in its codes. */
+static enum seg_status fit_clusters(struct pipeline *p, struct steps *steps, struct seg_error *err)
+{
+    const struct seg_spec *spec = p->spec;
+    struct stage stage;
+
+    if (seg_algorithm_info(spec->algorithm)->encoder) {
+        step_begin(&stage, p, steps, WEIGHT_AUTOENCODER);
+        enum seg_status st =
+            seg_autoencoder_fit(p->pool, &p->x[SEG_PART_TRAIN], &p->x[SEG_PART_VALIDATION],
+                                spec->encoder, spec->n_encoder, &spec->autoencoder, &stage.as,
+                                &p->model->autoencoder, &p->report.autoencoder_curve, err);
+        if (st == SEG_OK) st = pipeline_encode_parts(p);
+        if (st != SEG_OK) return st;
+    }
+    step_begin(&stage, p, steps, WEIGHT_KMEANS);
+    return pipeline_cluster(p, &stage, err);
+}
+
 enum seg_status pipeline_fit_segments(struct pipeline *p, struct seg_error *err)
 {
     const struct seg_spec *spec = p->spec;
     bool has_encoder = seg_algorithm_info(spec->algorithm)->encoder;
-    struct steps steps = { .sum = WEIGHT_KMEANS };
+    bool deep = spec->algorithm == SEG_DEEP_CLUSTERING;
+    struct steps steps = { .sum = deep ? PIPELINE_DEEP_WEIGHT : WEIGHT_KMEANS };
     struct stage stage;
-    enum seg_status st = SEG_OK;
 
-    steps.sum += has_encoder ? WEIGHT_AUTOENCODER : 0.0;
+    steps.sum += has_encoder && !deep ? WEIGHT_AUTOENCODER : 0.0;
     steps.sum += spec->has_head ? WEIGHT_HEAD : 0.0;
     p->space = p->x;
-    if (has_encoder) {
-        step_begin(&stage, p, &steps, WEIGHT_AUTOENCODER);
-        st = seg_autoencoder_fit(p->pool, &p->x[SEG_PART_TRAIN], &p->x[SEG_PART_VALIDATION],
-                                 spec->encoder, spec->n_encoder, &spec->autoencoder, &stage.as,
-                                 &p->model->autoencoder, &p->report.autoencoder_curve, err);
-        if (st == SEG_OK) st = encode_parts(p);
-        if (st != SEG_OK) return st;
-    }
-    step_begin(&stage, p, &steps, WEIGHT_KMEANS);
-    st = pipeline_cluster(p, &stage, err);
+    enum seg_status st = deep ? pipeline_fit_deep(p, &steps, err) : fit_clusters(p, &steps, err);
     if (st != SEG_OK || !spec->has_head) return st;
     step_begin(&stage, p, &steps, WEIGHT_HEAD);
     return fit_head(p, &stage.as, err);

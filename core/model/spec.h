@@ -9,7 +9,7 @@
 #include "cluster/minibatch.h"
 #include "cluster/prototypes.h"
 #include "features/preprocess.h"
-#include "neural/train.h"
+#include "neural/deep_clustering.h"
 
 /* Options that a search of an MLP draws; see model/mlp_search.h. */
 enum seg_mlp_space { SEG_SPACE_BASIC, SEG_SPACE_WIDE };
@@ -23,6 +23,7 @@ enum seg_algorithm {
     SEG_GMM,
     SEG_AUTOENCODER_KMEANS,
     SEG_K_PROTOTYPES,
+    SEG_DEEP_CLUSTERING,
     SEG_MLP,
     SEG_N_ALGORITHMS
 };
@@ -39,18 +40,20 @@ struct seg_spec {
         prototypes;        /* k_prototypes; its k and seed are not used: those of kmeans are */
     bool k_auto;           /* kmeans.k is chosen from k_min..k_max; see cluster/k_search.h */
     uint32_t k_min, k_max; /* of k_auto */
-    uint32_t encoder[SEG_LAYERS_MAX / 2]; /* autoencoder_kmeans: layer sizes down to the code */
+    uint32_t encoder[SEG_LAYERS_MAX / 2]; /* algorithms with an encoder: sizes down to the code */
     uint32_t n_encoder;
-    struct seg_train_params autoencoder; /* autoencoder_kmeans */
-    bool has_head;                       /* segmentation: an MLP trained on the segments found */
-    struct seg_train_params mlp;         /* the head, or the classifier */
-    uint32_t search_trials;              /* classification: mlp is where a search of so many trials
-                                            begins; 0: none. See model/mlp_search.h */
-    double search_seconds;               /* limit of the search; 0: none */
-    enum seg_mlp_space search_space;     /* what its trials differ in */
-    uint32_t cv_folds;                   /* classification: cross-validation; 0: none */
-    double test, validation;             /* shares of the rows */
-    double min_features_share;           /* scoring: below it a row is insufficient_data */
+    struct seg_train_params autoencoder; /* the same */
+    struct seg_deep_params deep;     /* deep_clustering; its encoder and network are not used: those
+                                        above are */
+    bool has_head;                   /* segmentation: an MLP trained on the segments found */
+    struct seg_train_params mlp;     /* the head, or the classifier */
+    uint32_t search_trials;          /* classification: mlp is where a search of so many trials
+                                        begins; 0: none. See model/mlp_search.h */
+    double search_seconds;           /* limit of the search; 0: none */
+    enum seg_mlp_space search_space; /* what its trials differ in */
+    uint32_t cv_folds;               /* classification: cross-validation; 0: none */
+    double test, validation;         /* shares of the rows */
+    double min_features_share;       /* scoring: below it a row is insufficient_data */
     uint64_t seed;
     struct seg_column_spec *columns;   /* (n_columns + n_derived), owned: of the table's features,
                                           then of what is derived from them */

@@ -34,4 +34,10 @@ enum seg_status seg_fit(struct seg_pool *pool, const struct seg_fit *f,
                         const struct seg_progress *progress, struct seg_network *net,
                         struct seg_curve *ret_curve, struct seg_error *err);
 
+/* The network of an autoencoder before its training (see train.h) and, as fit->drops, the layers
+ * that dropout applies to. SEG_EINVAL, SEG_ENOMEM. */
+enum seg_status seg_autoencoder_init(struct seg_network *net, struct seg_fit *fit, uint32_t n_in,
+                                     const uint32_t *encoder, uint32_t n_encoder,
+                                     const struct seg_train_params *p, struct seg_error *err);
+
 #endif

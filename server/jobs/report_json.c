@@ -216,6 +216,7 @@ static void write_network_curve(const struct seg_curve *c, const char *key, stru
     write_doubles(o, "train_loss", c->train_loss, c->n_epochs);
     write_doubles(o, "validation_loss", c->validation_loss, c->n_epochs);
     write_doubles(o, "validation_accuracy", c->validation_accuracy, c->n_epochs);
+    if (c->code_loss != NULL) write_doubles(o, "clustering_loss", c->code_loss, c->n_epochs);
     json_out_end_object(o);
 }
 
@@ -226,6 +227,7 @@ void report_curve_json(const struct seg_report *r, struct json_out *o)
     if (r->likelihood_curve != NULL)
         write_doubles(o, "log_likelihood", r->likelihood_curve, r->n_iter);
     write_network_curve(&r->autoencoder_curve, "autoencoder", o);
+    write_network_curve(&r->clustering_curve, "clustering", o);
     write_network_curve(&r->network_curve, "network", o);
     json_out_end_object(o);
 }

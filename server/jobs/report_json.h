@@ -12,7 +12,7 @@ void report_metrics_json(const struct seg_report *r, const struct seg_model *m, 
 /* "k_search" of a version: a row for each k that was tried; an empty array when k was given. */
 void report_k_search_json(const struct seg_report *r, struct json_out *o);
 /* "curve": {"kmeans": [inertia…], "network": {"train_loss", "validation_loss", …}, "autoencoder":
- * {…}}. */
+ * {…}, "clustering": {…, "clustering_loss"}}. */
 void report_curve_json(const struct seg_report *r, struct json_out *o);
 /* {"axes", "explained", "points": [{"x", "y", "segment" or "class"}]}. */
 void report_projection_json(const struct seg_report *r, const struct seg_model *m,

@@ -112,6 +112,43 @@ def test_codes_of_digits_cluster_better_than_their_pixels(http, train):
     assert adjusted_rand([int(float(r[target])) for r in rows], found) > 0.665
 
 
+@pytest.fixture(scope="module")
+def digits(http):
+    body = gzip.open(DATA / "clustering" / "digits.csv.gz").read().decode()
+    rows = list(csv.DictReader(io.StringIO(body)))
+    *pixels, target = rows[0]
+    load_csv(http, "deep_digits", body)
+    return pixels, [[float(r[p]) for p in pixels] for r in rows], [int(float(r[target])) for r in rows]
+
+
+@pytest.mark.parametrize("seed", [42, 1, 2, 3, 4])
+def test_deep_clustering_finds_the_digits(http, train, digits, seed):
+    pixels, rows, truth = digits
+    version = train("deep_digits", {"feature_set": "deep_digits", "features": pixels, "seed": seed, "promote": "always",
+                                    "algorithm": {"type": "deep_clustering", "k": 10}})
+    assert adjusted_rand(truth, segments(http, "deep_digits", pixels, rows)) >= 0.8
+    assert version["metrics"]["converged"] and version["duration_ms"]["fit"] < 60_000
+
+
+@pytest.mark.parametrize("name, k, ari", [("s1", 15, 0.97), ("a2", 35, 0.92), ("unbalance", 8, 0.99)])
+def test_deep_clustering_leaves_plain_groups_as_they_are(http, train, name, k, ari):
+    x = numpy.loadtxt(gzip.open(DATA / "clustering" / f"{name}.data.gz"))
+    truth = numpy.loadtxt(gzip.open(DATA / "clustering" / f"{name}.labels0.gz")).astype(int)
+    load_csv(http, name, "x,y\n" + "".join(f"{a:.17g},{b:.17g}\n" for a, b in x))
+    train(f"{name}_deep", {"feature_set": name, "algorithm": {"type": "deep_clustering", "k": k}})
+    assert adjusted_rand(truth, segments(http, f"{name}_deep", ["x", "y"], x.tolist())) >= ari
+
+
+def test_deep_clustering_tells_the_channels_of_wholesale_apart_as_well_as_kmeans(http, train):
+    body = (DATA / "wholesale_customers.csv").read_text()
+    rows = list(csv.DictReader(io.StringIO(body)))
+    load_csv(http, "deep_wholesale", body)
+    train("deep_wholesale", {"feature_set": "deep_wholesale", "features": WHOLESALE, "preprocess": {"default": {"transform": "log1p", "scale": "standard"}},
+                             "algorithm": {"type": "deep_clustering", "k": 2}})
+    found = segments(http, "deep_wholesale", WHOLESALE, [[float(r[c]) for c in WHOLESALE] for r in rows])
+    assert adjusted_rand([int(r["Channel"]) for r in rows], found) >= 0.5
+
+
 def test_purchase_intent_is_predicted_as_well_as_the_reference(http, train):
     load_csv(http, "shoppers", (DATA / "online_shoppers_intention.csv").read_bytes())
     found = [train("intent", {"feature_set": "shoppers", "task": "classification", "target": "Revenue", "seed": seed,

@@ -113,6 +113,12 @@ static inline void blobs_init(struct blobs *b, enum seg_algorithm algorithm, boo
         .encoder = { 8, 2 },
         .n_encoder = 2,
         .autoencoder = blobs_network(30),
+        .deep = { .pretrain_epochs = 20,
+                  .gamma = 0.2,
+                  .tolerance = 1e-3,
+                  .n_init = 3,
+                  .neighbours = 4,
+                  .smoothing = 5 },
         .has_head = has_head,
         .mlp = blobs_network(30),
         .min_features_share = 0.5,
@@ -175,6 +181,8 @@ static const struct blobs_kind BLOB_KINDS[] = {
     { "minibatch_kmeans", SEG_MINIBATCH_KMEANS, false },
     { "k_prototypes", SEG_K_PROTOTYPES, false },
     { "k_prototypes with a head", SEG_K_PROTOTYPES, true },
+    { "deep_clustering", SEG_DEEP_CLUSTERING, false },
+    { "deep_clustering with a head", SEG_DEEP_CLUSTERING, true },
     { "mlp", SEG_MLP, false },
 };
 #define N_BLOB_KINDS (sizeof BLOB_KINDS / sizeof BLOB_KINDS[0])
