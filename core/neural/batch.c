@@ -27,9 +27,9 @@ static void place_layers(struct seg_batch *b)
         layer->n_in = b->net->layers[i].weights.n_cols;
         layer->n_out = b->net->layers[i].weights.n_rows;
         layer->in_at = in_at;
-        layer->row_stride = SEG_ROW_STRIDE(layer->n_in);
+        layer->row_stride = i == 0 ? SEG_STAGED_STRIDE(layer->n_in) : SEG_ROW_STRIDE(layer->n_in);
         layer->rows_at = at;
-        layer->out_at = at + layer->row_stride * SEG_TILE_ROWS;
+        layer->out_at = i == 0 ? at : at + layer->row_stride * SEG_TILE_ROWS;
         layer->delta_at = layer->out_at + layer->n_out * SEG_TILE_ROWS;
         layer->param_at = b->n_params;
         layer->drops = b->options.dropout > 0.0 && b->options.drops[i];
@@ -284,13 +284,20 @@ static void add_code_loss(const struct seg_batch *b, size_t slot)
                                          floats + at->delta_at, grad, floats + b->code_scratch_at);
 }
 
+/* The rows of a slot in the batch's inputs. */
+static const float *slot_staged(const struct seg_batch *b, size_t slot)
+{
+    return b->staged + (b->first_tile + slot) * SEG_TILE_ROWS * b->layers[0].row_stride;
+}
+
 /* Input, target, classes and weights of a slot's rows. */
 static void load_slot(const struct seg_batch *b, size_t slot)
 {
     const uint32_t *rows = b->rows + (b->first_tile + slot) * SEG_TILE_ROWS;
     size_t n = slot_n_rows(b, slot);
     float *floats = slot_floats(b, slot);
-    gather(b, b->data->x, rows, n, floats);
+    b->layer_kernels->from_rows(slot_staged(b, slot), b->layers[0].row_stride, (unsigned)n,
+                                b->net->n_in, floats);
     if (b->target_at != 0) gather(b, b->data->target, rows, n, floats + b->target_at);
     slot_rows(b, slot, rows, 0, n);
 }
@@ -355,13 +362,14 @@ static void shard_gradient(const struct seg_batch *b, size_t shard, size_t first
         const struct seg_batch_layer *at = &b->layers[i];
         float *grad_bias = grad + at->param_at + at->n_out * at->n_in;
         enum seg_normalization normalization = b->net->layers[i].normalization;
-        for (size_t slot = 0; slot < n; slot++)
+        for (size_t slot = 0; i > 0 && slot < n; slot++)
             b->layer_kernels->to_rows(floats + slot * b->stride + at->in_at, at->n_in,
                                       at->row_stride, floats + slot * b->stride + at->rows_at);
         const struct seg_gradient g = {
             .delta = floats + at->delta_at,
-            .rows = floats + at->rows_at,
+            .rows = i == 0 ? slot_staged(b, first) : floats + at->rows_at,
             .row_stride = at->row_stride,
+            .rows_stride = i == 0 ? at->row_stride * SEG_TILE_ROWS : b->stride,
             .n_tiles = n,
             .stride = b->stride,
             .m = at->n_out,
@@ -492,14 +500,15 @@ static float clip_factor(const struct seg_batch *b)
 }
 
 double seg_batch_train(struct seg_batch *b, struct seg_team *team,
-                       const struct seg_batch_data *data, const uint32_t *rows, size_t n_rows,
-                       const struct seg_optimizer_state *optimizer)
+                       const struct seg_batch_data *data, const uint32_t *rows, const float *staged,
+                       size_t n_rows, const struct seg_optimizer_state *optimizer)
 {
     double loss = 0.0;
     double n_terms = data->y != NULL ? (double)n_rows : (double)n_rows * b->net->n_out;
     size_t n_tiles = (n_rows + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS;
     b->data = data;
     b->rows = rows;
+    b->staged = staged;
     b->n_rows = n_rows;
     b->scale = (float)(1.0 / n_terms);
     b->optimizer = optimizer;

@@ -41,7 +41,7 @@ struct seg_code_loss {
 
 /* What is learned from, or evaluated on. Borrowed. */
 struct seg_batch_data {
-    const struct seg_tiles *x;             /* (n, n_in) */
+    const struct seg_tiles *x;             /* (n, n_in); read in evaluation */
     const uint16_t *y;                     /* (n) classes: cross-entropy; NULL: squared error */
     const float *class_weights;            /* (n_out) or NULL for 1 */
     const struct seg_tiles *target;        /* y NULL: (n, n_out); x itself for an autoencoder */
@@ -61,7 +61,8 @@ struct seg_batch_options {
 struct seg_batch_layer {
     size_t n_in, n_out;
     size_t in_at, out_at, delta_at; /* floats into the slot, of tiles (n, 64) */
-    size_t rows_at, row_stride;     /* the input again, row by row: (64, row_stride) */
+    size_t rows_at, row_stride;     /* the input again, row by row: (64, row_stride); that of the
+                                       first layer stands with the batch */
     size_t param_at; /* weights (n_out, n_in), bias (n_out), with normalization gain and shift */
     bool drops;      /* dropout applies to its outputs */
     /* With normalization: */
@@ -122,6 +123,7 @@ struct seg_batch {
     uint64_t epoch, number; /* of this batch in its epoch: choose the dropout's random numbers */
     /* The group being worked on. */
     const uint32_t *rows;
+    const float *staged;
     size_t n_rows, first_tile; /* first_tile: of the group, in the batch or the evaluated tiles */
     float scale;               /* 1 / (rows of the batch, times columns for squared error) */
     bool add;                  /* gradients go on top of those of the groups before */
@@ -142,12 +144,13 @@ void seg_batch_release(struct seg_batch *b);
 /* Floating-point operations of training on one row. */
 double seg_batch_flops(const struct seg_batch *b);
 
-/* Gradient of the mean loss of the given rows, code loss included, into b->grad, then, with an
- * optimizer, its update. Returns the summed loss without the code loss: of rows, times columns for
- * squared error. */
+/* rows (n_rows) of data; staged (n_rows, SEG_STAGED_STRIDE(n_in)) their inputs, row by row,
+ * followed by up to 63 finite rows that complete a tile. Gradient of the mean loss of the rows,
+ * code loss included, into b->grad, then, with an optimizer, its update. Returns the summed loss
+ * without the code loss: of rows, times columns for squared error. */
 double seg_batch_train(struct seg_batch *b, struct seg_team *team,
-                       const struct seg_batch_data *data, const uint32_t *rows, size_t n_rows,
-                       const struct seg_optimizer_state *optimizer);
+                       const struct seg_batch_data *data, const uint32_t *rows, const float *staged,
+                       size_t n_rows, const struct seg_optimizer_state *optimizer);
 
 /* Summed loss of tiles first..first+n-1 of data->x, n <= b->n_slots, without dropout or gradient;
  * the target, if any, is x itself. Adds to *n_right the rows classified rightly. */

@@ -24,7 +24,6 @@ struct run {
     struct seg_sampler sampler;
     struct seg_optimizer_state optimizer;
     size_t batch_size;
-    uint32_t *rows;          /* (batch_size) of the batch */
     struct seg_network best; /* of the best epoch; empty without early stopping */
     struct seg_curve curve;
     double row_flops;
@@ -70,7 +69,6 @@ static void run_release(struct run *r)
     seg_batch_release(&r->batch);
     seg_sampler_release(&r->sampler);
     seg_optimizer_release(&r->optimizer);
-    seg_free(r->rows);
     seg_network_release(&r->best);
     seg_curve_release(&r->curve);
 }
@@ -89,14 +87,12 @@ static enum seg_status run_init(struct run *r, struct seg_pool *pool, const stru
                                          .seed = p->seed };
     memcpy(options.drops, f->drops, sizeof options.drops);
     enum seg_status st = seg_batch_init(&r->batch, net, &f->train, n_tiles, &options, progress);
-    if (st == SEG_OK) st = seg_sampler_init(&r->sampler, f->train.x);
+    if (st == SEG_OK) st = seg_sampler_init(&r->sampler, f->train.x, r->batch_size);
     if (st == SEG_OK)
         st = seg_optimizer_init(&r->optimizer, p, r->batch.n_params,
                                 (n_rows + r->batch_size - 1) / r->batch_size);
     if (st == SEG_OK) st = curve_init(&r->curve, f);
     if (st != SEG_OK) return st;
-    r->rows = seg_alloc(r->batch_size, sizeof *r->rows);
-    if (r->rows == NULL) return SEG_ENOMEM;
     if (p->patience > 0) st = seg_network_copy(&r->best, net);
     if (st != SEG_OK) return st;
     r->row_flops = seg_batch_flops(&r->batch);
@@ -109,11 +105,13 @@ static void lead_training(struct seg_team *team, void *ctx)
     struct run *r = ctx;
     for (double flops = 0.0; flops < ROUND_FLOPS && !seg_progress_cancelled(r->progress);) {
         if (r->until_between == 0) return;
-        size_t n = seg_sampler_next(&r->sampler, r->batch_size, r->rows);
+        const uint32_t *rows;
+        const float *staged;
+        size_t n = seg_sampler_next(&r->sampler, team, &rows, &staged);
         r->done = n == 0;
         if (r->done) return;
         seg_optimizer_step(&r->optimizer);
-        r->loss += seg_batch_train(&r->batch, team, &r->fit->train, r->rows, n, &r->optimizer);
+        r->loss += seg_batch_train(&r->batch, team, &r->fit->train, rows, staged, n, &r->optimizer);
         r->code_loss += r->batch.code_loss;
         r->n_rows += n;
         r->batch.number++;

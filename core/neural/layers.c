@@ -47,6 +47,7 @@ typedef float vec __attribute__((vector_size(LANES * sizeof(float)), may_alias))
 typedef float loose_vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
 typedef int32_t ivec __attribute__((vector_size(LANES * sizeof(int32_t)), may_alias));
 typedef float vec4 __attribute__((vector_size(16), may_alias));
+typedef float loose_vec4 __attribute__((vector_size(16), aligned(4), may_alias));
 
 /* Sum of a vector's lanes. */
 static inline float sum_lanes(vec v)
@@ -77,33 +78,110 @@ static void gather(const float *const *src, unsigned n_rows, size_t d, float *ou
     }
 }
 
-/* Four columns of four rows, turned in registers. */
-static inline void turn4(const float *from, float *to, size_t stride)
+/* Four vectors of four, from a matrix, turned in registers. */
+static inline void turn4(const float *const from[4], float *const to[4])
 {
-    vec4 a = *(const vec4 *)from, b = *(const vec4 *)(from + ROWS);
-    vec4 c = *(const vec4 *)(from + 2 * ROWS), d = *(const vec4 *)(from + 3 * ROWS);
+    vec4 a = *(const loose_vec4 *)from[0], b = *(const loose_vec4 *)from[1];
+    vec4 c = *(const loose_vec4 *)from[2], d = *(const loose_vec4 *)from[3];
     vec4 ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
     vec4 ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
     vec4 cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
     vec4 cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    *(vec4 *)to = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
-    *(vec4 *)(to + stride) = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
-    *(vec4 *)(to + 2 * stride) = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
-    *(vec4 *)(to + 3 * stride) = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
+    *(loose_vec4 *)to[0] = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
+    *(loose_vec4 *)to[1] = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
+    *(loose_vec4 *)to[2] = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
+    *(loose_vec4 *)to[3] = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
 }
 
-/* Sixteen rows at a time: their columns are whole cache lines, and few enough lines are written at
- * once to stay in the cache, which 64 rows a power of two apart would not. */
+#if LANES == 16
+#define LOW(a, b)                                                                                  \
+    __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define HIGH(a, b)                                                                                 \
+    __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#elif LANES == 8
+#define LOW(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#else
+#define LOW(a, b)  __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#endif
+
+/* LANES vectors, a square matrix, turned in registers: interleaving its halves log2(LANES) times
+ * turns it. */
+static inline __attribute__((always_inline)) void turn(vec v[LANES])
+{
+    UNROLL for (size_t round = 1; round < LANES; round *= 2)
+    {
+        vec t[LANES];
+        UNROLL for (size_t i = 0; i < LANES / 2; i++)
+        {
+            t[2 * i] = LOW(v[i], v[i + LANES / 2]);
+            t[2 * i + 1] = HIGH(v[i], v[i + LANES / 2]);
+        }
+        UNROLL for (size_t i = 0; i < LANES; i++) v[i] = t[i];
+    }
+}
+
+/* Squares of LANES rows and columns, then of four, then what is left of the columns. */
+static void scatter(const float *x, size_t d, float *const *to)
+{
+    for (size_t r0 = 0; r0 < ROWS; r0 += LANES) {
+        size_t c = 0;
+        for (; c + LANES <= d; c += LANES) {
+            vec v[LANES];
+            UNROLL for (size_t i = 0; i < LANES; i++) v[i] =
+                *(const vec *)(x + (c + i) * ROWS + r0);
+            turn(v);
+            UNROLL for (size_t i = 0; i < LANES; i++) * (loose_vec *)(to[r0 + i] + c) = v[i];
+        }
+        for (; c + 4 <= d; c += 4)
+            for (size_t r = r0; r < r0 + LANES; r += 4) {
+                const float *at = x + c * ROWS + r;
+                const float *const from[4] = { at, at + ROWS, at + 2 * ROWS, at + 3 * ROWS };
+                float *const rows[4] = { to[r] + c, to[r + 1] + c, to[r + 2] + c, to[r + 3] + c };
+                turn4(from, rows);
+            }
+        for (; c < d; c++)
+            for (size_t r = r0; r < r0 + LANES; r++)
+                to[r][c] = x[c * ROWS + r];
+    }
+}
+
 static void to_rows(const float *x, size_t d, size_t stride, float *out)
 {
-    for (size_t r0 = 0; r0 < ROWS; r0 += 16) {
+    float *to[ROWS];
+    for (size_t r = 0; r < ROWS; r++)
+        to[r] = out + r * stride;
+    scatter(x, d, to);
+}
+
+static void from_rows(const float *rows, size_t stride, unsigned n_rows, size_t d, float *out)
+{
+    static const float zeros[LANES] __attribute__((aligned(64)));
+    for (size_t r0 = 0; r0 < ROWS; r0 += LANES) {
         size_t c = 0;
+        for (; c + LANES <= d; c += LANES) {
+            vec v[LANES];
+            UNROLL for (size_t i = 0; i < LANES; i++)
+            {
+                const float *row = r0 + i < n_rows ? rows + (r0 + i) * stride + c : zeros;
+                v[i] = *(const loose_vec *)row;
+            }
+            turn(v);
+            UNROLL for (size_t i = 0; i < LANES; i++) * (vec *)(out + (c + i) * ROWS + r0) = v[i];
+        }
         for (; c + 4 <= d; c += 4)
-            for (size_t r = r0; r < r0 + 16; r += 4)
-                turn4(x + c * ROWS + r, out + r * stride + c, stride);
+            for (size_t r = r0; r < r0 + LANES; r += 4) {
+                float *at = out + c * ROWS + r;
+                const float *from[4];
+                float *const to[4] = { at, at + ROWS, at + 2 * ROWS, at + 3 * ROWS };
+                for (size_t i = 0; i < 4; i++)
+                    from[i] = r + i < n_rows ? rows + (r + i) * stride + c : zeros;
+                turn4(from, to);
+            }
         for (; c < d; c++)
-            for (size_t r = r0; r < r0 + 16; r++)
-                out[r * stride + c] = x[c * ROWS + r];
+            for (size_t r = r0; r < r0 + LANES; r++)
+                out[c * ROWS + r] = r < n_rows ? rows[r * stride + c] : 0.0f;
     }
 }
 
@@ -212,11 +290,11 @@ static inline __attribute__((always_inline)) void gradient_block(const struct se
     for (size_t j = 0; j < units; j++)
         unit[j] = g->delta + (j0 + (j < n_units ? j : n_units - 1)) * ROWS;
     for (size_t t = 0; t < g->n_tiles; t++) {
-        const float *row = g->rows + t * g->stride + c0;
+        const float *row = g->rows + t * g->rows_stride + c0;
         for (size_t r = t * g->stride; r < t * g->stride + ROWS; r++) {
             UNROLL for (size_t v = 0; v < vecs; v++)
             {
-                vec x = *(const vec *)(row + v * LANES);
+                vec x = *(const loose_vec *)(row + v * LANES);
                 UNROLL for (size_t j = 0; j < units; j++) sum[j][v] += unit[j][r] * x;
             }
             row += g->row_stride;
@@ -412,6 +490,8 @@ extern const struct seg_layer_kernels PASTE(seg_layer_kernels_, SEG_ISA);
 const struct seg_layer_kernels PASTE(seg_layer_kernels_, SEG_ISA) = {
     .isa = TEXT(SEG_ISA),
     .gather = gather,
+    .scatter = scatter,
+    .from_rows = from_rows,
     .to_rows = to_rows,
     .slope = slope,
     .gelu_inner = gelu_inner,

@@ -25,25 +25,35 @@ struct seg_update {
     float unbias;   /* Adam: 1 / sqrt(second moment's bias correction) */
 };
 
-/* The gradient of one layer over n_tiles tiles, which stand `stride` floats apart:
+/* The gradient of one layer over n_tiles tiles, whose deltas stand `stride` floats apart:
  * grad_w (m, d) = sum over rows of delta x^T and grad_b (m) = that of delta, on top of what stands
  * there if add. Tile after tile, row after row. */
 struct seg_gradient {
     const float *delta; /* (m, 64) of the first tile */
-    const float *rows;  /* (64, row_stride) of the first tile: the layer's input, row by row */
-    size_t row_stride;  /* SEG_ROW_STRIDE(d); the padding is finite and has no effect */
+    const float *rows;  /* (64, row_stride) of the first tile: the layer's input, row by row; finite
+                           where delta is 0, too */
+    size_t row_stride;  /* >= d; what is read between rows is finite and has no effect */
+    size_t rows_stride; /* from a tile's rows to the next tile's */
     size_t n_tiles, stride, m, d;
     bool add;
     float *grad_w, *grad_b;
 };
 /* An odd number of cache lines, so that rows do not compete for the same sets of the cache. */
 #define SEG_ROW_STRIDE(d) ((((d) + 15) / 16 | 1) * 16)
+/* Rows of a whole batch stand closer: a table of few columns must not grow. What is read behind the
+ * last row may go SEG_STAGED_SLACK floats beyond it. */
+#define SEG_STAGED_STRIDE(d) (((d) + 3) / 4 * 4)
+#define SEG_STAGED_SLACK     64u
 
 struct seg_layer_kernels {
     const char *isa;
 
     /* Rows src (64, n_rows of them real) of a columnar tile each, to out (d, 64); other lanes 0. */
     void (*gather)(const float *const *src, unsigned n_rows, size_t d, float *out);
+    /* Row r of a tile x (d, 64) to to[r] (d), for all 64; and n_rows rows (n_rows, stride) to a
+     * tile out (d, 64), whose other lanes become 0. */
+    void (*scatter)(const float *x, size_t d, float *const *to);
+    void (*from_rows)(const float *rows, size_t stride, unsigned n_rows, size_t d, float *out);
     /* A tile x (d, 64) to rows out (64, stride), stride a multiple of 4; the padding is left. */
     void (*to_rows)(const float *x, size_t d, size_t stride, float *out);
     /* act (n) is what the activation made; slope (n) receives its derivative there. relu, sigmoid,

@@ -137,6 +137,7 @@ struct gradient {
     struct seg_batch *batch;
     const struct seg_batch_data *data;
     const uint32_t *rows;
+    const float *staged;
     size_t n;
     double loss;
 };
@@ -144,7 +145,7 @@ struct gradient {
 static void lead_gradient(struct seg_team *team, void *ctx)
 {
     struct gradient *g = ctx;
-    g->loss = seg_batch_train(g->batch, team, g->data, g->rows, g->n, NULL);
+    g->loss = seg_batch_train(g->batch, team, g->data, g->rows, g->staged, g->n, NULL);
 }
 
 enum seg_status seg_network_gradient(const struct seg_network *net, const float *rows, size_t n,
@@ -153,39 +154,46 @@ enum seg_status seg_network_gradient(const struct seg_network *net, const float 
                                      float *grad)
 {
     struct seg_network copy = { 0 };
-    struct seg_tiles x = { 0 }, wanted = { 0 };
+    struct seg_tiles wanted = { 0 };
     struct seg_batch batch = { 0 };
     const struct seg_batch_options options = { .label_smoothing = label_smoothing };
+    const size_t stride = SEG_STAGED_STRIDE((size_t)net->n_in);
+    const size_t n_staged = (n + SEG_TILE_ROWS - 1) * stride + SEG_STAGED_SLACK;
+    float *staged = NULL; /* (n_staged) */
     uint32_t *order = NULL;
     bool linear = net->layers[net->n_layers - 1].activation == SEG_LINEAR;
     enum seg_status st = SEG_EINVAL;
     if (n == 0 || (y != NULL && !linear)) goto out; /* cross-entropy is of logits */
     st = seg_network_copy(&copy, net);
-    if (st == SEG_OK) st = seg_tiles_from_rows(&x, rows, n, net->n_in);
     if (st == SEG_OK && y == NULL) st = seg_tiles_from_rows(&wanted, target, n, net->n_out);
     if (st != SEG_OK) goto out;
 
-    struct seg_batch_data data = {
-        .x = &x, .y = y, .class_weights = class_weights, .target = y == NULL ? &wanted : NULL
-    };
-    st = seg_batch_init(&batch, &copy, &data, seg_tiles_count(&x), &options, NULL);
+    struct seg_batch_data data = { .y = y,
+                                   .class_weights = class_weights,
+                                   .target = y == NULL ? &wanted : NULL };
+    st = seg_batch_init(&batch, &copy, &data, (n + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS, &options,
+                        NULL);
     if (st != SEG_OK) goto out;
     order = seg_alloc(n, sizeof *order);
-    if (order == NULL) {
+    staged = seg_alloc_aligned(n_staged, sizeof *staged);
+    if (order == NULL || staged == NULL) {
         st = SEG_ENOMEM;
         goto out;
     }
-    for (size_t i = 0; i < n; i++)
+    memset(staged, 0, n_staged * sizeof *staged);
+    for (size_t i = 0; i < n; i++) {
         order[i] = (uint32_t)i;
-    struct gradient g = { .batch = &batch, .data = &data, .rows = order, .n = n };
+        memcpy(staged + i * stride, rows + i * net->n_in, net->n_in * sizeof *staged);
+    }
+    struct gradient g = { .batch = &batch, .data = &data, .rows = order, .staged = staged, .n = n };
     seg_team_run(NULL, lead_gradient, &g);
     *ret_loss = g.loss / ((double)n * (y != NULL ? 1.0 : (double)net->n_out));
     memcpy(grad, batch.grad, seg_network_n_params(net) * sizeof *grad);
 out:
     seg_network_release(&copy);
-    seg_tiles_release(&x);
     seg_tiles_release(&wanted);
     seg_batch_release(&batch);
+    seg_free(staged);
     seg_free(order);
     return st;
 }

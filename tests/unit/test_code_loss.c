@@ -100,13 +100,25 @@ struct step {
     struct seg_batch batch;
     struct seg_batch_data data;
     const struct fixture *f;
+    const float *staged; /* (N, stride) and what is read behind it */
     double loss;
 };
+
+/* The rows as a batch wants them. */
+static float *staged_rows(const struct fixture *f)
+{
+    const size_t stride = SEG_STAGED_STRIDE((size_t)D);
+    float *staged = seg_calloc((N + SEG_TILE_ROWS) * stride + SEG_STAGED_SLACK, sizeof *staged);
+    assert_non_null(staged);
+    for (size_t i = 0; i < N; i++)
+        seg_tiles_get_row(&f->x, f->rows[i], staged + i * stride);
+    return staged;
+}
 
 static void lead_step(struct seg_team *team, void *ctx)
 {
     struct step *s = ctx;
-    s->loss = seg_batch_train(&s->batch, team, &s->data, s->f->rows, N, NULL);
+    s->loss = seg_batch_train(&s->batch, team, &s->data, s->f->rows, s->staged, N, NULL);
 }
 
 static void check_derivative(const struct fixture *f, float *parameter, float found)
@@ -129,7 +141,10 @@ static void gradient_of_both_losses_matches_finite_differences(void **state)
     const struct seg_batch_options options = { 0 };
     struct fixture f;
     fixture_init(&f);
-    struct step s = { .data = { .x = &f.x, .target = &f.x, .code_loss = &f.loss }, .f = &f };
+    float *staged = staged_rows(&f);
+    struct step s = { .data = { .x = &f.x, .target = &f.x, .code_loss = &f.loss },
+                      .f = &f,
+                      .staged = staged };
     assert_int_equal(seg_batch_init(&s.batch, &f.net, &s.data, 3, &options, NULL), SEG_OK);
     seg_team_run(NULL, lead_step, &s);
     double mean = s.loss / (N * D) + s.batch.code_loss / N;
@@ -147,6 +162,7 @@ static void gradient_of_both_losses_matches_finite_differences(void **state)
         check_derivative(&f, &f.point[c], *grad++);
     assert_ptr_equal(grad, s.batch.grad + s.batch.n_params);
     seg_batch_release(&s.batch);
+    seg_free(staged);
     fixture_release(&f);
 }
 
@@ -156,7 +172,10 @@ static void batches_in_several_groups_have_the_code_loss_of_all_their_rows(void 
     const struct seg_batch_options options = { 0 };
     struct fixture f;
     fixture_init(&f);
-    struct step whole = { .data = { .x = &f.x, .target = &f.x, .code_loss = &f.loss }, .f = &f };
+    float *staged = staged_rows(&f);
+    struct step whole = { .data = { .x = &f.x, .target = &f.x, .code_loss = &f.loss },
+                          .f = &f,
+                          .staged = staged };
     struct step parts = whole;
     assert_int_equal(seg_batch_init(&whole.batch, &f.net, &whole.data, 3, &options, NULL), SEG_OK);
     assert_int_equal(seg_batch_init(&parts.batch, &f.net, &parts.data, 1, &options, NULL), SEG_OK);
@@ -168,6 +187,7 @@ static void batches_in_several_groups_have_the_code_loss_of_all_their_rows(void 
         assert_true(fabsf(whole.batch.grad[i] - parts.batch.grad[i]) < 1e-5f);
     seg_batch_release(&whole.batch);
     seg_batch_release(&parts.batch);
+    seg_free(staged);
     fixture_release(&f);
 }
 

@@ -156,6 +156,7 @@ static void check_layer_gradient(const struct seg_layer_kernels *k, size_t m, si
         .delta = floats,
         .rows = floats + m * ROWS,
         .row_stride = row_stride,
+        .rows_stride = stride,
         .n_tiles = n_tiles,
         .stride = stride,
         .m = m,
@@ -211,6 +212,31 @@ static void gather_takes_rows_and_clears_the_other_lanes(void **state)
         seg_free(x);
         seg_free(out);
     }
+}
+
+static void rows_become_a_tile_and_a_tile_goes_to_its_rows(void **state)
+{
+    (void)state;
+    struct seg_rng rng = seg_rng_make(6, 3);
+    for (const struct seg_layer_kernels *const *k = seg_layer_kernels_all(); *k != NULL; k++)
+        for (size_t d = 1; d <= 19; d += 3)
+            for (unsigned n = 1; n <= ROWS; n += 7) {
+                size_t stride = SEG_ROW_STRIDE(d);
+                float *rows = tile(stride, &rng), *x = tile(d, &rng), *back = tile(stride, &rng);
+                float *to[ROWS];
+                (*k)->from_rows(rows, stride, n, d, x);
+                for (size_t r = 0; r < ROWS; r++)
+                    to[r] = back + (r * 5 + 3) % ROWS * stride;
+                (*k)->scatter(x, d, to);
+                for (size_t r = 0; r < ROWS; r++)
+                    for (size_t c = 0; c < d; c++) {
+                        float wanted = r < n ? rows[r * stride + c] : 0.0f;
+                        assert_true(x[c * ROWS + r] == wanted && to[r][c] == wanted);
+                    }
+                seg_free(rows);
+                seg_free(x);
+                seg_free(back);
+            }
 }
 
 static void dropout_keeps_the_wanted_share_and_scales_it(void **state)
@@ -536,29 +562,44 @@ static void every_failed_allocation_is_reported_and_leaks_nothing(void **state)
 static void an_epoch_visits_every_row_once_in_an_order_of_its_own(void **state)
 {
     (void)state;
-    enum { N = 9003 }; /* two windows of 70 tiles, the last tile with 43 rows */
-    static uint8_t seen[N];
-    static uint32_t order[2][N];
+    enum { ROWS_ALL = 9003, D = 61 }; /* two windows of 70 tiles, the last tile with 43 rows */
+    static uint8_t seen[ROWS_ALL];
+    static uint32_t order[2][ROWS_ALL];
     struct seg_tiles x;
     struct seg_sampler s;
-    float *rows = seg_calloc((size_t)N * 64, sizeof *rows);
-    assert_int_equal(seg_tiles_from_rows(&x, rows, N, 64), SEG_OK);
-    assert_int_equal(seg_sampler_init(&s, &x), SEG_OK);
-    assert_int_equal(s.n_windows, 2);
-    for (uint32_t epoch = 0; epoch < 2; epoch++) {
-        size_t n = 0, got;
-        memset(seen, 0, sizeof seen);
-        seg_sampler_start(&s, seg_rng_make(1, epoch));
-        while ((got = seg_sampler_next(&s, 100, order[epoch] + n)) > 0) {
-            assert_true(got == 100 || n + got == N);
-            n += got;
+    struct seg_rng rng = seg_rng_make(1, 1);
+    struct seg_team alone = { 0 };
+    float *rows = seg_alloc((size_t)ROWS_ALL * D, sizeof *rows);
+    assert_non_null(rows);
+    fill(rows, (size_t)ROWS_ALL * D, &rng);
+    assert_int_equal(seg_tiles_from_rows(&x, rows, ROWS_ALL, D), SEG_OK);
+    for (size_t n_max = 100; n_max <= 6000; n_max *= 60) { /* less and more than a window */
+        assert_int_equal(seg_sampler_init(&s, &x, n_max), SEG_OK);
+        assert_int_equal(s.n_windows, 2);
+        for (uint32_t epoch = 0; epoch < 2; epoch++) {
+            const uint32_t *drawn;
+            const float *staged;
+            size_t n = 0, got;
+            memset(seen, 0, sizeof seen);
+            seg_sampler_start(&s, seg_rng_make(1, epoch));
+            while ((got = seg_sampler_next(&s, &alone, &drawn, &staged)) > 0) {
+                assert_true(got == n_max || n + got == ROWS_ALL);
+                for (size_t i = 0; i < got; i++) {
+                    assert_memory_equal(staged + i * s.stride, rows + (size_t)drawn[i] * D,
+                                        D * sizeof *rows);
+                    for (size_t c = D; c < s.stride; c++)
+                        assert_true(staged[i * s.stride + c] == 0.0f);
+                }
+                memcpy(order[epoch] + n, drawn, got * sizeof *drawn);
+                n += got;
+            }
+            assert_int_equal(n, ROWS_ALL);
+            for (size_t i = 0; i < ROWS_ALL; i++)
+                assert_int_equal(seen[order[epoch][i]]++, 0);
         }
-        assert_int_equal(n, N);
-        for (size_t i = 0; i < N; i++)
-            assert_int_equal(seen[order[epoch][i]]++, 0);
+        assert_memory_not_equal(order[0], order[1], sizeof order[0]);
+        seg_sampler_release(&s);
     }
-    assert_memory_not_equal(order[0], order[1], sizeof order[0]);
-    seg_sampler_release(&s);
     seg_tiles_release(&x);
     seg_free(rows);
 }
@@ -613,6 +654,7 @@ int main(void)
         cmocka_unit_test(rows_of_a_tile_are_its_transpose),
         cmocka_unit_test(gradient_of_any_shape_matches_its_twin),
         cmocka_unit_test(gather_takes_rows_and_clears_the_other_lanes),
+        cmocka_unit_test(rows_become_a_tile_and_a_tile_goes_to_its_rows),
         cmocka_unit_test(dropout_keeps_the_wanted_share_and_scales_it),
         cmocka_unit_test(optimizers_follow_their_formulas),
         cmocka_unit_test(fit_gives_the_same_bits_at_any_worker_count),
