@@ -7,7 +7,7 @@
 
 #include "cluster/k_search.h"
 #include "model/mlp_search.h"
-#include "spec_derive.h"
+#include "spec_preprocess.h"
 #include "spec_tables.h"
 
 /* From so many clusters on k-means|| starts k-means when nothing is said: ARCHITECTURE.md,
@@ -201,122 +201,6 @@ static void read_algorithm(struct field_reader *r, const struct json *v, struct 
         read_classifier(r, v, s);
 }
 
-/* One group or column of preprocess. keys: those that are not plain and which the caller knows. */
-static void read_column(struct field_reader *r, const struct json *v, const char *pointer,
-                        struct seg_column_spec *c, const char *const *keys)
-{
-    const struct field_table tables[] = { field_table(&COLUMN_FIELDS, c) };
-    fields_read(r, v, pointer, tables, 1, keys);
-    if (json_kind(v) != JSON_OBJECT) return;
-    const struct json *outliers = json_get(v, "outliers"), *constant = json_get(v, "constant");
-    const char *at = field_pointer(r, pointer, "outliers");
-    if (outliers != NULL && json_kind(outliers) == JSON_STRING) {
-        field_read(r, outliers, &OUTLIER_FIELDS.fields[0], at, c);
-    } else if (outliers != NULL) {
-        const struct field_table outlier_tables[] = { field_table(&OUTLIER_FIELDS, c) };
-        /* Another method starts from that method's own threshold. */
-        enum seg_outliers before = c->outliers;
-        const struct json *method =
-            json_kind(outliers) == JSON_OBJECT ? json_get(outliers, "method") : NULL;
-        if (method != NULL)
-            field_read(r, method, &OUTLIER_FIELDS.fields[0], field_pointer(r, at, "method"), c);
-        if (c->outliers != before) c->threshold = c->outliers == SEG_OUTLIERS_ZSCORE ? 3.0 : 1.5;
-        fields_read(r, outliers, at, outlier_tables, 1, NULL);
-    }
-    if (c->lower >= c->upper)
-        faults_add(r->faults, at, "out_of_range", "lower must be below upper");
-    at = field_pointer(r, pointer, "constant");
-    if (constant != NULL && json_kind(constant) == JSON_NUMBER) {
-        c->constant = json_number(constant);
-        if (fabs(c->constant) > 1e30)
-            faults_add(r->faults, at, "out_of_range", "must be within -1e30 and 1e30");
-    } else if (constant != NULL && json_kind(constant) == JSON_STRING &&
-               strlen(json_string(constant)) < sizeof(c->constant_text)) {
-        strcpy(c->constant_text, json_string(constant));
-    } else if (constant != NULL) {
-        faults_add(r->faults, at, "wrong_type",
-                   "must be a number, or a string of at most %zu bytes",
-                   sizeof(c->constant_text) - 1);
-    }
-}
-
-/* A member of "columns": of a feature, or from n_columns on of a derived column. complete: nothing
- * that is derived had a fault. */
-static void read_own_column(struct field_reader *r, const struct json *v, const char *pointer,
-                            struct train_spec *s, uint32_t i, bool complete)
-{
-    static const char *const keys[] = { "outliers", "constant", "drop", "date_parts", NULL };
-    static const char *const derived_keys[] = { "outliers", "constant", "drop", NULL };
-    struct seg_column_spec *c = &s->core.columns[i];
-    read_column(r, v, pointer, c, i < s->n_columns ? keys : derived_keys);
-    const struct json *drop = json_kind(v) == JSON_OBJECT ? json_get(v, "drop") : NULL;
-    const char *at = field_pointer(r, pointer, "drop");
-    if (drop != NULL) field_read(r, drop, &DROP_FIELDS.fields[0], at, c);
-    if (c->left_out && complete && !spec_derive_uses(s, i))
-        faults_add(r->faults, at, "unknown_value",
-                   "nothing is derived from it: leave it out of what is listed instead");
-}
-
-static void read_columns(struct field_reader *r, const struct json *columns,
-                         const struct feature_set *fs, struct train_spec *s, bool complete)
-{
-    for (const struct json *m = json_first(columns); m != NULL; m = json_next(m)) {
-        const char *at = field_pointer(r, "/preprocess/columns", json_key(m));
-        const uint32_t n = s->n_columns + s->core.n_derived;
-        uint32_t i = 0;
-        while (i < n && strcmp(i < s->n_columns ? fs->columns[s->columns[i]].name
-                                                : s->core.derived[i - s->n_columns].name,
-                               json_key(m)) != 0)
-            i++;
-        if (i == n)
-            faults_add(r->faults, at, "unknown_feature", "is neither a feature nor derived");
-        else
-            read_own_column(r, m, at, s, i, complete);
-    }
-}
-
-/* "pca": {"components": 5} or {"variance": 0.95}, either with "whiten"; all components without. */
-static void read_pca(struct field_reader *r, const struct json *v, struct seg_pca_spec *pca)
-{
-    const struct field_table table = field_table(&PCA_FIELDS, pca);
-    if (v == NULL || json_kind(v) == JSON_NULL) return;
-    pca->wanted = true;
-    pca->variance = 1;
-    fields_read(r, v, "/preprocess/pca", &table, 1, NULL);
-    if (json_kind(v) == JSON_OBJECT && json_get(v, "components") != NULL &&
-        json_get(v, "variance") != NULL)
-        faults_add(r->faults, "/preprocess/pca", "unknown_key",
-                   "takes components or variance, not both");
-}
-
-static void read_preprocess(struct field_reader *r, const struct json *v,
-                            const struct feature_set *fs, struct train_spec *s,
-                            struct seg_column_spec groups[2])
-{
-    static const char *const keys[] = {
-        "default", "categorical", "columns", "derive", "pca", NULL
-    };
-    static const char *const group_keys[] = { "outliers", "constant", NULL };
-    if (v != NULL) {
-        fields_read(r, v, "/preprocess", NULL, 0, keys);
-        if (json_kind(v) != JSON_OBJECT) v = NULL;
-    }
-    for (int g = 0; g < 2 && v != NULL; g++)
-        if (json_get(v, keys[g]) != NULL)
-            read_column(r, json_get(v, keys[g]), field_pointer(r, "/preprocess", keys[g]),
-                        &groups[g], group_keys);
-    const struct json *columns = v != NULL ? json_get(v, "columns") : NULL;
-    if (columns != NULL && !field_is_object(r, columns, "/preprocess/columns")) columns = NULL;
-    const size_t n_before = r->faults->n_total;
-    spec_derive_read(r, v != NULL ? json_get(v, "derive") : NULL, columns, fs, s);
-    for (uint32_t i = 0; i < s->n_columns; i++)
-        s->core.columns[i] = groups[fs->columns[s->columns[i]].type == SEG_CATEGORICAL];
-    for (uint32_t i = 0; i < s->core.n_derived; i++)
-        s->core.columns[s->n_columns + i] = groups[0];
-    if (v != NULL) read_pca(r, json_get(v, "pca"), &s->core.pca);
-    if (columns != NULL) read_columns(r, columns, fs, s, r->faults->n_total == n_before);
-}
-
 static int find_column(const struct feature_set *fs, const char *name)
 {
     for (uint32_t i = 0; i < fs->n_columns; i++)
@@ -456,6 +340,7 @@ static void defaults(struct train_spec *s, const struct json *body,
     s->target = -1;
     s->promote = PROMOTE_IF_BETTER;
     groups[0] = (struct seg_column_spec){ .impute = SEG_IMPUTE_MEDIAN,
+                                          .constant = (double)NAN, /* not given */
                                           .lower = 0.01,
                                           .upper = 0.99,
                                           .threshold = 1.5,
@@ -573,7 +458,8 @@ bool train_spec_parse(const struct json *body, const struct feature_set *fs,
     if (json_kind(body) != JSON_OBJECT) return false;
     read_task(&r, body, fs, &s);
     read_features(&r, json_get(body, "features"), fs, &s);
-    if (s.core.columns != NULL) read_preprocess(&r, json_get(body, "preprocess"), fs, &s, groups);
+    if (s.core.columns != NULL)
+        spec_preprocess_read(&r, json_get(body, "preprocess"), fs, &s, groups);
     read_algorithm(&r, json_get(body, "algorithm"), &s.core);
     read_split(&r, body, &s.core);
     if (json_get(body, "seed") != NULL) {
