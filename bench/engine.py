@@ -22,7 +22,7 @@ PYTHON = "/usr/bin/python3"
 EPOCHS = 3
 THREADS = "2"
 # By kind of work. A k-means++ start is a draw: both draw their own, and a start of half the worth would show. Batches are shuffled by each its own way.
-TOLERANCE = {"kmeans": 0.001, "start": 0.25, "network": 0.05}
+TOLERANCE = {"kmeans": 0.001, "start": 0.25, "minibatch": 0.05, "prototypes": 0, "network": 0.05}
 MODULES = {"scikit-learn": "sklearn", "faiss": "faiss", "PyTorch": "torch"}
 SHAPES = [(1_000_000, 20, 8), (1_000_000, 32, 64), (200_000, 128, 256)]
 GOALS = {"25 iterations": (4, 3.5, 2.5), "to convergence": (10, 8, 6), "k-means++ start": (8, 8, 8)}
@@ -141,6 +141,23 @@ class Bench:
                 self.compare(f"k-means++ start, {shape}", {**work, "kind": "start"}, lambda turn: ("start", data, n, d, k, turn), ["scikit-learn"],
                              GOALS["k-means++ start"][i], "scikit-learn")
 
+    def other_clusters(self):
+        """Mini-batches beside scikit-learn's with the same options; k-means|| and k-prototypes have no peer here."""
+        for n, d, k in ((1_000_000, 20, 8), (1_000_000, 20, 64), (1_000_000, 20, 256)):
+            if self.options.quick:
+                n //= 20
+            shape = f"n {n:,}, d {d}, k {k}"
+            data = self.data.mixture(n, d, k)[0]
+            work = {"data": data, "n": n, "d": d, "k": k, "batch": 1024}
+            if k < 256 and self.wanted(f"minibatch {shape}"):
+                self.compare(f"k-means by batches of 1024, {shape}", {**work, "kind": "minibatch"},
+                             lambda turn: ("minibatch", data, n, d, k, 1024, turn), ["scikit-learn"], None, None)
+            if self.wanted(f"parallel start, {shape}"):
+                self.compare(f"k-means|| start, {shape}", {**work, "kind": "start"}, lambda turn: ("parallel", data, n, d, k, turn), [], None, None)
+            if k < 256 and self.wanted(f"prototypes {shape}"):
+                self.compare(f"k-prototypes 25 iterations, 5 of the columns categories, {shape}", {**work, "kind": "prototypes"},
+                             lambda turn: ("prototypes", data, n, d, k, 25, 5), [], None, None)
+
     def choosing(self):
         """What choosing k costs, beside one fit at the largest k with the same options."""
         for n, k_max in ((5_000, 20), (100_000, 20), (1_000_000, 10)):
@@ -213,6 +230,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options, folder)
         bench.kmeans()
+        bench.other_clusters()
         bench.choosing()
         bench.networks()
         if bench.wanted("growth"):

@@ -44,6 +44,14 @@ def sklearn_kmeans(work, algorithm):
     return time.perf_counter() - begin, inertia(x, km.cluster_centers_), km.n_iter_
 
 
+def sklearn_minibatch(work):
+    from sklearn.cluster import MiniBatchKMeans
+    x = rows(work)
+    begin = time.perf_counter()
+    km = MiniBatchKMeans(work["k"], batch_size=work["batch"], n_init=3, random_state=work["seed"]).fit(x)
+    return time.perf_counter() - begin, inertia(x, km.cluster_centers_), km.n_steps_
+
+
 def faiss_kmeans(work):
     import faiss
     faiss.omp_set_num_threads(THREADS)
@@ -135,6 +143,7 @@ PEERS = {
     ("kmeans", "scikit-learn elkan"): lambda work: sklearn_kmeans(work, "elkan"),
     ("kmeans", "faiss"): faiss_kmeans,
     ("kmeans", "PyTorch"): torch_kmeans,
+    ("minibatch", "scikit-learn"): sklearn_minibatch,
     ("start", "scikit-learn"): sklearn_start,
     ("network", "scikit-learn"): sklearn_network,
     ("network", "PyTorch"): torch_network,

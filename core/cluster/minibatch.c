@@ -13,7 +13,8 @@
 #define SAMPLE_BATCHES   3u
 #define FEW_SHARE        0.01 /* of the largest count: a centroid with less is set anew */
 #define REASSIGN_ROWS    10u  /* times k: rows between two looks at the counts */
-#define TASK_TILES       4u
+#define TASK_TILES       8u
+#define PREFETCH_ROWS    3u
 #define REPORT_BATCHES   64u
 #define ROUNDS_EMPTY_MAX 32u
 
@@ -186,8 +187,14 @@ static void batch_task(void *ctx, size_t task)
     for (size_t t = task * TASK_TILES; t < (task + 1) * TASK_TILES && t < n_tiles; t++) {
         float *tile = seg_tiles_at(&run->batch, t);
         const uint32_t *rows = run->rows + t * SEG_TILE_ROWS;
-        for (unsigned i = 0; i < seg_tiles_rows(&run->batch, t); i++) {
+        const unsigned n = seg_tiles_rows(&run->batch, t);
+        for (unsigned i = 0; i < n; i++) {
             const float *from = seg_tiles_cell(run->x, rows[i], 0);
+            if (i + PREFETCH_ROWS < n) {
+                const float *next = seg_tiles_cell(run->x, rows[i + PREFETCH_ROWS], 0);
+                for (size_t c = 0; c < d; c++) /* each cell is a line of its own */
+                    __builtin_prefetch(next + c * SEG_TILE_ROWS, 0, 2);
+            }
             for (size_t c = 0; c < d; c++)
                 tile[c * SEG_TILE_ROWS + i] = from[c * SEG_TILE_ROWS];
         }
