@@ -6,7 +6,7 @@
 FROM debian:bookworm-slim AS build
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
         gcc libc6-dev meson ninja-build pkg-config python3 \
-        libcjson-dev libinih-dev libmicrohttpd-dev libopenblas-pthread-dev libpq-dev libssl-dev zlib1g-dev \
+        libcjson-dev libinih-dev libmicrohttpd-dev libopenblas-pthread-dev libpq-dev libssl-dev zlib1g-dev libzstd-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
@@ -20,7 +20,7 @@ LABEL org.opencontainers.image.title="segmentd" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        libcjson1 libinih1 libmicrohttpd12 libopenblas0-pthread libpq5 libssl3 zlib1g \
+        libcjson1 libinih1 libmicrohttpd12 libopenblas0-pthread libpq5 libssl3 zlib1g libzstd1 \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /segmentd /usr/bin/segmentd
 # A number, so that Kubernetes can see that it is not root.

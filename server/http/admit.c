@@ -260,12 +260,13 @@ static bool admit_body(struct exchange *x)
     body_sink_init(&x->sink, max, x->rq.app->config->limits.spool_dir);
     const char *encoding = request_header(&x->rq, "Content-Encoding");
     if (encoding != NULL && x->has_body && strcasecmp(encoding, "identity") != 0) {
-        if (strcasecmp(encoding, "gzip") != 0 && strcasecmp(encoding, "x-gzip") != 0) {
-            reply_header(&x->rq, "Accept-Encoding", "gzip");
-            refuse(x, ERR_UNSUPPORTED_MEDIA_TYPE, "the only content coding is gzip");
+        bool is_gzip = strcasecmp(encoding, "gzip") == 0 || strcasecmp(encoding, "x-gzip") == 0;
+        if (!is_gzip && strcasecmp(encoding, "zstd") != 0) {
+            reply_header(&x->rq, "Accept-Encoding", "gzip, zstd");
+            refuse(x, ERR_UNSUPPORTED_MEDIA_TYPE, "the content codings are gzip and zstd");
             return false;
         }
-        if (body_sink_gunzip(&x->sink) != BODY_TAKEN) {
+        if (body_sink_inflate(&x->sink, is_gzip ? CODING_GZIP : CODING_ZSTD) != BODY_TAKEN) {
             refuse(x, ERR_NO_MEMORY, NULL);
             return false;
         }

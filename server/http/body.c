@@ -3,6 +3,8 @@
 #include "http/body.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/alloc.h"
@@ -15,10 +17,22 @@ void body_sink_init(struct body_sink *s, uint64_t max, const char *spool_dir)
     *s = (struct body_sink){ .spool_dir = spool_dir, .max = max, .fd = -1 };
 }
 
-enum http_error body_sink_gunzip(struct body_sink *s)
+enum http_error body_sink_inflate(struct body_sink *s, enum coding coding)
 {
-    s->gzip = gzip_reader_new();
-    return s->gzip != NULL ? BODY_TAKEN : ERR_NO_MEMORY;
+    s->coding = coding;
+    s->inflate = inflate_new(coding);
+    return s->inflate != NULL ? BODY_TAKEN : ERR_NO_MEMORY;
+}
+
+__attribute__((format(printf, 3, 4))) static enum http_error fail(struct body_sink *s,
+                                                                  enum http_error e,
+                                                                  const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(s->why, sizeof(s->why), fmt, args);
+    va_end(args);
+    return e;
 }
 
 static enum http_error spool_start(struct body_sink *s)
@@ -48,7 +62,8 @@ static enum http_error memory_reserve(struct body_sink *s, size_t need, uint64_t
 
 static enum http_error take(struct body_sink *s, const char *data, size_t len, uint64_t expected)
 {
-    if (len > s->max - s->len) return ERR_TOO_LARGE;
+    if (len > s->max - s->len)
+        return fail(s, ERR_TOO_LARGE, "the limit is %llu bytes", (unsigned long long)s->max);
     enum http_error e = BODY_TAKEN;
     if (s->fd < 0 && s->len + len > BODY_MEMORY_MAX) e = spool_start(s);
     if (e != BODY_TAKEN) return e;
@@ -62,24 +77,35 @@ static enum http_error take(struct body_sink *s, const char *data, size_t len, u
     return e;
 }
 
+static const char *coding_name(const struct body_sink *s)
+{
+    return s->coding == CODING_GZIP ? "gzip" : "zstd";
+}
+
 enum http_error body_sink_write(struct body_sink *s, const char *data, size_t len,
                                 uint64_t expected)
 {
-    if (s->gzip == NULL) return take(s, data, len, expected);
+    if (s->inflate == NULL) return take(s, data, len, expected);
     char out[INFLATE_BYTES];
-    gzip_reader_feed(s->gzip, data, len);
+    s->wire_len += len;
+    inflate_feed(s->inflate, data, len);
     for (;;) {
-        long n = gzip_reader_next(s->gzip, out, sizeof(out));
+        long n = inflate_next(s->inflate, out, sizeof(out));
         if (n == 0) return BODY_TAKEN;
-        if (n < 0) return n == -2 ? ERR_NO_MEMORY : ERR_BAD_BODY;
+        if (n == -2) return ERR_NO_MEMORY;
+        if (n < 0) return fail(s, ERR_BAD_BODY, "the body is not %s", coding_name(s));
         enum http_error e = take(s, out, (size_t)n, 0);
         if (e != BODY_TAKEN) return e;
+        if (s->len > BODY_MEMORY_MAX && s->len / BODY_RATIO_MAX > s->wire_len)
+            return fail(s, ERR_TOO_LARGE, "the body inflates to more than %u times its length",
+                        BODY_RATIO_MAX);
     }
 }
 
 enum http_error body_sink_end(struct body_sink *s, struct http_body *ret)
 {
-    if (s->gzip != NULL && !gzip_reader_at_end(s->gzip)) return ERR_BAD_BODY;
+    if (s->inflate != NULL && !inflate_at_end(s->inflate))
+        return fail(s, ERR_BAD_BODY, "the %s body is cut short", coding_name(s));
     if (s->fd < 0) {
         enum http_error e = memory_reserve(s, (size_t)s->len + 1, 0);
         if (e != BODY_TAKEN) return e;
@@ -93,8 +119,8 @@ enum http_error body_sink_end(struct body_sink *s, struct http_body *ret)
 
 void body_sink_release(struct body_sink *s)
 {
-    gzip_reader_free(s->gzip);
-    s->gzip = NULL;
+    inflate_free(s->inflate);
+    s->inflate = NULL;
     seg_free(s->buf);
     s->buf = NULL;
     if (s->fd >= 0) close(s->fd);

@@ -297,7 +297,7 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *con)
 static bool is_large(struct exchange *x)
 {
     bool is_small =
-        x->expected > 0 && x->expected <= request_inline_bytes(&x->rq) && x->sink.gzip == NULL;
+        x->expected > 0 && x->expected <= request_inline_bytes(&x->rq) && x->sink.inflate == NULL;
     return x->rq.route->runs == RUNS_SCORING && x->has_body && !is_small;
 }
 
@@ -393,6 +393,14 @@ static enum MHD_Result cut(struct exchange *x, struct MHD_Connection *con)
     return MHD_NO;
 }
 
+static void refuse_body(struct exchange *x, enum http_error e)
+{
+    if (x->sink.why[0] != '\0')
+        reply_error(&x->rq, e, "%s", x->sink.why);
+    else
+        reply_error(&x->rq, e, NULL);
+}
+
 static enum MHD_Result on_body(struct exchange *x, struct MHD_Connection *con, const char *data,
                                size_t *size)
 {
@@ -407,12 +415,7 @@ static enum MHD_Result on_body(struct exchange *x, struct MHD_Connection *con, c
     if (x->is_large) backlog_hold(d->backlog, &x->ticket, x->sink.fd < 0 ? x->sink.len : 0);
     if (e == BODY_TAKEN) return MHD_YES;
     body_sink_release(&x->sink);
-    if (e == ERR_TOO_LARGE)
-        reply_error(&x->rq, e, "the limit is %llu bytes", (unsigned long long)x->sink.max);
-    else if (e == ERR_BAD_BODY)
-        reply_error(&x->rq, e, "the body is not gzip");
-    else
-        reply_error(&x->rq, e, NULL);
+    refuse_body(x, e);
     x->accepts_gzip = false;
     reply_finish(x);
     x->step = STEP_DISCARD;
@@ -428,10 +431,7 @@ static enum MHD_Result on_end(struct exchange *x, struct MHD_Connection *con)
     enum http_error e = body_sink_end(&x->sink, &x->rq.body);
     body_sink_release(&x->sink);
     if (e != BODY_TAKEN) {
-        if (e == ERR_BAD_BODY)
-            reply_error(&x->rq, e, "the gzip body is cut short");
-        else
-            reply_error(&x->rq, e, NULL);
+        refuse_body(x, e);
         reply_finish(x);
         return queue_reply(x, con);
     }

@@ -18,63 +18,6 @@ static void z_free(voidpf opaque, voidpf p)
     seg_free(p);
 }
 
-struct gzip_reader {
-    z_stream z;
-    bool started; /* inside a member */
-    bool ended;   /* after at least one complete member */
-};
-
-struct gzip_reader *gzip_reader_new(void)
-{
-    struct gzip_reader *r = seg_calloc(1, sizeof(*r));
-    if (r == NULL) return NULL;
-    r->z.zalloc = z_alloc;
-    r->z.zfree = z_free;
-    if (inflateInit2(&r->z, MAX_WBITS + WINDOW_BITS_GZIP) != Z_OK) {
-        seg_free(r);
-        return NULL;
-    }
-    return r;
-}
-
-void gzip_reader_free(struct gzip_reader *r)
-{
-    if (r == NULL) return;
-    inflateEnd(&r->z);
-    seg_free(r);
-}
-
-void gzip_reader_feed(struct gzip_reader *r, const char *data, size_t len)
-{
-    r->z.next_in = (z_const Bytef *)data;
-    r->z.avail_in = (uInt)len;
-}
-
-long gzip_reader_next(struct gzip_reader *r, char *out, size_t size)
-{
-    r->z.next_out = (Bytef *)out;
-    r->z.avail_out = (uInt)size;
-    for (;;) {
-        if (r->z.avail_in > 0) r->started = true;
-        int rc = inflate(&r->z, Z_NO_FLUSH);
-        if (rc == Z_MEM_ERROR) return -2;
-        if (rc == Z_STREAM_END) { /* RFC 1952: members may follow one another */
-            r->started = false;
-            r->ended = true;
-            inflateReset(&r->z);
-        } else if (rc != Z_OK && rc != Z_BUF_ERROR) {
-            return -1;
-        }
-        if (r->z.avail_out < size) return (long)(size - r->z.avail_out);
-        if (r->z.avail_in == 0 || rc == Z_BUF_ERROR) return 0;
-    }
-}
-
-bool gzip_reader_at_end(const struct gzip_reader *r)
-{
-    return r->ended && !r->started;
-}
-
 char *gzip_compress(const void *data, size_t len, size_t *ret_len)
 {
     /* A window no larger than the data keeps the allocation small for small replies. */

@@ -6,6 +6,7 @@
 #include <strings.h>
 #include "base/alloc.h"
 #include "http/exchange.h"
+#include "http/gzip.h"
 #include "http/reply_stream.h"
 #include "http/route.h"
 

@@ -1,5 +1,5 @@
-/* What body.h and gzip.h promise: a body comes out as it went in, whatever its size and the pieces
- * it came in, and no piece makes more of it than the limit. */
+/* What body.h, inflate.h and gzip.h promise: a body comes out as it went in, whatever its size and
+ * the pieces it came in, and no piece makes more of it than the limit. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
+#include <zstd.h>
 #include "base/alloc.h"
 #include "http/body.h"
+#include "http/gzip.h"
 
 #define N_BYTES ((size_t)3 << 20)
 
@@ -22,18 +24,36 @@ static char *sample(size_t len)
     return bytes;
 }
 
-/* Sends bytes in pieces and reads them back. */
-static enum http_error through(const char *bytes, size_t len, size_t piece, uint64_t max, bool gzip,
-                               struct http_body *ret)
+#define PLAIN (-1) /* no coding */
+
+/* Sends bytes in pieces and reads them back. coding: an enum coding, or PLAIN. */
+static enum http_error through(const char *bytes, size_t len, size_t piece, uint64_t max,
+                               int coding, struct http_body *ret)
 {
     struct body_sink s;
     body_sink_init(&s, max, "/var/tmp");
-    enum http_error e = gzip ? body_sink_gunzip(&s) : BODY_TAKEN;
+    enum http_error e = coding != PLAIN ? body_sink_inflate(&s, (enum coding)coding) : BODY_TAKEN;
     for (size_t at = 0; at < len && e == BODY_TAKEN; at += piece)
-        e = body_sink_write(&s, bytes + at, len - at < piece ? len - at : piece, gzip ? 0 : len);
+        e = body_sink_write(&s, bytes + at, len - at < piece ? len - at : piece,
+                            coding != PLAIN ? 0 : len);
     if (e == BODY_TAKEN) e = body_sink_end(&s, ret);
     body_sink_release(&s);
     return e;
+}
+
+/* bytes compressed, zstd with the checksum that gzip always has. */
+static char *compress(const char *bytes, size_t len, int coding, size_t *ret_len)
+{
+    if (coding == CODING_GZIP) return gzip_compress(bytes, len, ret_len);
+    size_t size = ZSTD_compressBound(len);
+    char *out = seg_alloc(size, 1);
+    ZSTD_CCtx *c = ZSTD_createCCtx();
+    assert_true(out != NULL && c != NULL);
+    ZSTD_CCtx_setParameter(c, ZSTD_c_checksumFlag, 1);
+    *ret_len = ZSTD_compress2(c, out, size, bytes, len);
+    ZSTD_freeCCtx(c);
+    assert_false(ZSTD_isError(*ret_len));
+    return out;
 }
 
 static void same(const struct http_body *b, const char *bytes, size_t len)
@@ -61,7 +81,7 @@ static void body_sink_gives_back_what_it_took_at_every_size(void **state)
     char *bytes = sample(N_BYTES);
     for (size_t i = 0; i < sizeof(SIZES) / sizeof(SIZES[0]); i++) {
         struct http_body b;
-        assert_int_equal(through(bytes, SIZES[i], 40000, N_BYTES, false, &b), BODY_TAKEN);
+        assert_int_equal(through(bytes, SIZES[i], 40000, N_BYTES, PLAIN, &b), BODY_TAKEN);
         assert_true((b.data == NULL) == (SIZES[i] > BODY_MEMORY_MAX));
         same(&b, bytes, SIZES[i]);
         body_release(&b);
@@ -74,10 +94,10 @@ static void body_sink_refuses_the_first_byte_over_the_limit(void **state)
     (void)state;
     char *bytes = sample(5000);
     struct http_body b;
-    assert_int_equal(through(bytes, 5000, 7, 5000, false, &b), BODY_TAKEN);
+    assert_int_equal(through(bytes, 5000, 7, 5000, PLAIN, &b), BODY_TAKEN);
     body_release(&b);
-    assert_int_equal(through(bytes, 5000, 7, 4999, false, &b), ERR_TOO_LARGE);
-    assert_int_equal(through(bytes, 5000, 5000, 4999, false, &b), ERR_TOO_LARGE);
+    assert_int_equal(through(bytes, 5000, 7, 4999, PLAIN, &b), ERR_TOO_LARGE);
+    assert_int_equal(through(bytes, 5000, 5000, 4999, PLAIN, &b), ERR_TOO_LARGE);
     seg_free(bytes);
 }
 
@@ -86,43 +106,100 @@ static void body_sink_inflates_pieces_of_any_length(void **state)
     (void)state;
     static const size_t PIECES[] = { 1, 2, 17, 4096, N_BYTES };
     char *bytes = sample(N_BYTES);
-    size_t len = 0;
-    char *small = gzip_compress(bytes, N_BYTES, &len);
-    assert_non_null(small);
-    for (size_t i = 0; i < sizeof(PIECES) / sizeof(PIECES[0]); i++) {
-        struct http_body b;
-        assert_int_equal(through(small, len, PIECES[i], N_BYTES, true, &b), BODY_TAKEN);
-        same(&b, bytes, N_BYTES);
-        body_release(&b);
-        assert_int_equal(through(small, len, PIECES[i], N_BYTES - 1, true, &b), ERR_TOO_LARGE);
+    for (int coding = CODING_GZIP; coding <= CODING_ZSTD; coding++) {
+        size_t len = 0;
+        char *small = compress(bytes, N_BYTES, coding, &len);
+        assert_non_null(small);
+        for (size_t i = 0; i < sizeof(PIECES) / sizeof(PIECES[0]); i++) {
+            struct http_body b;
+            enum http_error e = through(small, len, PIECES[i], N_BYTES, coding, &b);
+            if (len < N_BYTES / BODY_RATIO_MAX) { /* zstd folds the sample too well */
+                assert_int_equal(e, ERR_TOO_LARGE);
+                continue;
+            }
+            assert_int_equal(e, BODY_TAKEN);
+            same(&b, bytes, N_BYTES);
+            body_release(&b);
+            assert_int_equal(through(small, len, PIECES[i], N_BYTES - 1, coding, &b),
+                             ERR_TOO_LARGE);
+        }
+        seg_free(small);
     }
-    seg_free(small);
     seg_free(bytes);
 }
 
-static void body_sink_refuses_gzip_that_is_damaged_anywhere(void **state)
+static void members_and_frames_may_follow_one_another(void **state)
+{
+    (void)state;
+    char *bytes = sample(200000);
+    for (int coding = CODING_GZIP; coding <= CODING_ZSTD; coding++) {
+        size_t n_first, n_second;
+        char *first = compress(bytes, 150000, coding, &n_first);
+        char *second = compress(bytes + 150000, 50000, coding, &n_second);
+        char *both = seg_alloc(n_first + n_second, 1);
+        assert_true(first != NULL && second != NULL && both != NULL);
+        memcpy(both, first, n_first);
+        memcpy(both + n_first, second, n_second);
+        for (size_t piece = 1; piece < 1000; piece = piece * 3 + 1) {
+            struct http_body b;
+            assert_int_equal(through(both, n_first + n_second, piece, 200000, coding, &b),
+                             BODY_TAKEN);
+            same(&b, bytes, 200000);
+            body_release(&b);
+            assert_int_equal(through(both, n_first + n_second - 1, piece, 200000, coding, &b),
+                             ERR_BAD_BODY);
+        }
+        seg_free(both);
+        seg_free(second);
+        seg_free(first);
+    }
+    seg_free(bytes);
+}
+
+static void body_sink_stops_what_inflates_beyond_reason(void **state)
+{
+    (void)state;
+    size_t len, size = (size_t)64 << 20;
+    char *zeros = seg_calloc(size, 1);
+    assert_non_null(zeros);
+    struct http_body b;
+    char *small = compress(zeros, size, CODING_ZSTD, &len);
+    assert_true(len < size / BODY_RATIO_MAX);
+    assert_int_equal(through(small, len, 1000, size, CODING_ZSTD, &b), ERR_TOO_LARGE);
+    seg_free(small);
+    small = compress(zeros, BODY_MEMORY_MAX, CODING_ZSTD, &len); /* small enough for any ratio */
+    assert_int_equal(through(small, len, 1000, size, CODING_ZSTD, &b), BODY_TAKEN);
+    body_release(&b);
+    seg_free(small);
+    seg_free(zeros);
+}
+
+static void body_sink_refuses_what_is_damaged_anywhere(void **state)
 {
     (void)state;
     char *bytes = sample(3000);
-    size_t len = 0;
-    char *small = gzip_compress(bytes, 3000, &len);
-    assert_non_null(small);
-    struct http_body b;
-    for (size_t cut = 0; cut < len; cut++)
-        assert_int_equal(through(small, cut, 64, 10000, true, &b), ERR_BAD_BODY);
-    for (size_t i = 0; i < len; i++) {
-        if (i >= 4 && i < 10) continue; /* time, flags of the compressor and system mean nothing */
-        small[i] = (char)~small[i];
-        enum http_error e = through(small, len, 64, 10000, true, &b);
-        if (e == BODY_TAKEN) { /* a damaged byte that inflates to the very same bytes is none */
-            same(&b, bytes, 3000);
-            body_release(&b);
-        } else {
-            assert_true(e == ERR_BAD_BODY || e == ERR_TOO_LARGE);
+    for (int coding = CODING_GZIP; coding <= CODING_ZSTD; coding++) {
+        size_t len = 0;
+        char *small = compress(bytes, 3000, coding, &len);
+        assert_non_null(small);
+        struct http_body b;
+        for (size_t cut = 0; cut < len; cut++)
+            assert_int_equal(through(small, cut, 64, 10000, coding, &b), ERR_BAD_BODY);
+        for (size_t i = 0; i < len; i++) {
+            if (coding == CODING_GZIP && i >= 4 && i < 10)
+                continue; /* time, flags of the compressor and system mean nothing */
+            small[i] = (char)~small[i];
+            enum http_error e = through(small, len, 64, 10000, coding, &b);
+            if (e == BODY_TAKEN) { /* a damaged byte that inflates to the very same bytes is none */
+                same(&b, bytes, 3000);
+                body_release(&b);
+            } else {
+                assert_true(e == ERR_BAD_BODY || e == ERR_TOO_LARGE);
+            }
+            small[i] = (char)~small[i];
         }
-        small[i] = (char)~small[i];
+        seg_free(small);
     }
-    seg_free(small);
     seg_free(bytes);
 }
 
@@ -142,22 +219,24 @@ static void body_sink_survives_every_failed_allocation(void **state)
 {
     (void)state;
     char *bytes = sample(200000);
-    size_t len = 0;
-    char *small = gzip_compress(bytes, 200000, &len);
-    assert_non_null(small);
-    enum http_error e = ERR_NO_MEMORY;
-    for (uint64_t nth = 1; e != BODY_TAKEN; nth++) {
-        struct http_body b;
-        seg_alloc_fail_at(nth);
-        e = through(small, len, 1000, 200000, true, &b);
-        seg_alloc_fail_at(0);
-        if (e != BODY_TAKEN)
-            assert_int_equal(e, ERR_NO_MEMORY);
-        else
-            body_release(&b);
-        assert_true(nth < 100);
+    for (int coding = CODING_GZIP; coding <= CODING_ZSTD; coding++) {
+        size_t len = 0;
+        char *small = compress(bytes, 200000, coding, &len);
+        assert_non_null(small);
+        enum http_error e = ERR_NO_MEMORY;
+        for (uint64_t nth = 1; e != BODY_TAKEN; nth++) {
+            struct http_body b;
+            seg_alloc_fail_at(nth);
+            e = through(small, len, 1000, 200000, coding, &b);
+            seg_alloc_fail_at(0);
+            if (e != BODY_TAKEN)
+                assert_int_equal(e, ERR_NO_MEMORY);
+            else
+                body_release(&b);
+            assert_true(nth < 100);
+        }
+        seg_free(small);
     }
-    seg_free(small);
     seg_free(bytes);
 }
 
@@ -181,7 +260,9 @@ int main(void)
         cmocka_unit_test(body_sink_gives_back_what_it_took_at_every_size),
         cmocka_unit_test(body_sink_refuses_the_first_byte_over_the_limit),
         cmocka_unit_test(body_sink_inflates_pieces_of_any_length),
-        cmocka_unit_test(body_sink_refuses_gzip_that_is_damaged_anywhere),
+        cmocka_unit_test(members_and_frames_may_follow_one_another),
+        cmocka_unit_test(body_sink_stops_what_inflates_beyond_reason),
+        cmocka_unit_test(body_sink_refuses_what_is_damaged_anywhere),
         cmocka_unit_test(body_sink_says_so_when_the_spool_folder_is_not_there),
         cmocka_unit_test(body_sink_survives_every_failed_allocation),
         cmocka_unit_test(gzip_compress_leaves_alone_what_would_not_shrink),
