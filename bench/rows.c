@@ -1,7 +1,7 @@
 /* How fast scoring bodies are decoded on one core: 20 features a row, 100 rows a body, every format
  * that rows.h reads. The best of several rounds, by CPU time, since the machine is shared. Numbers
  * are what clients send: short decimals, and the 16 or 17 digits that Python and JavaScript print.
- */
+ * Where simdjson is installed, its on-demand reader decodes the same JSON beside ours. */
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -10,7 +10,11 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "compute/tiles.h"
 #include "http/rows.h"
+#ifdef HAVE_SIMDJSON
+#include "rows_simdjson.h"
+#endif
 
 #define N_FEATURES 20u
 #define N_ROWS     100u
@@ -117,7 +121,25 @@ static double cpu_s(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static void measure(struct rows *r, enum body body, const struct text *t, int digits)
+static void decode_own(void *ctx, enum body body, const struct text *t)
+{
+    decode(ctx, body, t);
+}
+
+#ifdef HAVE_SIMDJSON
+static void decode_simdjson(void *ctx, enum body body, const struct text *t)
+{
+    static float tiles[(N_ROWS + SEG_TILE_ROWS) * N_FEATURES];
+    size_t n = rows_simdjson_decode(t->data, t->len, t->cap, ctx, N_FEATURES, tiles);
+    if (n == N_ROWS) return;
+    fprintf(stderr, "%s: not decoded by simdjson\n", BODY_NAMES[body]);
+    exit(1);
+}
+
+#endif
+
+static void measure(const char *who, void (*f)(void *ctx, enum body body, const struct text *t),
+                    void *ctx, enum body body, const struct text *t, int digits)
 {
     double best = 0;
     for (int round = 0; round < ROUNDS; round++) {
@@ -125,15 +147,34 @@ static void measure(struct rows *r, enum body body, const struct text *t, int di
         unsigned n = 0;
         do {
             for (int i = 0; i < 20; i++, n++)
-                decode(r, body, t);
+                f(ctx, body, t);
             end = cpu_s();
         } while (end - start < ROUND_S);
         double bodies_per_s = n / (end - start);
         if (bodies_per_s > best) best = bodies_per_s;
     }
-    printf("%-18s %2d digits %4.0f bytes/row %7.0f MB/s %6.2f M rows/s\n", BODY_NAMES[body], digits,
-           (double)t->len / N_ROWS, best * (double)t->len / 1e6, best * N_ROWS / 1e6);
+    printf("%-8s %-17s %2d digits %4.0f bytes/row %7.0f MB/s %6.2f M rows/s\n", who,
+           BODY_NAMES[body], digits, (double)t->len / N_ROWS, best * (double)t->len / 1e6,
+           best * N_ROWS / 1e6);
 }
+
+#ifdef HAVE_SIMDJSON
+static void measure_simdjson(enum body body, struct text *t, int digits)
+{
+    static char text[N_FEATURES][16];
+    const char *names[N_FEATURES];
+    for (unsigned i = 0; i < N_FEATURES; i++) {
+        snprintf(text[i], sizeof(text[i]), "feature_%02u", i);
+        names[i] = text[i];
+    }
+    if (t->cap < t->len + rows_simdjson_padding()) {
+        t->cap = t->len + rows_simdjson_padding();
+        t->data = seg_realloc(t->data, t->cap, 1);
+        if (t->data == NULL) abort();
+    }
+    measure("simdjson", decode_simdjson, names, body, t, digits);
+}
+#endif
 
 int main(void)
 {
@@ -152,10 +193,16 @@ int main(void)
         if (seg_schema_add(&schema, name, SEG_NUMERIC, 1, NULL) != SEG_OK) return 1;
     }
     rows_init(&rows, &schema);
+#ifdef HAVE_SIMDJSON
+    printf("simdjson: %s\n", rows_simdjson_isa());
+#endif
     for (size_t k = 0; k < sizeof(digits) / sizeof(digits[0]); k++)
         for (enum body body = COLUMNAR; body <= CSV; body++) {
             make_body(&text, body, x, digits[k]);
-            measure(&rows, body, &text, digits[k]);
+            measure("segmentd", decode_own, &rows, body, &text, digits[k]);
+#ifdef HAVE_SIMDJSON
+            if (body < NDJSON) measure_simdjson(body, &text, digits[k]);
+#endif
         }
     rows_release(&rows);
     seg_schema_release(&schema);
