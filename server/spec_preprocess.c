@@ -10,6 +10,9 @@
 #include "spec_tables.h"
 #include "timestamp.h"
 
+/* What an embedding keeps unless told: the limit of max_categories. */
+#define EMBEDDING_CATEGORIES 4096u
+
 /* A number or a text, whichever it is; which of them suits is the column's business. */
 static void read_constant(struct field_reader *r, const struct json *v, const char *pointer,
                           struct seg_column_spec *c)
@@ -59,6 +62,10 @@ static void read_column(struct field_reader *r, const struct json *v, const char
     const struct field_table table = field_table(&COLUMN_FIELDS, c);
     fields_read(r, v, pointer, &table, 1, keys);
     if (json_kind(v) != JSON_OBJECT) return;
+    /* Vectors are for categories by the thousand. */
+    if (json_get(v, "encode") != NULL && c->encode == SEG_ENCODE_EMBEDDING &&
+        json_get(v, "max_categories") == NULL)
+        c->max_categories = EMBEDDING_CATEGORIES;
     const struct json *outliers = json_get(v, "outliers");
     const char *at = field_pointer(r, pointer, "outliers");
     if (outliers != NULL) read_outliers(r, outliers, at, c);

@@ -428,6 +428,14 @@ static void check_encodings(struct field_reader *r, const struct feature_set *fs
             faults_add(r->faults, at, "unknown_value",
                        "encode code is for k_prototypes: %s would read names as quantities",
                        algorithm->name);
+        else if (encode == SEG_ENCODE_EMBEDDING && s->core.algorithm != SEG_MLP)
+            faults_add(r->faults, at, "unknown_value",
+                       "encode embedding is for mlp, which learns the vectors: for %s use one_hot "
+                       "or hash",
+                       algorithm->name);
+        else if (encode == SEG_ENCODE_EMBEDDING && s->core.pca.wanted)
+            faults_add(r->faults, at, "unknown_value",
+                       "embedding does not go with pca, which comes before the network");
         else if (encode == SEG_ENCODE_TARGET && s->core.task != SEG_CLASSIFICATION)
             faults_add(r->faults, at, "unknown_value",
                        "target encoding needs a classification target");

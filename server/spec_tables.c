@@ -11,7 +11,8 @@ static const char *const TRANSFORM_NAMES[] = { "none",     "log1p", "yeo_johnson
 static const char *const SCALE_NAMES[] = {
     "none", "standard", "min_max", "robust", "max_abs", NULL
 };
-static const char *const ENCODE_NAMES[] = { "one_hot", "ordinal", "hash", "target", "code", NULL };
+static const char *const ENCODE_NAMES[] = { "one_hot", "ordinal",   "hash", "target",
+                                            "code",    "embedding", NULL };
 static const char *const INIT_NAMES[] = { "kmeans++", "random", "kmeans||", NULL };
 static const char *const PROTOTYPE_INIT_NAMES[] = { "kmeans++", "random", NULL };
 static const char *const COVARIANCE_NAMES[] = { "diagonal", "full", NULL };
@@ -110,6 +111,7 @@ static const struct field column_fields[] = {
     ENUM("encode", seg_column_spec, encode, ENCODE_NAMES),
     U32("max_categories", seg_column_spec, max_categories, 1, 4096),
     U32("hash_buckets", seg_column_spec, hash_buckets, 1, 4096),
+    U32("embedding_size", seg_column_spec, embedding_size, 0, SEG_EMBEDDING_SIZE_MAX),
 };
 static const struct field drop_fields[] = {
     BOOL("drop", seg_column_spec, left_out),

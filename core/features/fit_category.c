@@ -307,12 +307,13 @@ enum seg_status seg_fit_category(const struct seg_fit *fit, uint32_t feature, st
         st = seg_dictionary_add(d, census.items[i].string, census.items[i].length, &code);
         if (st != SEG_OK) goto out;
     }
-    plan->encode = spec->encode;
+    plan->encode = spec->encode == SEG_ENCODE_EMBEDDING ? SEG_ENCODE_CODE : spec->encode;
     plan->impute_code = impute_code_of(spec, d);
 
-    switch (spec->encode) {
+    switch (plan->encode) {
     case SEG_ENCODE_ONE_HOT: plan->n_values = d->n; break;
-    case SEG_ENCODE_CODE: plan->n_values = 1; break;
+    case SEG_ENCODE_CODE:
+    case SEG_ENCODE_EMBEDDING: plan->n_values = 1; break;
     case SEG_ENCODE_HASH:
         plan->n_values = spec->hash_buckets;
         st = seg_plan_hash(plan, d);

@@ -107,7 +107,8 @@ static char *value_name(const struct seg_preprocess *p, uint32_t i, uint32_t j)
             if (plan->n_values > 1) snprintf(number, sizeof number, "@%u", j + 1);
             break;
         case SEG_ENCODE_ORDINAL:
-        case SEG_ENCODE_CODE: break;
+        case SEG_ENCODE_CODE:
+        case SEG_ENCODE_EMBEDDING: break;
         }
     }
     const char *between = detail == number ? "" : "=";
@@ -209,7 +210,7 @@ uint32_t seg_preprocess_out_codes(const struct seg_preprocess *p, uint32_t i)
 
 static const char *check_category_spec(const struct seg_column_spec *s)
 {
-    if ((unsigned)s->encode > SEG_ENCODE_CODE) return "encode is none of the known ones";
+    if ((unsigned)s->encode > SEG_ENCODE_EMBEDDING) return "encode is none of the known ones";
     if (s->impute == SEG_IMPUTE_CONSTANT &&
         memchr(s->constant_text, '\0', sizeof s->constant_text) == NULL)
         return "the constant is too long";

@@ -70,7 +70,9 @@ enum seg_encode {
     SEG_ENCODE_ORDINAL,
     SEG_ENCODE_HASH,
     SEG_ENCODE_TARGET,
-    SEG_ENCODE_CODE /* the category's number, 0 for the most frequent: a name, not a quantity */
+    SEG_ENCODE_CODE, /* the category's number, 0 for the most frequent: a name, not a quantity */
+    SEG_ENCODE_EMBEDDING /* the same, for a network that learns a vector for each; a fitted plan and
+                            its stored form know it as SEG_ENCODE_CODE */
 };
 
 /* What to do with one feature or derived column. */
@@ -94,6 +96,8 @@ struct seg_column_spec {
     uint32_t max_categories; /* all but hash: the most frequent ones (ties: by string); others are
                                 unseen */
     uint32_t hash_buckets;   /* hash: columns */
+    uint32_t embedding_size; /* embedding: numbers in a vector; 0: by the number of categories. For
+                                who trains the network, not used here */
 };
 
 enum seg_part { SEG_PART_TRAIN = 0, SEG_PART_VALIDATION = 1, SEG_PART_TEST = 2, SEG_PARTS = 3 };

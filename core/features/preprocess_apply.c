@@ -30,6 +30,7 @@ static void category_tile(const struct seg_plan *plan, uint32_t n, const float *
             if (codes[r] < n) out[(size_t)plan->buckets[codes[r]] * N + r] = 1.0f;
         break;
     case SEG_ENCODE_CODE:
+    case SEG_ENCODE_EMBEDDING:
         for (unsigned r = 0; r < N; r++)
             out[r] = (float)codes[r]; /* exact: SEG_CATEGORIES_MAX is below 2^24 */
         break;

@@ -511,7 +511,8 @@ static enum seg_status load_plan(struct source *s, struct seg_preprocess *p, uin
     if (st != SEG_OK) return st;
     switch (plan->encode) {
     case SEG_ENCODE_ONE_HOT:
-    case SEG_ENCODE_CODE: return SEG_OK;
+    case SEG_ENCODE_CODE:
+    case SEG_ENCODE_EMBEDDING: return SEG_OK;
     case SEG_ENCODE_ORDINAL: return load_codes(s, plan, f->dictionary.n, err);
     case SEG_ENCODE_HASH:
         st = seg_plan_hash(plan, &f->dictionary);

@@ -54,7 +54,8 @@ static const char *network_fault(const struct seg_network *net, size_t n_in, siz
     if (net->n_out != n_out) return "its outputs are not the results";
     for (uint32_t l = 0; l < net->n_layers; l++) {
         const struct seg_matrix *w = &net->layers[l].weights;
-        if (w->n_cols != (l == 0 ? n_in : net->layers[l - 1].weights.n_rows))
+        size_t n_first = net->embeddings.n > 0 ? net->embeddings.n_out : n_in;
+        if (w->n_cols != (l == 0 ? n_first : net->layers[l - 1].weights.n_rows))
             return "its layers do not fit together";
         for (size_t i = 0; i < w->n_rows * w->n_cols; i++)
             if (!isfinite(w->data[i])) return "a weight is not finite";
@@ -64,6 +65,24 @@ static const char *network_fault(const struct seg_network *net, size_t n_in, siz
             if (!isfinite(net->layers[l].gain[i]) || !isfinite(net->layers[l].shift[i]))
                 return "a gain or shift is not finite";
     }
+    return NULL;
+}
+
+/* The columns that hold codes, and those alone, have an embedding with a vector for each code. */
+static const char *embeddings_fault(const struct seg_model *m)
+{
+    const struct seg_embeddings *e = &m->network.embeddings;
+    uint32_t n = 0;
+    for (uint32_t c = 0; c < m->n_inputs; c++) {
+        const uint32_t n_codes = seg_preprocess_out_codes(m->preprocess, c);
+        if (n_codes == 0) continue;
+        if (n == e->n || e->shapes[n].column != c || e->shapes[n].n_codes != n_codes)
+            return "its embeddings are not of the columns that hold codes";
+        n++;
+    }
+    if (n != e->n) return "its embeddings are not of the columns that hold codes";
+    for (size_t i = 0; i < e->n_params; i++)
+        if (!isfinite(e->params[i])) return "an embedding is not finite";
     return NULL;
 }
 
@@ -79,6 +98,7 @@ static enum seg_status seal_classifier(struct seg_model *m, enum seg_status faul
                 return seg_fail(err, fault, "two classes are called \"%s\"", m->class_names[i]);
     if (m->network.n_layers == 0) return seg_fail(err, fault, "the classifier has no network");
     const char *wrong = network_fault(&m->network, m->n_inputs, m->n_classes);
+    if (wrong == NULL) wrong = embeddings_fault(m);
     if (wrong != NULL) return seg_fail(err, fault, "classifier: %s", wrong);
     m->n_results = m->n_classes;
     return SEG_OK;
@@ -161,6 +181,8 @@ static enum seg_status seal_segments(struct seg_model *m, enum seg_status fault,
         if (st != SEG_OK) return st;
         m->n_network = seg_mixed_width(&m->mixed);
     }
+    if (m->autoencoder.embeddings.n > 0 || m->network.embeddings.n > 0)
+        return seg_fail(err, fault, "only a classifier has embeddings");
     if (m->network.n_layers > 0) wrong = network_fault(&m->network, m->n_network, m->n_results);
     if (wrong != NULL) return seg_fail(err, fault, "head: %s", wrong);
     return SEG_OK;

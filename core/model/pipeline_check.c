@@ -16,7 +16,8 @@ static enum seg_status check_columns(const struct pipeline *p, struct seg_error 
     return SEG_OK;
 }
 
-/* Codes are names: only an algorithm that compares them may have them, and it wants one. */
+/* Codes are names: only an algorithm that compares them may have them, and it wants one; vectors
+ * are learned by the network of a classifier. */
 static enum seg_status check_encodings(const struct pipeline *p, struct seg_error *err)
 {
     const struct seg_algorithm_info *algorithm = seg_algorithm_info(p->spec->algorithm);
@@ -25,6 +26,11 @@ static enum seg_status check_encodings(const struct pipeline *p, struct seg_erro
     for (uint32_t i = 0; i < schema->n_features; i++) {
         bool is_code = p->spec->columns[i].encode == SEG_ENCODE_CODE;
         if (schema->features[i].type != SEG_CATEGORICAL) continue;
+        if (p->spec->columns[i].encode == SEG_ENCODE_EMBEDDING &&
+            (p->spec->algorithm != SEG_MLP || p->spec->pca.wanted))
+            return seg_fail(err, SEG_EINVAL, "feature %s: %s cannot have embeddings",
+                            schema->features[i].name,
+                            p->spec->pca.wanted ? "pca" : algorithm->name);
         if (is_code != algorithm->categories)
             return seg_fail(err, SEG_EINVAL, "feature %s: %s %s its categories encoded as code",
                             schema->features[i].name, algorithm->name,

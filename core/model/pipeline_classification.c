@@ -50,20 +50,41 @@ static enum seg_status warn_of_rare_classes(struct pipeline *p)
     return st;
 }
 
+/* A vector for each column of codes, by the sizes of the spec. Sets train->embeddings to a new
+ * array, or to NULL when there is no such column. */
+static enum seg_status plan_embeddings(const struct pipeline *p, struct seg_train_params *train,
+                                       struct seg_embedding_shape **ret_shapes)
+{
+    const struct seg_preprocess *pre = p->model->preprocess;
+    const uint32_t n_columns = seg_preprocess_n_out(pre);
+    struct seg_embedding_shape *shapes = seg_alloc(n_columns, sizeof(*shapes));
+    if (shapes == NULL) return SEG_ENOMEM;
+    train->n_embeddings = 0;
+    for (uint32_t c = 0; c < n_columns; c++) {
+        const uint32_t n_codes = seg_preprocess_out_codes(pre, c);
+        if (n_codes == 0) continue;
+        uint32_t size = p->spec->columns[seg_preprocess_column_feature(pre, c)].embedding_size;
+        if (size == 0) size = seg_embedding_size(n_codes);
+        shapes[train->n_embeddings++] = (struct seg_embedding_shape){ c, n_codes, size };
+    }
+    train->embeddings = *ret_shapes = shapes;
+    return SEG_OK;
+}
+
 /* How the time of training divides, roughly; steps that a spec leaves out count nothing. */
 #define WEIGHT_SEARCH 6.0
 #define WEIGHT_CV     4.0
 #define WEIGHT_FIT    1.0
 
-/* The parameters to train with: those of the spec, or the best that a search finds. */
+/* Replaces the parameters to train with by the best that a search finds from them. */
 static enum seg_status search(struct pipeline *p, const struct seg_progress *progress,
-                              struct seg_train_params *ret, struct seg_error *err)
+                              struct seg_train_params *train, struct seg_error *err)
 {
     const struct seg_spec *spec = p->spec;
     const struct seg_mlp_search_params params = { .trials = spec->search_trials,
                                                   .seconds_max = spec->search_seconds,
                                                   .space = spec->search_space,
-                                                  .base = spec->mlp,
+                                                  .base = *train,
                                                   .seed = spec->seed };
     if (p->report.n_rows[SEG_PART_VALIDATION] == 0)
         return seg_fail(err, SEG_EINVAL,
@@ -71,8 +92,12 @@ static enum seg_status search(struct pipeline *p, const struct seg_progress *pro
     enum seg_status st = seg_mlp_search(
         p->pool, &p->x[SEG_PART_TRAIN], p->y[SEG_PART_TRAIN], &p->x[SEG_PART_VALIDATION],
         p->y[SEG_PART_VALIDATION], p->t->n_classes, &params, progress, &p->report.mlp_search, err);
-    if (st == SEG_OK) *ret = p->report.mlp_search.best;
-    return st;
+    if (st != SEG_OK) return st;
+    *train = p->report.mlp_search.best;
+    p->report.mlp_search.best.embeddings = NULL; /* the report outlives them */
+    for (size_t i = 0; i < p->report.mlp_search.n_trials; i++)
+        p->report.mlp_search.trials[i].params.embeddings = NULL;
+    return SEG_OK;
 }
 
 /* Of the training part, so that the test part stays unseen. */
@@ -97,7 +122,9 @@ enum seg_status pipeline_fit_classifier(struct pipeline *p, struct seg_error *er
 
     steps.sum += spec->search_trials > 0 ? WEIGHT_SEARCH : 0.0;
     steps.sum += spec->cv_folds > 0 ? WEIGHT_CV : 0.0;
+    struct seg_embedding_shape *shapes = NULL;
     enum seg_status st = name_classes(p);
+    if (st == SEG_OK) st = plan_embeddings(p, &train, &shapes);
     if (st == SEG_OK) st = warn_of_rare_classes(p);
     if (st == SEG_OK && spec->search_trials > 0) {
         step_begin(&stage, p, &steps, WEIGHT_SEARCH);
@@ -107,12 +134,14 @@ enum seg_status pipeline_fit_classifier(struct pipeline *p, struct seg_error *er
         step_begin(&stage, p, &steps, WEIGHT_CV);
         st = cross_validate(p, &train, &stage.as, err);
     }
-    if (st != SEG_OK) return st;
+    if (st != SEG_OK) goto out;
     step_begin(&stage, p, &steps, WEIGHT_FIT);
-    return seg_classifier_fit(p->pool, &p->x[SEG_PART_TRAIN], p->y[SEG_PART_TRAIN],
-                              &p->x[SEG_PART_VALIDATION], p->y[SEG_PART_VALIDATION],
-                              p->t->n_classes, &train, &stage.as, &p->model->network,
-                              &p->report.network_curve, err);
+    st = seg_classifier_fit(p->pool, &p->x[SEG_PART_TRAIN], p->y[SEG_PART_TRAIN],
+                            &p->x[SEG_PART_VALIDATION], p->y[SEG_PART_VALIDATION], p->t->n_classes,
+                            &train, &stage.as, &p->model->network, &p->report.network_curve, err);
+out:
+    seg_free(shapes);
+    return st;
 }
 
 /* One pass of the model over preprocessed rows, chunk by chunk; each chunk is freed when done. */

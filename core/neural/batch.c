@@ -17,7 +17,13 @@
 
 static void place_layers(struct seg_batch *b)
 {
-    size_t at = (size_t)b->net->n_in * SEG_TILE_ROWS, in_at = 0;
+    const struct seg_embeddings *e = &b->net->embeddings;
+    size_t at = (size_t)b->net->layers[0].weights.n_cols * SEG_TILE_ROWS, in_at = 0;
+    if (e->n > 0) {
+        b->raw_at = at;
+        b->raw_delta_at = at + (size_t)e->n_in * SEG_TILE_ROWS;
+        at = b->raw_delta_at + (size_t)e->n_out * SEG_TILE_ROWS;
+    }
     if (b->data->target != NULL && b->data->target != b->data->x) {
         b->target_at = at;
         at += (size_t)b->net->n_out * SEG_TILE_ROWS;
@@ -27,9 +33,11 @@ static void place_layers(struct seg_batch *b)
         layer->n_in = b->net->layers[i].weights.n_cols;
         layer->n_out = b->net->layers[i].weights.n_rows;
         layer->in_at = in_at;
-        layer->row_stride = i == 0 ? SEG_STAGED_STRIDE(layer->n_in) : SEG_ROW_STRIDE(layer->n_in);
+        bool is_staged = i == 0 && e->n == 0; /* its input is there row by row */
+        layer->row_stride =
+            is_staged ? SEG_STAGED_STRIDE(layer->n_in) : SEG_ROW_STRIDE(layer->n_in);
         layer->rows_at = at;
-        layer->out_at = i == 0 ? at : at + layer->row_stride * SEG_TILE_ROWS;
+        layer->out_at = is_staged ? at : at + layer->row_stride * SEG_TILE_ROWS;
         layer->delta_at = layer->out_at + layer->n_out * SEG_TILE_ROWS;
         layer->param_at = b->n_params;
         layer->drops = b->options.dropout > 0.0 && b->options.drops[i];
@@ -104,11 +112,18 @@ static enum seg_status blocks_init(struct seg_batch *b)
     return SEG_OK;
 }
 
+static enum seg_status embedding_init(struct seg_batch *b, size_t n_rows)
+{
+    if (b->raw_at == 0) return SEG_OK;
+    return seg_embedding_steps_init(&b->embedding, &b->net->embeddings, n_rows, b->n_params);
+}
+
 enum seg_status seg_batch_init(struct seg_batch *b, struct seg_network *net,
                                const struct seg_batch_data *data, size_t n_tiles,
                                const struct seg_batch_options *options,
                                const struct seg_progress *progress)
 {
+    const size_t n_rows = n_tiles * SEG_TILE_ROWS;
     if (n_tiles > SEG_BATCH_SLOTS) n_tiles = SEG_BATCH_SLOTS;
     struct seg_batch made = {
         .net = net,
@@ -130,7 +145,7 @@ enum seg_status seg_batch_init(struct seg_batch *b, struct seg_network *net,
         made.bits = seg_alloc_aligned(made.n_slots, n_bits * sizeof(uint16_t));
     if (made.floats == NULL || made.slots == NULL || made.grad == NULL ||
         (options->dropout > 0.0 && made.bits == NULL) || blocks_init(&made) != SEG_OK ||
-        batch_norm_init(&made) != SEG_OK) {
+        batch_norm_init(&made) != SEG_OK || embedding_init(&made, n_rows) != SEG_OK) {
         seg_batch_release(&made);
         return SEG_ENOMEM;
     }
@@ -147,6 +162,7 @@ void seg_batch_release(struct seg_batch *b)
     seg_free(b->blocks);
     seg_free(b->bits);
     batch_norm_release(b);
+    seg_embedding_steps_release(&b->embedding);
     *b = (struct seg_batch){ 0 };
 }
 
@@ -287,7 +303,7 @@ static void add_code_loss(const struct seg_batch *b, size_t slot)
 /* The rows of a slot in the batch's inputs. */
 static const float *slot_staged(const struct seg_batch *b, size_t slot)
 {
-    return b->staged + (b->first_tile + slot) * SEG_TILE_ROWS * b->layers[0].row_stride;
+    return b->staged + (b->first_tile + slot) * SEG_TILE_ROWS * SEG_STAGED_STRIDE(b->net->n_in);
 }
 
 /* Input, target, classes and weights of a slot's rows. */
@@ -296,8 +312,9 @@ static void load_slot(const struct seg_batch *b, size_t slot)
     const uint32_t *rows = b->rows + (b->first_tile + slot) * SEG_TILE_ROWS;
     size_t n = slot_n_rows(b, slot);
     float *floats = slot_floats(b, slot);
-    b->layer_kernels->from_rows(slot_staged(b, slot), b->layers[0].row_stride, (unsigned)n,
-                                b->net->n_in, floats);
+    b->layer_kernels->from_rows(slot_staged(b, slot), SEG_STAGED_STRIDE(b->net->n_in), (unsigned)n,
+                                b->net->n_in, floats + b->raw_at);
+    if (b->raw_at != 0) seg_embeddings_expand(&b->net->embeddings, floats + b->raw_at, floats);
     if (b->target_at != 0) gather(b, b->data->target, rows, n, floats + b->target_at);
     slot_rows(b, slot, rows, 0, n);
 }
@@ -319,6 +336,17 @@ static void go_there(const struct seg_batch *b, size_t slot, uint32_t stop)
     if (stop == norm->n_stops) return;
     multiply(b, slot, last, floats + b->layers[last].in_at);
     batch_norm_moments(b, slot, last, slot_n_rows(b, slot));
+}
+
+/* From the first layer's delta to that by the columns it reads. */
+static void delta_of_input(const struct seg_batch *b, size_t slot)
+{
+    const struct seg_batch_layer *first = &b->layers[0];
+    float *floats = slot_floats(b, slot), *delta = floats + b->raw_delta_at;
+    for (size_t i = 0; i < first->n_in * SEG_TILE_ROWS; i++)
+        delta[i] = 1.0f; /* what backward multiplies */
+    b->layer_kernels->backward(floats + first->delta_at, first->n_out,
+                               b->net->layers[0].weights.data, first->n_in, delta);
 }
 
 /* And back, from the delta of the last layer or of norm.stops[stop] to that of the stop before, or
@@ -344,6 +372,7 @@ static void go_back(const struct seg_batch *b, size_t slot, uint32_t stop)
         if (before == SEG_NORMALIZE_BATCH) return;
         batch_norm_backward(b, slot, i - 1, slot_n_rows(b, slot));
     }
+    if (b->raw_at != 0) delta_of_input(b, slot);
 }
 
 /* Tiles of the group at hand. */
@@ -362,14 +391,15 @@ static void shard_gradient(const struct seg_batch *b, size_t shard, size_t first
         const struct seg_batch_layer *at = &b->layers[i];
         float *grad_bias = grad + at->param_at + at->n_out * at->n_in;
         enum seg_normalization normalization = b->net->layers[i].normalization;
-        for (size_t slot = 0; i > 0 && slot < n; slot++)
+        bool is_staged = i == 0 && b->raw_at == 0;
+        for (size_t slot = 0; !is_staged && slot < n; slot++)
             b->layer_kernels->to_rows(floats + slot * b->stride + at->in_at, at->n_in,
                                       at->row_stride, floats + slot * b->stride + at->rows_at);
         const struct seg_gradient g = {
             .delta = floats + at->delta_at,
-            .rows = i == 0 ? slot_staged(b, first) : floats + at->rows_at,
+            .rows = is_staged ? slot_staged(b, first) : floats + at->rows_at,
             .row_stride = at->row_stride,
-            .rows_stride = i == 0 ? at->row_stride * SEG_TILE_ROWS : b->stride,
+            .rows_stride = is_staged ? at->row_stride * SEG_TILE_ROWS : b->stride,
             .n_tiles = n,
             .stride = b->stride,
             .m = at->n_out,
@@ -437,6 +467,18 @@ static void shard_back(void *ctx, size_t shard)
     if (b->norm.stop == 0) shard_gradient(b, shard, first, n);
 }
 
+/* A table's share of the group: its slots in order. */
+static void sum_table(void *ctx, size_t table)
+{
+    struct seg_batch *b = ctx;
+    if (seg_progress_cancelled(b->progress)) return;
+    for (size_t slot = 0; slot < group_tiles(b); slot++) {
+        const float *floats = slot_floats(b, slot);
+        seg_embedding_step_add(&b->embedding, (uint32_t)table, floats + b->raw_at,
+                               floats + b->raw_delta_at, (unsigned)slot_n_rows(b, slot));
+    }
+}
+
 static void train_group(struct seg_batch *b, struct seg_team *team)
 {
     struct seg_batch_norm *norm = &b->norm;
@@ -455,6 +497,9 @@ static void train_group(struct seg_batch *b, struct seg_team *team)
         batch_norm_join_sums(b, norm->stops[norm->stop], n, n_rows);
         seg_team_phase(team, n_shards, shard_back, b);
     }
+    if (b->raw_at == 0) return;
+    if (!b->add) seg_embedding_steps_clear(&b->embedding);
+    seg_team_phase(team, b->net->embeddings.n, sum_table, b);
 }
 
 static void update(struct seg_batch *b, const struct seg_batch_block *block, const float *grad)
@@ -490,11 +535,23 @@ static void clip_block(void *ctx, size_t index)
     update(b, block, grad);
 }
 
-static float clip_factor(const struct seg_batch *b)
+/* The same for a table of embeddings, whose sum is there. */
+static void update_table(void *ctx, size_t table)
+{
+    struct seg_batch *b = ctx;
+    if (seg_progress_cancelled(b->progress)) return;
+    seg_embedding_step_update(&b->embedding, (uint32_t)table, b->shrink, b->optimizer);
+}
+
+static float clip_factor(struct seg_batch *b)
 {
     double sum = 0.0;
     for (size_t i = 0; i < b->n_blocks; i++)
         sum += b->blocks[i].square_sum;
+    for (uint32_t i = 0; i < b->net->embeddings.n; i++) {
+        seg_embedding_step_measure(&b->embedding, i);
+        sum += b->embedding.steps[i].square_sum;
+    }
     double norm = sqrt(sum);
     return norm > b->options.clip_norm ? (float)(b->options.clip_norm / norm) : 1.0f;
 }
@@ -513,6 +570,7 @@ double seg_batch_train(struct seg_batch *b, struct seg_team *team,
     b->scale = (float)(1.0 / n_terms);
     b->optimizer = optimizer;
     b->code_loss = 0.0;
+    b->shrink = 1.0f;
     for (b->first_tile = 0; b->first_tile < n_tiles; b->first_tile += b->n_slots) {
         train_group(b, team);
         for (size_t i = 0; i < group_tiles(b); i++) {
@@ -525,6 +583,8 @@ double seg_batch_train(struct seg_batch *b, struct seg_team *team,
         b->shrink = clip_factor(b);
         seg_team_phase(team, b->n_blocks, clip_block, b);
     }
+    if (optimizer != NULL && b->raw_at != 0)
+        seg_team_phase(team, b->net->embeddings.n, update_table, b);
     return loss;
 }
 
@@ -554,6 +614,10 @@ static void evaluate_slot(void *ctx, size_t slot)
     const float *x = seg_tiles_at(b->data->x, tile);
     size_t n = seg_tiles_rows(b->data->x, tile);
     slot_rows(b, slot, NULL, tile * SEG_TILE_ROWS, n);
+    if (b->raw_at != 0) {
+        seg_embeddings_expand(&b->net->embeddings, x, slot_floats(b, slot));
+        x = slot_floats(b, slot);
+    }
     forward(b, slot, x, 0, b->net->n_layers, false);
     slot_loss(b, slot, x);
     if (b->data->y == NULL) return;

@@ -9,6 +9,7 @@
  * layer with batch normalization cuts the first phase in two on the way there and in two on the way
  * back; its figures are of the rows of a group, so that batches over SEG_BATCH_SLOTS tiles are
  * normalized in parts (ghost batch normalization, Hoffer et al. 2017).
+ * Embeddings have no gradient a shard: after a group, one task a table adds up its vectors.
  * Batches over SEG_BATCH_SLOTS tiles go in groups, which add to the gradients of the group before.
  * Nothing is allocated after seg_batch_init. */
 #ifndef SEG_NEURAL_BATCH_H
@@ -17,6 +18,7 @@
 #include "base/alloc.h"
 #include "base/progress.h"
 #include "compute/kernels.h"
+#include "neural/embedding_step.h"
 #include "neural/normalize.h"
 #include "neural/optimizer.h"
 #include "neural/team.h"
@@ -62,7 +64,8 @@ struct seg_batch_layer {
     size_t n_in, n_out;
     size_t in_at, out_at, delta_at; /* floats into the slot, of tiles (n, 64) */
     size_t rows_at, row_stride;     /* the input again, row by row: (64, row_stride); that of the
-                                       first layer stands with the batch */
+                                       first layer stands with the batch, unless it is
+                                       expanded by embeddings */
     size_t param_at; /* weights (n_out, n_in), bias (n_out), with normalization gain and shift */
     bool drops;      /* dropout applies to its outputs */
     /* With normalization: */
@@ -109,11 +112,13 @@ struct seg_batch {
     const struct seg_layer_kernels *layer_kernels;
     const struct seg_progress *progress; /* its cancel flag makes tasks return at once; or NULL */
     size_t n_slots, stride, target_at;   /* stride: floats of a slot */
-    size_t code_scratch_at;              /* in a slot; of the code loss */
-    float *floats;                       /* (n_slots, stride) */
-    struct seg_batch_slot *slots;        /* (n_slots) */
+    size_t raw_at, raw_delta_at;  /* with embeddings: a slot's input before them, and its delta by
+                                     the columns after them, which stand at 0 */
+    size_t code_scratch_at;       /* in a slot; of the code loss */
+    float *floats;                /* (n_slots, stride) */
+    struct seg_batch_slot *slots; /* (n_slots) */
     size_t shard_tiles, n_shards;
-    size_t n_params; /* of the network and the code loss */
+    size_t n_params; /* of the layers and the code loss */
     float *grad;     /* (n_shards, n_params) layer by layer, weights then bias, and last the code
                         loss's; the sum ends in shard 0 */
     struct seg_batch_block *blocks;
@@ -131,6 +136,7 @@ struct seg_batch {
     float shrink;              /* what clipping multiplies the batch's gradient by */
     double code_loss;          /* of the last batch, summed over its rows */
     struct seg_batch_norm norm;
+    struct seg_embedding_steps embedding;
     const struct seg_optimizer_state *optimizer; /* NULL: only the gradient is wanted */
 };
 

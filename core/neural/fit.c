@@ -89,7 +89,7 @@ static enum seg_status run_init(struct run *r, struct seg_pool *pool, const stru
     enum seg_status st = seg_batch_init(&r->batch, net, &f->train, n_tiles, &options, progress);
     if (st == SEG_OK) st = seg_sampler_init(&r->sampler, f->train.x, r->batch_size);
     if (st == SEG_OK)
-        st = seg_optimizer_init(&r->optimizer, p, r->batch.n_params,
+        st = seg_optimizer_init(&r->optimizer, p, r->batch.n_params + net->embeddings.n_params,
                                 (n_rows + r->batch_size - 1) / r->batch_size);
     if (st == SEG_OK) st = curve_init(&r->curve, f);
     if (st != SEG_OK) return st;

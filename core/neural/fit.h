@@ -9,6 +9,7 @@
 /* Streams of random numbers under params->seed; batch.c has one more for dropout. */
 #define SEG_STREAM_WEIGHTS ((uint64_t)1 << 60)
 #define SEG_STREAM_SHUFFLE ((uint64_t)2 << 60) /* plus the epoch */
+#define SEG_STREAM_TABLES  ((uint64_t)4 << 60) /* of embeddings */
 
 /* One unit, standardized by itself, is always 0. */
 #define SEG_LAYER_TOO_NARROW "layer normalization needs hidden layers of at least 2 units"

@@ -92,7 +92,7 @@ enum seg_status seg_network_init(struct seg_network *net, const uint32_t *sizes,
 static void network_sizes(const struct seg_network *net, uint32_t *sizes,
                           enum seg_activation *activations)
 {
-    sizes[0] = net->n_in;
+    sizes[0] = (uint32_t)net->layers[0].weights.n_cols;
     for (uint32_t i = 0; i < net->n_layers; i++) {
         sizes[i + 1] = (uint32_t)net->layers[i].weights.n_rows;
         activations[i] = net->layers[i].activation;
@@ -152,8 +152,17 @@ static bool all_finite(const float *x, size_t n)
     return true;
 }
 
+void seg_network_embed(struct seg_network *net, struct seg_embeddings *e)
+{
+    assert(net->embeddings.n == 0 && e->n_out == net->n_in);
+    net->embeddings = *e;
+    net->n_in = e->n_in;
+    *e = (struct seg_embeddings){ 0 };
+}
+
 bool seg_network_is_finite(const struct seg_network *net)
 {
+    if (!all_finite(net->embeddings.params, net->embeddings.n_params)) return false;
     for (uint32_t i = 0; i < net->n_layers; i++) {
         const struct seg_layer *l = &net->layers[i];
         size_t n = l->weights.n_rows;
@@ -166,6 +175,9 @@ bool seg_network_is_finite(const struct seg_network *net)
 
 void seg_network_assign(struct seg_network *net, const struct seg_network *from)
 {
+    const struct seg_embeddings *e = &from->embeddings;
+    assert(seg_embeddings_alike(&net->embeddings, e));
+    if (e->n > 0) memcpy(net->embeddings.params, e->params, e->n_params * sizeof(float));
     for (uint32_t i = 0; i < from->n_layers; i++) {
         const struct seg_layer *a = &from->layers[i];
         struct seg_layer *b = &net->layers[i];
@@ -187,6 +199,11 @@ enum seg_status seg_network_copy(struct seg_network *ret_net, const struct seg_n
     enum seg_status st = network_shape(&made, sizes, activations, from->n_layers, NULL);
     for (uint32_t i = 0; i < from->n_layers && st == SEG_OK; i++)
         st = seg_network_normalize(&made, i, from->layers[i].normalization);
+    if (st == SEG_OK && from->embeddings.n > 0) {
+        struct seg_embeddings e = { 0 };
+        st = seg_embeddings_copy(&e, &from->embeddings);
+        if (st == SEG_OK) seg_network_embed(&made, &e);
+    }
     if (st != SEG_OK) {
         seg_network_release(&made);
         return st;
@@ -204,12 +221,13 @@ void seg_network_release(struct seg_network *net)
         seg_free(net->layers[i].gain);
         seg_free(net->layers[i].running);
     }
+    seg_embeddings_release(&net->embeddings);
     *net = (struct seg_network){ 0 };
 }
 
 size_t seg_network_n_params(const struct seg_network *net)
 {
-    size_t n = 0;
+    size_t n = net->embeddings.n_params;
     for (uint32_t i = 0; i < net->n_layers; i++) {
         const struct seg_layer *l = &net->layers[i];
         n += l->weights.n_rows * (l->weights.n_cols + 1 + 2 * (l->gain != NULL));
@@ -251,6 +269,11 @@ void seg_network_forward_few(const struct seg_network *net, uint32_t first, uint
     const struct seg_kernels *k = seg_kernels_get();
     const struct seg_normalize_kernels *n = seg_normalize_kernels_get();
     const float *from = x;
+    if (first == 0 && net->embeddings.n > 0) { /* the half that layer 0 does not write */
+        float *columns = scratch + (size_t)net->widest * SEG_TILE_ROWS;
+        seg_embeddings_expand(&net->embeddings, x, columns);
+        from = columns;
+    }
     for (uint32_t i = first; i < last; i++) {
         const struct seg_layer *layer = &net->layers[i];
         size_t n_out = layer->weights.n_rows;
@@ -318,7 +341,7 @@ enum seg_status seg_network_save(const struct seg_network *net, const char *pref
         layer_name(name, prefix, i, "shift");
         st = seg_tensors_add_vector(ts, name, SEG_F32, shape[0], layer->shift);
     }
-    return st;
+    return st == SEG_OK ? seg_embeddings_save(&net->embeddings, prefix, ts) : st;
 }
 
 /* Reads and checks what gives the shape. */
@@ -382,6 +405,7 @@ enum seg_status seg_network_load(const struct seg_tensors *ts, const char *prefi
     enum seg_activation activations[SEG_LAYERS_MAX];
     bool normalized[SEG_LAYERS_MAX];
     struct seg_network net = { 0 };
+    struct seg_embeddings e = { 0 };
     char name[NAME_BYTES];
     enum seg_status st = load_shape(ts, prefix, &n_layers, sizes, activations, normalized, err);
     if (st != SEG_OK) goto out;
@@ -401,7 +425,9 @@ enum seg_status seg_network_load(const struct seg_tensors *ts, const char *prefi
         layer_name(name, prefix, i, "shift");
         if (st == SEG_OK) st = load_floats(ts, name, n_out, layer->shift, err);
     }
+    if (st == SEG_OK) st = seg_embeddings_load(ts, prefix, net.n_in, &e, err);
     if (st != SEG_OK) goto out;
+    seg_network_embed(&net, &e);
     *ret_net = net;
     net = (struct seg_network){ 0 };
 out:

@@ -8,6 +8,7 @@
 #include "base/safetensors.h"
 #include "base/status.h"
 #include "compute/matrix.h"
+#include "neural/embedding.h"
 
 #define SEG_LAYERS_MAX 16u
 #define SEG_UNITS_MAX  4096u
@@ -29,7 +30,8 @@ struct seg_layer {
 };
 
 struct seg_network {
-    uint32_t n_in, n_out;
+    uint32_t n_in, n_out;             /* n_in: columns before the embeddings */
+    struct seg_embeddings embeddings; /* in front of the first layer; n 0: none */
     uint32_t n_layers;
     struct seg_layer layers[SEG_LAYERS_MAX];
     uint32_t widest; /* the largest n_in or n_out of any layer */
@@ -57,9 +59,12 @@ enum seg_status seg_network_normalize(struct seg_network *net, uint32_t layer,
 /* Puts batch normalization by the running figures into weights and biases: the same function, at
  * the cost of a plain layer. What scores and is stored is folded. */
 void seg_network_fold(struct seg_network *net);
+/* Puts embeddings in front of a network that has none and whose first layer reads the columns after
+ * them. Takes e. */
+void seg_network_embed(struct seg_network *net, struct seg_embeddings *e);
 /* Whether every parameter is a finite number. */
 bool seg_network_is_finite(const struct seg_network *net);
-/* Weights, biases, gains and shifts of all layers. */
+/* Weights, biases, gains and shifts of all layers, and tables of embeddings. */
 size_t seg_network_n_params(const struct seg_network *net);
 
 /* Floats of scratch that a forward pass wants. */
@@ -74,7 +79,8 @@ void seg_network_forward_few(const struct seg_network *net, uint32_t first, uint
                              unsigned n_rows, const float *x, float *out, float *scratch);
 
 /* Storage of a folded network as <prefix>.sizes, <prefix>.activations, <prefix>.0.weights,
- * <prefix>.0.bias, with layer normalization <prefix>.0.gain and .shift … */
+ * <prefix>.0.bias, with layer normalization <prefix>.0.gain and .shift …; embeddings as embedding.h
+ * says. */
 enum seg_status seg_network_save(const struct seg_network *net, const char *prefix,
                                  struct seg_tensors *ts);
 enum seg_status seg_network_load(const struct seg_tensors *ts, const char *prefix,

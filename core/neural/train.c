@@ -47,6 +47,25 @@ const char *seg_train_check(const struct seg_train_params *p)
     return schedule_check(p);
 }
 
+/* Shapes of the embeddings for rows of n_in columns. */
+static enum seg_status embeddings_check(const struct seg_train_params *p, uint32_t n_in,
+                                        struct seg_error *err)
+{
+    for (uint32_t i = 0; i < p->n_embeddings; i++) {
+        const struct seg_embedding_shape *s = &p->embeddings[i];
+        if (s->column >= n_in || (i > 0 && s->column <= s[-1].column))
+            return seg_fail(err, SEG_EINVAL, "embedding %u is of column %u of %u", i, s->column,
+                            n_in);
+        if (s->n_codes < 2 || s->n_codes > SEG_EMBEDDING_CODES_MAX)
+            return seg_fail(err, SEG_EINVAL, "embedding of %u codes (limit 2 to %u)", s->n_codes,
+                            SEG_EMBEDDING_CODES_MAX);
+        if (s->size < 1 || s->size > SEG_EMBEDDING_SIZE_MAX)
+            return seg_fail(err, SEG_EINVAL, "embedding of size %u (limit 1 to %u)", s->size,
+                            SEG_EMBEDDING_SIZE_MAX);
+    }
+    return SEG_OK;
+}
+
 static enum seg_status classes_check(const uint16_t *y, size_t n, uint32_t n_classes,
                                      struct seg_error *err)
 {
@@ -86,11 +105,17 @@ static enum seg_status classifier_init(struct seg_network *net, uint32_t n_in, u
 {
     uint32_t sizes[SEG_LAYERS_MAX + 1];
     struct seg_rng rng = seg_rng_make(p->seed, SEG_STREAM_WEIGHTS);
-    sizes[0] = n_in;
+    struct seg_rng tables = seg_rng_make(p->seed, SEG_STREAM_TABLES);
+    struct seg_embeddings e = { 0 };
+    if (seg_embeddings_init(&e, p->embeddings, p->n_embeddings, n_in, &tables) != SEG_OK)
+        return seg_fail(err, SEG_ENOMEM, "out of memory for embeddings");
+    sizes[0] = e.n_out;
     memcpy(sizes + 1, p->hidden, p->n_hidden * sizeof *sizes);
     sizes[p->n_hidden + 1] = n_classes;
     enum seg_status st =
         seg_network_init(net, sizes, p->n_hidden + 1, p->activation, SEG_LINEAR, &rng, err);
+    if (st == SEG_OK) seg_network_embed(net, &e);
+    seg_embeddings_release(&e);
     for (uint32_t i = 0; i < p->n_hidden && st == SEG_OK; i++)
         st = seg_network_normalize(net, i, p->normalization);
     return st;
@@ -109,7 +134,8 @@ enum seg_status seg_classifier_fit(struct seg_pool *pool, const struct seg_tiles
     enum seg_status st = SEG_OK;
     const char *wrong = seg_train_check(p);
     if (wrong != NULL) return seg_fail(err, SEG_EINVAL, "%s", wrong);
-    st = classifier_init(&net, x->n_cols, n_classes, p, err);
+    st = embeddings_check(p, x->n_cols, err);
+    if (st == SEG_OK) st = classifier_init(&net, x->n_cols, n_classes, p, err);
     if (st == SEG_OK) st = classes_check(y, x->n_rows, n_classes, err);
     if (st == SEG_OK && x_val != NULL) st = classes_check(y_val, x_val->n_rows, n_classes, err);
     if (st == SEG_OK && p->class_weight == SEG_WEIGHT_BALANCED)
@@ -123,6 +149,7 @@ enum seg_status seg_classifier_fit(struct seg_pool *pool, const struct seg_tiles
     for (uint32_t i = 0; i < p->n_hidden; i++)
         fit.drops[i] = true;
     st = seg_fit(pool, &fit, progress, &net, &curve, err);
+    if (st == SEG_OK) st = seg_embeddings_settle(&net.embeddings, x);
     if (st != SEG_OK) goto out;
     *ret_net = net;
     *ret_curve = curve;
@@ -188,7 +215,9 @@ enum seg_status seg_network_gradient(const struct seg_network *net, const float 
     struct gradient g = { .batch = &batch, .data = &data, .rows = order, .staged = staged, .n = n };
     seg_team_run(NULL, lead_gradient, &g);
     *ret_loss = g.loss / ((double)n * (y != NULL ? 1.0 : (double)net->n_out));
-    memcpy(grad, batch.grad, seg_network_n_params(net) * sizeof *grad);
+    const size_t n_dense = seg_network_n_params(net) - net->embeddings.n_params;
+    memcpy(grad, batch.grad, n_dense * sizeof *grad);
+    if (net->embeddings.n > 0) seg_embedding_steps_gradient(&batch.embedding, grad + n_dense);
 out:
     seg_network_release(&copy);
     seg_tiles_release(&wanted);

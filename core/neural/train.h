@@ -46,6 +46,10 @@ struct seg_train_params {
     enum seg_normalization normalization; /* of hidden layers, before the activation. batch: by the
                              mean and variance of a batch, of at most 1,024 rows at a time; scoring
                              by running ones (momentum 0.1), which end up in weights and biases */
+    const struct seg_embedding_shape *embeddings; /* (n_embeddings) classification: columns of codes
+                             that become learned vectors, ascending by column. Borrowed. l2 does not
+                             apply to vectors, and a batch moves those alone whose code it has */
+    uint32_t n_embeddings;
     uint64_t seed;
 };
 

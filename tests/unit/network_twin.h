@@ -1,5 +1,5 @@
-/* network_twin.h - training in float64, slowly and plainly: what test_train.c and
- * test_train_options.c compare with. Included after cmocka.h. */
+/* network_twin.h - training in float64, slowly and plainly: what test_train.c,
+ * test_train_options.c and test_embedding.c compare with. Included after cmocka.h. */
 #ifndef TESTS_NETWORK_TWIN_H
 #define TESTS_NETWORK_TWIN_H
 
@@ -9,6 +9,8 @@
 #include "neural/fit.h"
 
 #define ROWS SEG_TILE_ROWS
+/* A test need not use all of this. */
+#define UNUSED __attribute__((unused))
 
 static void fill(float *x, size_t n, struct seg_rng *rng)
 {
@@ -16,7 +18,7 @@ static void fill(float *x, size_t n, struct seg_rng *rng)
         x[i] = (float)seg_rng_normal(rng);
 }
 
-static float *tile(size_t n, struct seg_rng *rng)
+UNUSED static float *tile(size_t n, struct seg_rng *rng)
 {
     float *x = seg_alloc_aligned(n * ROWS, sizeof *x);
     assert_non_null(x);
@@ -78,6 +80,10 @@ static void assert_same_network(const struct seg_network *a, const struct seg_ne
         assert_memory_equal(a->layers[i].bias, b->layers[i].bias,
                             a->layers[i].weights.n_rows * sizeof(float));
     }
+    assert_true(seg_embeddings_alike(&a->embeddings, &b->embeddings));
+    if (a->embeddings.n > 0)
+        assert_memory_equal(a->embeddings.params, b->embeddings.params,
+                            a->embeddings.n_params * sizeof(float));
 }
 
 static double twin_activation(enum seg_activation a, double z)
@@ -115,15 +121,40 @@ static void twin_normalize(enum seg_normalization how, double *z, size_t n, size
             twin_standardize(z + i * m + j, n - i < group ? n - i : group, m);
 }
 
+/* Rows (n, n_in) as the first layer reads them (n, n_cols), new; tables: the embeddings'. */
+static double *twin_input(const struct seg_network *net, const double *tables, const float *rows,
+                          size_t n)
+{
+    const struct seg_embeddings *e = &net->embeddings;
+    size_t n_cols = net->layers[0].weights.n_cols;
+    double *out = seg_alloc(n * n_cols, sizeof *out), *to = out;
+    assert_non_null(out);
+    for (size_t i = 0; i < n; i++) {
+        const double *table = tables;
+        uint32_t next = 0;
+        for (uint32_t c = 0; c < net->n_in; c++) {
+            float cell = rows[i * net->n_in + c];
+            if (next == e->n || e->shapes[next].column != c) {
+                *to++ = (double)cell;
+                continue;
+            }
+            size_t size = e->shapes[next].size;
+            for (size_t j = 0; j < size; j++)
+                *to++ = table[(size_t)cell * size + j];
+            table += e->shapes[next++].n_codes * size;
+        }
+    }
+    assert_ptr_equal(to, out + n * n_cols);
+    return out;
+}
+
 /* All rows (n, n_in) through the layers with parameters flat as in seg_network_gradient; to
  * out (n, n_out), new. */
 static double *twin_forward(const struct seg_network *net, const double *params, const float *rows,
                             size_t n)
 {
-    double *from = seg_alloc(n * net->n_in, sizeof *from);
-    assert_non_null(from);
-    for (size_t i = 0; i < n * net->n_in; i++)
-        from[i] = (double)rows[i];
+    const double *tables = params + seg_network_n_params(net) - net->embeddings.n_params;
+    double *from = twin_input(net, tables, rows, n);
     for (uint32_t l = 0; l < net->n_layers; l++) {
         const struct seg_layer *layer = &net->layers[l];
         size_t m = layer->weights.n_rows, d = layer->weights.n_cols;
@@ -209,6 +240,8 @@ static double *flat_params(const struct seg_network *net)
         for (size_t j = 0; net->layers[i].gain != NULL && j < 2 * w->n_rows; j++)
             *at++ = (double)net->layers[i].gain[j]; /* and shift */
     }
+    for (size_t j = 0; j < net->embeddings.n_params; j++)
+        *at++ = (double)net->embeddings.params[j];
     return flat;
 }
 
@@ -235,6 +268,8 @@ struct gradient_case {
     double smoothing;                     /* of labels */
     enum seg_normalization normalization; /* of all layers but the last */
     size_t step;                          /* every so-manieth parameter is looked at; 0: all */
+    const struct seg_embedding_shape *embeddings; /* (n_embeddings) whose columns make sizes[0] */
+    uint32_t n_embeddings;
 };
 
 /* The twin's loss and slopes against those of training. */
@@ -252,6 +287,16 @@ static void check_gradient(const struct gradient_case *g)
             fill(layer->bias, layer->weights.n_rows, &rng);
         if (layer->gain != NULL) fill(layer->gain, 2 * layer->weights.n_rows, &rng);
     }
+    if (g->n_embeddings > 0) {
+        struct seg_embeddings e = { 0 };
+        uint32_t n_in = g->sizes[0];
+        for (uint32_t i = 0; i < g->n_embeddings; i++)
+            n_in -= g->embeddings[i].size - 1;
+        assert_int_equal(seg_embeddings_init(&e, g->embeddings, g->n_embeddings, n_in, &rng),
+                         SEG_OK);
+        fill(e.params, e.n_params, &rng);
+        seg_network_embed(&net, &e);
+    }
     size_t n_params = seg_network_n_params(&net);
     float *rows = seg_alloc(g->n * net.n_in, sizeof *rows);
     float *target = seg_alloc(g->n * net.n_out, sizeof *target);
@@ -262,6 +307,10 @@ static void check_gradient(const struct gradient_case *g)
     double loss = 0.0, off = 0.0, size = 0.0;
     fill(rows, g->n * net.n_in, &rng);
     fill(target, g->n * net.n_out, &rng);
+    for (size_t i = 0; i < g->n * g->n_embeddings; i++) {
+        const struct seg_embedding_shape *s = &g->embeddings[i % g->n_embeddings];
+        rows[i / g->n_embeddings * net.n_in + s->column] = (float)seg_rng_below(&rng, s->n_codes);
+    }
     for (size_t i = 0; i < g->n; i++)
         y[i] = (uint16_t)seg_rng_below(&rng, net.n_out);
     for (size_t j = 0; j < 16; j++)
@@ -344,7 +393,7 @@ static void twin_train(const struct seg_network *net, double *w, const struct tw
 }
 
 /* Trains one layer by full batches with p, and compares its parameters with the twin's. */
-static void check_steps(const struct seg_train_params *p)
+UNUSED static void check_steps(const struct seg_train_params *p)
 {
     enum { D = 4, CLASSES = 3, N = 90 };
     const uint32_t sizes[] = { D, CLASSES };
@@ -374,7 +423,7 @@ static void check_steps(const struct seg_train_params *p)
 }
 
 /* Parameters of a training that check_steps can follow. */
-static struct seg_train_params steps_params(enum seg_optimizer optimizer)
+UNUSED static struct seg_train_params steps_params(enum seg_optimizer optimizer)
 {
     struct seg_train_params p = SMALL;
     p.n_hidden = 0;

@@ -325,7 +325,7 @@ static void category_specs_that_make_no_sense_are_refused(void **state)
     struct seg_preprocess *p = NULL;
     const struct seg_column_spec good = plain_spec();
     struct seg_column_spec bad[5] = { good, good, good, good, good };
-    bad[0].encode = (enum seg_encode)(SEG_ENCODE_CODE + 1);
+    bad[0].encode = (enum seg_encode)(SEG_ENCODE_EMBEDDING + 1);
     bad[1].max_categories = 0;
     bad[2].encode = SEG_ENCODE_HASH, bad[2].hash_buckets = 0;
     bad[3].encode = SEG_ENCODE_HASH, bad[3].hash_buckets = UINT32_MAX;
