@@ -65,32 +65,52 @@ static inline const char *read_digits(const char *p, const char *end, uint64_t *
     return p;
 }
 
-/* A number without a minus that ends, with the byte behind it, in eight bytes: one load finds the
- * point and the end, so that the next number need not wait. Its digits, at most seven, and the
- * power of ten are exact in a float: one division rounds correctly. 0: not so short, or not a
- * number. */
+/* x or -x, without a branch that half of the numbers would mispredict. */
+static inline float with_sign(float x, bool minus)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof(bits));
+    bits ^= (uint32_t)minus << 31;
+    memcpy(&x, &bits, sizeof(x));
+    return x;
+}
+
+/* Byte `bits` / 8 of what load_digits loaded is c. */
+static inline bool loaded_is(uint64_t v, unsigned bits, char c)
+{
+    return (v >> bits & 0xFF) == (unsigned char)(c ^ 0x30);
+}
+
+/* A number that ends, but for its minus with the byte behind it, in eight bytes: what is loaded at
+ * once tells the point and the end, so that the next number need not wait for more than one load.
+ * Its digits, at most seven, and the power of ten are exact in a float: one division rounds
+ * correctly. Bytes used; 0: not so short, or not a number. */
 static inline size_t read_short(const char *p, const char *end, float *ret)
 {
-    if (end - p < 8) return 0;
-    uint64_t v = load_digits(p);
+    if (end - p < 9) return 0;
+    uint64_t v = load_digits(p), behind = load_digits(p + 1);
+    const bool minus = loaded_is(v, 0, '-');
+    v ^= (v ^ behind) & -(uint64_t)minus;
     uint64_t others = (v | ((v & 0x7F7F7F7F7F7F7F7F) + 0x7676767676767676)) & 0x8080808080808080;
     if (others == 0) return 0;
     unsigned whole_bits = (unsigned)__builtin_ctzll(others) - 7, used_bits = whole_bits;
-    if (whole_bits == 0 || (whole_bits > 8 && p[0] == '0')) return 0;
+    if (whole_bits == 0 || (whole_bits > 8 && loaded_is(v, 0, '0'))) return 0;
     unsigned n_fraction = 0;
-    if (p[whole_bits / 8] == '.') {
+    if (loaded_is(v, whole_bits, '.')) {
         others &= others - 1;
         if (others == 0) return 0;
         used_bits = (unsigned)__builtin_ctzll(others) - 7;
         n_fraction = (used_bits - whole_bits) / 8 - 1;
         if (n_fraction == 0) return 0;
+    }
+    if (loaded_is(v, used_bits, 'e') || loaded_is(v, used_bits, 'E')) return 0;
+    if (n_fraction > 0) {
         uint64_t whole = (UINT64_C(1) << whole_bits) - 1;
         v = ((v & whole) | (v >> 8 & ~whole)) << 8; /* without the point */
     }
-    size_t used = used_bits / 8;
-    if ((p[used] | 0x20) == 'e') return 0;
-    *ret = (float)(int32_t)join_digits(v << (64 - used_bits)) / NUMBER_TENS_F[n_fraction];
-    return used;
+    float x = (float)(int32_t)join_digits(v << (64 - used_bits)) / NUMBER_TENS_F[n_fraction];
+    *ret = with_sign(x, minus);
+    return used_bits / 8 + minus;
 }
 
 /* The exponent after an e, at p; its end, or NULL when it has no digits. */
@@ -113,16 +133,6 @@ static inline bool number_round(uint64_t w, int64_t exponent, float *ret)
     return true;
 }
 
-/* x or -x, without a branch that half of the numbers would mispredict. */
-static inline float with_sign(float x, bool minus)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof(bits));
-    bits ^= (uint32_t)minus << 31;
-    memcpy(&x, &bits, sizeof(x));
-    return x;
-}
-
 /* As number_parse. */
 static inline size_t number_read(const char *s, size_t len, float *ret)
 {
@@ -130,13 +140,10 @@ static inline size_t number_read(const char *s, size_t len, float *ret)
     uint64_t w = 0;
     int64_t exponent = 0;
     float x;
+    size_t used = read_short(p, end, ret);
+    if (used > 0) return used;
     bool minus = p < end && *p == '-';
     p += minus;
-    size_t used = read_short(p, end, &x);
-    if (used > 0) {
-        *ret = with_sign(x, minus);
-        return used + (size_t)(p - s);
-    }
     const char *digits = p;
     p = read_digits(p, end, &w);
     size_t n_digits = (size_t)(p - digits);
