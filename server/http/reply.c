@@ -105,6 +105,12 @@ enum http_status reply_static(struct http_request *rq, const char *type, const v
     return HTTP_200;
 }
 
+static bool type_is_text(const char *type)
+{
+    return strncmp(type, "text/", 5) == 0 || strstr(type, "json") != NULL ||
+           strstr(type, "javascript") != NULL || strstr(type, "svg") != NULL;
+}
+
 enum http_status reply_stream(struct http_request *rq, enum http_status status, const char *type,
                               reply_fill_fn fill, void *ctx)
 {
@@ -112,6 +118,7 @@ enum http_status reply_stream(struct http_request *rq, enum http_status status, 
     if (s == NULL) return reply_no_memory(rq);
     struct http_reply *r = begin(rq, (unsigned)status, type);
     r->stream = s;
+    r->gzipped = exchange_of(rq)->accepts_gzip && type_is_text(type) && reply_stream_gzip(s);
     return status;
 }
 
@@ -228,12 +235,6 @@ bool request_if_match(struct http_request *rq, const char *etag)
 {
     const char *list = request_header(rq, "If-Match");
     return list == NULL || etag_list_has(list, etag, false);
-}
-
-static bool type_is_text(const char *type)
-{
-    return strncmp(type, "text/", 5) == 0 || strstr(type, "json") != NULL ||
-           strstr(type, "javascript") != NULL || strstr(type, "svg") != NULL;
 }
 
 static bool wants_gzip(const struct exchange *x)

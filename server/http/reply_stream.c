@@ -3,11 +3,13 @@
 
 #include <string.h>
 #include "base/alloc.h"
+#include "http/gzip.h"
 
 struct reply_stream {
     reply_fill_fn fill;
     void *ctx;
-    size_t len, at; /* bytes in buf, bytes of them sent */
+    struct gzip_writer *gzip; /* between fill and buf; NULL: none */
+    size_t len, at;           /* bytes in buf, bytes of them sent */
     bool ended, broken;
     char buf[STREAM_BYTES];
 };
@@ -18,6 +20,7 @@ struct reply_stream *reply_stream_new(reply_fill_fn fill, void *ctx)
     if (s == NULL) return NULL;
     s->fill = fill;
     s->ctx = ctx;
+    s->gzip = NULL;
     s->len = s->at = 0;
     s->ended = s->broken = false;
     return s;
@@ -25,7 +28,17 @@ struct reply_stream *reply_stream_new(reply_fill_fn fill, void *ctx)
 
 void reply_stream_free(struct reply_stream *s)
 {
+    if (s != NULL) gzip_writer_free(s->gzip);
     seg_free(s);
+}
+
+bool reply_stream_gzip(struct reply_stream *s)
+{
+    s->gzip = gzip_writer_new(s->fill, s->ctx);
+    if (s->gzip == NULL) return false;
+    s->fill = gzip_writer_read;
+    s->ctx = s->gzip;
+    return true;
 }
 
 enum stream_state reply_stream_state(const struct reply_stream *s)

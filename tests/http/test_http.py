@@ -345,6 +345,19 @@ def test_streams_answer_every_line_in_order(http, scored, blobs, n):
     assert [p["user_id"] for p in got] == [f"{i}" for i in range(n)] and {p["status"] for p in got} == {"ok"}
 
 
+@pytest.mark.parametrize("n", [1, 60, 5000, 40000])
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "text/csv"])
+def test_streams_are_gzip_when_asked(http, scored, kind, n):
+    row = {"text/csv": b"1.5,-2.25,app\n", "application/x-ndjson": b'{"features": {"x": 1.5, "y": -2.25, "channel": "app"}}\n'}[kind]
+    body = (b"x,y,channel\n" if kind == "text/csv" else b"") + row * n
+    plain, packed = (http.post(scored, data=body, headers={"Content-Type": kind, "Accept-Encoding": coding}, stream=True) for coding in ("identity", "gzip"))
+    plain_bytes, packed_bytes = plain.raw.read(decode_content=False), packed.raw.read(decode_content=False)
+    assert plain.headers.get("Content-Encoding") is None and plain_bytes.count(b"\n") == n + (kind == "text/csv")
+    assert packed.headers.get("Content-Encoding") == ("gzip" if len(plain_bytes) > 1024 else None)
+    assert (gzip.decompress(packed_bytes) if len(plain_bytes) > 1024 else packed_bytes) == plain_bytes
+    assert n == 1 or len(packed_bytes) < len(plain_bytes) / 3
+
+
 def test_a_client_that_leaves_in_the_middle_of_a_stream_does_no_harm(server, http, scored):
     line = b'{"features": {"x": 1, "y": 2, "channel": "app"}}\n'
     body = line * 60000

@@ -254,6 +254,68 @@ static void gzip_compress_leaves_alone_what_would_not_shrink(void **state)
     assert_null(gzip_compress("", 0, &len));
 }
 
+struct source {
+    const char *bytes;
+    size_t len, at, piece;
+    bool breaks; /* at its end */
+};
+
+static long source_read(void *ctx, char *out, size_t size)
+{
+    struct source *s = ctx;
+    size_t n = s->len - s->at < s->piece ? s->len - s->at : s->piece;
+    if (n == 0) return s->breaks ? -1 : 0;
+    if (n > size) n = size;
+    memcpy(out, s->bytes + s->at, n);
+    s->at += n;
+    return (long)n;
+}
+
+/* All that a writer gives in pieces, into out; -1 when it fails, -2 when it cannot begin. */
+static long write_all(struct source *from, char *out, size_t size, size_t piece)
+{
+    struct gzip_writer *w = gzip_writer_new(source_read, from);
+    long n = w != NULL ? 1 : -2;
+    size_t len = 0;
+    while (n > 0 && len < size) {
+        n = gzip_writer_read(w, out + len, size - len < piece ? size - len : piece);
+        if (n > 0) len += (size_t)n;
+    }
+    gzip_writer_free(w);
+    return n < 0 ? n : (long)len;
+}
+
+static void gzip_writer_packs_what_its_source_gives(void **state)
+{
+    (void)state;
+    static const size_t SIZES[] = { 0, 1, 1000, N_BYTES };
+    char *bytes = sample(N_BYTES), *out = seg_alloc(N_BYTES, 1);
+    assert_non_null(out);
+    for (size_t i = 0; i < sizeof(SIZES) / sizeof(SIZES[0]); i++)
+        for (size_t piece = 1; piece < 1000000; piece = piece * 30 + 1) {
+            struct source from = { bytes, SIZES[i], 0, piece + 5, false };
+            struct http_body b;
+            long len = write_all(&from, out, N_BYTES, piece);
+            assert_true(len > 0);
+            assert_int_equal(through(out, (size_t)len, 4096, N_BYTES, CODING_GZIP, &b), BODY_TAKEN);
+            same(&b, bytes, SIZES[i]);
+            body_release(&b);
+            from = (struct source){ bytes, SIZES[i], 0, piece + 5, true };
+            assert_int_equal(write_all(&from, out, N_BYTES, piece), -1);
+        }
+    long len = -2;
+    for (uint64_t nth = 1; len == -2; nth++) {
+        struct source from = { bytes, 1000, 0, 100, false };
+        seg_alloc_fail_at(nth);
+        len = write_all(&from, out, N_BYTES, 500);
+        seg_alloc_fail_at(0);
+        assert_true(nth < 100);
+    }
+    assert_true(len > 0);
+    seg_free(out);
+    seg_free(bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -266,6 +328,7 @@ int main(void)
         cmocka_unit_test(body_sink_says_so_when_the_spool_folder_is_not_there),
         cmocka_unit_test(body_sink_survives_every_failed_allocation),
         cmocka_unit_test(gzip_compress_leaves_alone_what_would_not_shrink),
+        cmocka_unit_test(gzip_writer_packs_what_its_source_gives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
