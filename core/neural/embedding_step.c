@@ -7,11 +7,9 @@
 enum seg_status seg_embedding_steps_init(struct seg_embedding_steps *s, struct seg_embeddings *e,
                                          size_t n_rows, size_t param_at)
 {
-    struct seg_embedding_steps made = { .e = e, .param_at = param_at };
-    if (e->n > 0) {
-        made.steps = seg_calloc(e->n, sizeof *made.steps);
-        if (made.steps == NULL) return SEG_ENOMEM;
-    }
+    struct seg_embedding_steps made = { .e = e, .n = e->n, .param_at = param_at };
+    made.steps = seg_calloc(e->n, sizeof *made.steps);
+    if (made.steps == NULL) return SEG_ENOMEM;
     for (uint32_t i = 0; i < e->n; i++) {
         struct seg_embedding_step *step = &made.steps[i];
         const size_t n_codes = e->shapes[i].n_codes, n_max = n_codes < n_rows ? n_codes : n_rows;
@@ -29,7 +27,7 @@ enum seg_status seg_embedding_steps_init(struct seg_embedding_steps *s, struct s
 
 void seg_embedding_steps_release(struct seg_embedding_steps *s)
 {
-    for (uint32_t i = 0; s->steps != NULL && i < s->e->n; i++) {
+    for (uint32_t i = 0; i < s->n; i++) { /* e may be gone */
         seg_free(s->steps[i].place);
         seg_free(s->steps[i].touched);
         seg_free(s->steps[i].grad);
@@ -40,7 +38,7 @@ void seg_embedding_steps_release(struct seg_embedding_steps *s)
 
 void seg_embedding_steps_clear(struct seg_embedding_steps *s)
 {
-    for (uint32_t i = 0; i < s->e->n; i++) {
+    for (uint32_t i = 0; i < s->n; i++) {
         struct seg_embedding_step *step = &s->steps[i];
         for (uint32_t t = 0; t < step->n_touched; t++)
             step->place[step->touched[t]] = 0;
@@ -100,7 +98,7 @@ void seg_embedding_step_update(struct seg_embedding_steps *s, uint32_t i, float 
 void seg_embedding_steps_gradient(const struct seg_embedding_steps *s, float *grad)
 {
     memset(grad, 0, s->e->n_params * sizeof *grad);
-    for (uint32_t i = 0; i < s->e->n; i++) {
+    for (uint32_t i = 0; i < s->n; i++) {
         const struct seg_embedding_step *step = &s->steps[i];
         const size_t size = s->e->shapes[i].size;
         for (uint32_t t = 0; t < step->n_touched; t++)

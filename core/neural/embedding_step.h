@@ -21,11 +21,12 @@ struct seg_embedding_step {
 
 struct seg_embedding_steps {
     struct seg_embeddings *e;         /* borrowed; its parameters are updated in place */
-    struct seg_embedding_step *steps; /* (e->n) */
+    uint32_t n;                       /* tables */
+    struct seg_embedding_step *steps; /* (n) */
     size_t param_at;                  /* where the tables stand among the optimizer's parameters */
 };
 
-/* n_rows: of the largest batch. SEG_ENOMEM. */
+/* e has tables. n_rows: of the largest batch. SEG_ENOMEM. */
 enum seg_status seg_embedding_steps_init(struct seg_embedding_steps *s, struct seg_embeddings *e,
                                          size_t n_rows, size_t param_at);
 void seg_embedding_steps_release(struct seg_embedding_steps *s);
