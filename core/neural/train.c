@@ -149,13 +149,16 @@ enum seg_status seg_classifier_fit(struct seg_pool *pool, const struct seg_tiles
     for (uint32_t i = 0; i < p->n_hidden; i++)
         fit.drops[i] = true;
     st = seg_fit(pool, &fit, progress, &net, &curve, err);
-    if (st == SEG_OK) st = seg_embeddings_settle(&net.embeddings, x);
+    if (st == SEG_OK && seg_embeddings_settle(&net.embeddings, x) != SEG_OK)
+        st = seg_fail(err, SEG_ENOMEM, "out of memory for embeddings");
     if (st != SEG_OK) goto out;
     *ret_net = net;
     *ret_curve = curve;
     net = (struct seg_network){ 0 };
+    curve = (struct seg_curve){ 0 };
 out:
     seg_network_release(&net);
+    seg_curve_release(&curve);
     seg_free(weights);
     return st;
 }
