@@ -112,6 +112,16 @@ def test_a_row_alone_in_a_batch_and_stored_has_one_answer(http, version, visits,
         assert stored["segment"] == answer["segment"] and stored["distance"] == pytest.approx(answer["distance"], rel=1e-6)
 
 
+def test_a_label_job_stores_what_scoring_answers(http, version, visits, predict, run_job):
+    assert run_job("/v1/models/derived/label", None)["state"] == "succeeded"
+    together = predict("derived", list(visits.values()))["predictions"]
+    for user, answer in list(zip(visits, together))[::29]:
+        stored = next(s for s in http.get(f"/v1/users/{user}/segments").json()["segments"] if s["model"] == "derived")
+        assert stored["segment"] == answer["segment"] and stored["distance"] == pytest.approx(answer["distance"], rel=1e-6)
+    names = {f["name"] for f in http.get("/v1/models/derived/segments").json()["items"][0]["features"]}
+    assert "basket_per_visit" in names and "joined.hour.sin" not in names
+
+
 def test_a_derived_column_tells_groups_apart_that_its_operands_do_not(http, visits, train, predict):
     train("ratio", {**spec(derive=[DERIVE[2]], columns={"basket": {"drop": True}, "visits": {"drop": True}, "basket_per_visit": {"transform": "log1p"}}),
                     "features": ["basket", "visits"]})

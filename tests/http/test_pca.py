@@ -8,6 +8,7 @@ SPEC = {"feature_set": "blobs", "features": ["x", "y", "channel"], "preprocess":
 ALGORITHMS = [
     {"type": "kmeans", "k": 3},
     {"type": "kmeans", "k": 3, "head": {"type": "mlp", "hidden": [8], "epochs": 100, "learning_rate": 0.01}},
+    {"type": "minibatch_kmeans", "k": 3},
     {"type": "gmm", "k": 3},
     {"type": "autoencoder_kmeans", "k": 3, "encoder": [4, 2], "epochs": 50},
 ]
