@@ -1,6 +1,6 @@
 /* profile.c - distributions per segment. Rows are sorted by segment once (counting sort); a column
  * is then gathered in that order, so that each segment's values stand together and its quantiles
- * are selected in place in linear time. Columns go over the pool, one copy of a column a worker. */
+ * are found in place in linear time. Columns go over the pool, one copy of a column a worker. */
 #include <math.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -8,10 +8,11 @@
 #include "base/alloc.h"
 #include "compute/worker_pool.h"
 #include "explain/profile.h"
+#include "explain/quantiles.h"
 
 #define CATEGORIES_SHOWN 20u
 #define EFFECT_MIN       0.1
-#define PASS             4096u /* swaps between two offers of the processor */
+#define PREFETCH_TILES   12u
 
 /* What all columns share. */
 struct survey {
@@ -28,59 +29,6 @@ struct column {
     union seg_cell *cells; /* (n_users) */
     size_t *end;           /* (n_segments) */
 };
-
-static void swap_floats(float *a, float *b)
-{
-    float t = *a;
-    *a = *b;
-    *b = t;
-}
-
-/* Moves the k-th smallest of v (n) to place k, smaller ones before it (Hoare's quickselect; the
- * median of three as pivot, and of many equal values each side gets half). */
-static void select_nth(float *v, size_t n, size_t k)
-{
-    size_t low = 0, high = n - 1;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (v[middle] < v[low]) swap_floats(&v[middle], &v[low]);
-        if (v[high] < v[low]) swap_floats(&v[high], &v[low]);
-        if (v[high] < v[middle]) swap_floats(&v[high], &v[middle]);
-        const float pivot = v[middle];
-        size_t i = low, j = high;
-        for (;;) {
-            while (v[i] < pivot)
-                i++;
-            while (pivot < v[j])
-                j--;
-            if (i >= j) break;
-            swap_floats(&v[i++], &v[j--]);
-            if (i % PASS == 0) seg_pool_give_way();
-        }
-        /* v[low..j] <= pivot <= v[j + 1..high] */
-        if (k <= j)
-            high = j;
-        else
-            low = j + 1;
-    }
-}
-
-/* The q-quantile (type 7) of v (n), whose order statistics from..to-1 stand in places from..to-1.
- * Puts the lower neighbour in its place and says where that is. */
-static double select_quantile(float *v, size_t n, double q, size_t from, size_t to,
-                              size_t *ret_place)
-{
-    const double at = q * (double)(n - 1);
-    const size_t place = (size_t)at;
-    const size_t end = place + 1 < to ? to : n; /* the next one stands before here */
-    select_nth(v + from, to - from, place - from);
-    *ret_place = place;
-    if (place + 1 == n) return (double)v[place];
-    float next = v[place + 1];
-    for (size_t i = place + 2; i < end; i++)
-        next = v[i] < next ? v[i] : next;
-    return (double)v[place] + (at - (double)place) * ((double)next - (double)v[place]);
-}
 
 /* Sum of (v - center)^power, power 1 or 2, in eight parts so that additions need not wait. */
 static double power_sum(const union seg_cell *v, size_t n, double center, int power)
@@ -124,6 +72,7 @@ static bool sort_column(const struct survey *s, const struct seg_feature *f, uin
         const size_t row = t * SEG_TILE_ROWS, n = seg_tiles_rows(x, t);
         const union seg_cell *from = seg_table_cell(s->t, row, cell);
         if (t % SEG_CHUNK_TILES == 0) seg_pool_give_way();
+        seg_tiles_prefetch_column(x, t + PREFETCH_TILES, cell);
         for (size_t i = 0; i < n; i++) {
             const uint16_t segment = s->segment[row + i];
             if (segment == UINT16_MAX || is_missing(from[i], f)) continue;
@@ -156,14 +105,15 @@ static void profile_numbers(const struct survey *s, const struct column *col, si
         struct seg_feature_profile *out = &p->segments[g].features[index];
         const size_t m = out->n_present;
         float *v = &col->cells[s->first[g]].number;
-        size_t middle, place;
+        double quantiles[3];
         out->population_mean = mean;
         if (m == 0) continue;
         if (mean != 0) out->lift = out->mean / mean;
         if (sd > 0) out->effect = (out->mean - mean) / sd;
-        out->median = select_quantile(v, m, 0.5, 0, m, &middle);
-        out->p10 = select_quantile(v, m, 0.1, 0, middle + 1, &place);
-        out->p90 = select_quantile(v, m, 0.9, middle, m, &place);
+        seg_quantiles(v, m, (const double[]){ 0.1, 0.5, 0.9 }, 3, quantiles);
+        out->p10 = quantiles[0];
+        out->median = quantiles[1];
+        out->p90 = quantiles[2];
     }
 }
 

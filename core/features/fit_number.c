@@ -70,17 +70,8 @@ struct origin {
     float *cells;     /* (derived + 1, 64) and room to derive it; NULL for a feature */
 };
 
-/* Asks for one column of a tile that is read soon: neighbours in a column are a tile apart, which
- * is more than the processor foresees. */
-static inline void prefetch_column(const struct seg_tiles *cells, size_t tile, uint32_t cell)
-{
-    const float *x = seg_tiles_at(cells, tile) + (size_t)cell * SEG_TILE_ROWS;
-    for (unsigned r = 0; r < SEG_TILE_ROWS; r += SEG_ALIGN / sizeof *x)
-        __builtin_prefetch(x + r);
-}
-
 /* The raw values of one tile. */
-static inline const float *values_at(const struct origin *o, size_t tile, size_t n_tiles)
+static inline const float *values_at(const struct origin *o, size_t tile)
 {
     const struct seg_table *t = o->fit->table;
     const float *raw = seg_tiles_at(&t->cells, tile);
@@ -89,7 +80,7 @@ static inline const float *values_at(const struct origin *o, size_t tile, size_t
         seg_derive_column(&t->schema, o->fit->derived, o->derived, raw, o->cells);
         return o->cells + (size_t)o->derived * SEG_TILE_ROWS;
     }
-    if (tile + PREFETCH_TILES < n_tiles) prefetch_column(&t->cells, tile + PREFETCH_TILES, o->cell);
+    seg_tiles_prefetch_column(&t->cells, tile + PREFETCH_TILES, o->cell);
     return raw + (size_t)o->cell * SEG_TILE_ROWS;
 }
 
@@ -103,7 +94,7 @@ static void gather(const struct origin *o, struct column *c)
     float *values = c->values;
     size_t n = 0, n_finite = 0;
     for (size_t i = 0; i < n_tiles; i++) {
-        const float *x = values_at(o, i, n_tiles);
+        const float *x = values_at(o, i);
         const uint8_t *part = fit->part == NULL ? NULL : fit->part + i * SEG_TILE_ROWS;
         const unsigned rows = seg_tiles_rows(cells, i);
         if (i % SEG_CHUNK_TILES == 0) seg_pool_give_way();
