@@ -18,17 +18,29 @@ struct train_spec {
     const char *feature_set;
     uint32_t *columns; /* indices in the feature set's columns: the features, in its order */
     uint32_t n_columns;
-    int target; /* index of the classification target, -1 for segmentation */
-    bool label; /* label the whole feature set after training */
+    int target;          /* index of the classification target, -1 for segmentation */
+    unsigned warm_start; /* version of the model that training goes on from; 0: none */
+    bool label;          /* label the whole feature set after training */
     enum promote promote;
 };
 
+/* The version that a warm start goes on from. Borrowed. */
+struct earlier_version {
+    unsigned version;
+    const struct json *spec; /* as stored */
+    uint32_t k;              /* its segments; 0 for a classification */
+};
+
+/* The "warm_start" member of a training body; 0 when there is none or after a fault. */
+unsigned train_spec_warm_start(const struct json *body, struct faults *f);
 /* The "feature_set" member of a training body, or NULL after a fault was added. */
 const char *train_spec_feature_set(const struct json *body, struct faults *f);
-/* Reads body against the columns of fs. False when faults were added. Memory, that of core
- * included, is of the arena. */
+/* Reads body against the columns of fs and, with a warm start, against the earlier version, whose
+ * features and preprocess it gets; NULL: none, or do not compare. False when faults were added.
+ * Memory, that of core included, is of the arena. */
 bool train_spec_parse(const struct json *body, const struct feature_set *fs,
-                      struct seg_arena *arena, struct train_spec *ret, struct faults *f);
+                      const struct earlier_version *earlier, struct seg_arena *arena,
+                      struct train_spec *ret, struct faults *f);
 /* Writes the complete spec as one object. */
 void train_spec_write(const struct train_spec *s, const struct feature_set *fs, struct json_out *o);
 /* Writes the options of a network as members of the object that is open. */

@@ -8,6 +8,7 @@
 #include "cluster/k_search.h"
 #include "model/mlp_search.h"
 #include "spec_preprocess.h"
+#include "spec_resume.h"
 #include "spec_tables.h"
 
 /* From so many clusters on k-means|| starts k-means when nothing is said: ARCHITECTURE.md,
@@ -449,11 +450,13 @@ static void check_encodings(struct field_reader *r, const struct feature_set *fs
 }
 
 bool train_spec_parse(const struct json *body, const struct feature_set *fs,
-                      struct seg_arena *arena, struct train_spec *ret, struct faults *f)
+                      const struct earlier_version *earlier, struct seg_arena *arena,
+                      struct train_spec *ret, struct faults *f)
 {
-    static const char *const others[] = { "feature_set", "task",       "target",
-                                          "features",    "preprocess", "algorithm",
-                                          "split",       "seed",       NULL };
+    static const char *const others[] = { "feature_set", "task",      "target", "features",
+                                          "preprocess",  "algorithm", "split",  "seed",
+                                          "warm_start",  NULL };
+    const struct json *shape = earlier != NULL ? earlier->spec : body;
     struct field_reader r = { arena, f };
     struct train_spec s = { .feature_set = fs->name };
     struct seg_column_spec groups[2];
@@ -465,9 +468,11 @@ bool train_spec_parse(const struct json *body, const struct feature_set *fs,
     fields_read(&r, body, "", tables, 2, others);
     if (json_kind(body) != JSON_OBJECT) return false;
     read_task(&r, body, fs, &s);
-    read_features(&r, json_get(body, "features"), fs, &s);
+    s.warm_start = train_spec_warm_start(body, f);
+    if (earlier != NULL) spec_resume_columns(&r, body, earlier);
+    read_features(&r, json_get(shape, "features"), fs, &s);
     if (s.core.columns != NULL)
-        spec_preprocess_read(&r, json_get(body, "preprocess"), fs, &s, groups);
+        spec_preprocess_read(&r, json_get(shape, "preprocess"), fs, &s, groups);
     read_algorithm(&r, json_get(body, "algorithm"), &s.core);
     read_split(&r, body, &s.core);
     if (json_get(body, "seed") != NULL) {
@@ -478,6 +483,7 @@ bool train_spec_parse(const struct json *body, const struct feature_set *fs,
     }
     s.core.kmeans.seed = s.core.mlp.seed = s.core.autoencoder.seed = s.core.seed;
     if (s.core.columns != NULL) check_encodings(&r, fs, &s);
+    if (earlier != NULL) spec_resume_check(&r, earlier, fs, &s);
     if (f->n_total > n_before) return false;
     *ret = s;
     return true;

@@ -141,6 +141,7 @@ void train_spec_write(const struct train_spec *s, const struct feature_set *fs, 
     json_out_end_object(o);
     write_list(o, &SPEC_FIELDS, &s->core);
     json_out_member_uint(o, "seed", s->core.seed);
+    if (s->warm_start > 0) json_out_member_uint(o, "warm_start", s->warm_start);
     write_list(o, &OUTCOME_FIELDS, s);
     json_out_end_object(o);
 }

@@ -20,6 +20,8 @@ const char *seg_gmm_check(const struct seg_gmm_params *p, size_t n_rows)
     if (!(p->tol >= 0) || isinf(p->tol)) return "tolerance must be a number of at least 0";
     if (!(p->regularisation >= 1e-12 && p->regularisation <= 1e12))
         return "regularisation must be from 1e-12 to 1e12";
+    if (p->from != NULL && (p->from->k != p->k || p->from->covariance != p->covariance))
+        return "the mixture to go on from has other components";
     if (p->start != NULL && (p->start->n_rows != p->k || p->start->data == NULL))
         return "the start means must be k rows";
     return NULL;
@@ -36,6 +38,9 @@ static enum seg_status check(const struct seg_tiles *x, const struct seg_gmm_par
                         "%u components of %zu columns have too many factors "
                         "(limit %zu)",
                         p->k, d, SEG_GMM_FACTORS_MAX);
+    if (p->from != NULL && p->from->d != d)
+        return seg_fail(err, SEG_EINVAL, "the mixture to go on from has %u columns, the rows %zu",
+                        p->from->d, d);
     if (p->start == NULL) return SEG_OK;
     if (p->start->n_cols != d)
         return seg_fail(err, SEG_EINVAL, "start means have %zu columns, the rows %zu",
@@ -77,6 +82,15 @@ static enum seg_status begin(struct starts *s, const struct seg_matrix *c, struc
     return st;
 }
 
+/* g, as wide as from, becomes it. */
+static void resume(const struct seg_gmm *from, struct seg_gmm *g)
+{
+    memcpy(g->means.data, from->means.data, g->k * (size_t)g->d * sizeof(float));
+    memcpy(g->factors.data, from->factors.data, g->factors.n_rows * (size_t)g->d * sizeof(float));
+    memcpy(g->weights, from->weights, g->k * sizeof *g->weights);
+    memcpy(g->log_norm, from->log_norm, g->k * sizeof *g->log_norm);
+}
+
 /* Start number `start` of n into g, whose n_iter, converged and log_likelihood are set; its sizes
  * end in run->total, its curve in s->curve. */
 static enum seg_status run_start(struct starts *s, uint32_t start, uint32_t n, struct seg_gmm *g)
@@ -84,13 +98,17 @@ static enum seg_status run_start(struct starts *s, uint32_t start, uint32_t n, s
     const struct seg_gmm_params *p = s->p;
     struct seg_kmeans km = { 0 };
     enum seg_status st = SEG_OK;
-    if (p->start == NULL) {
+    if (p->from == NULL && p->start == NULL) {
         const struct seg_kmeans_params kp = {
             .k = p->k, .n_init = 1, .n_iter_max = 300, .tol = 1e-4, .seed = p->seed + start
         };
         st = seg_kmeans_fit(s->run.pool, s->run.x, &kp, s->run.progress, &km, NULL);
     }
-    if (st == SEG_OK) st = begin(s, p->start != NULL ? p->start : &km.centroids, g);
+    if (p->from != NULL)
+        resume(p->from, g);
+    else if (st == SEG_OK)
+        st = begin(s, p->start != NULL ? p->start : &km.centroids, g);
+    s->run.g = g;
     double last = -INFINITY;
     g->converged = false;
     for (g->n_iter = 0; st == SEG_OK; g->n_iter++) {
@@ -143,6 +161,7 @@ static enum seg_status put_in_order(const struct seg_gmm *from, const uint64_t *
         g->weights[j] = from->weights[i];
         g->log_norm[j] = from->log_norm[i];
         g->sizes[j] = sizes[i];
+        g->origins[j] = (uint32_t)i;
     }
     seg_free(places);
     return SEG_OK;
@@ -160,7 +179,7 @@ static void criteria(struct seg_gmm *g, size_t n_rows)
 /* Runs all starts in `now`; the best one ends in g. */
 static enum seg_status run_starts(struct starts *s, struct seg_gmm *now, struct seg_gmm *g)
 {
-    const uint32_t n = s->p->start != NULL ? 1 : s->p->n_init;
+    const uint32_t n = s->p->start != NULL || s->p->from != NULL ? 1 : s->p->n_init;
     for (uint32_t start = 0; start < n; start++) {
         enum seg_status st = run_start(s, start, n, now);
         if (st != SEG_OK) return st;
@@ -194,10 +213,12 @@ enum seg_status seg_gmm_fit(struct seg_pool *pool, const struct seg_tiles *x,
     st = SEG_ENOMEM;
     g.curve = seg_alloc(p->n_iter_max, sizeof *g.curve);
     g.sizes = seg_alloc(p->k, sizeof *g.sizes);
+    g.origins = seg_alloc(p->k, sizeof *g.origins);
     s.curve = seg_alloc(p->n_iter_max, sizeof *s.curve);
     s.label = seg_alloc(x->n_rows, sizeof *s.label);
     s.work = seg_alloc(p->covariance == SEG_COVARIANCE_FULL ? d * d : 1, sizeof *s.work);
-    if (g.curve == NULL || g.sizes == NULL || s.curve == NULL || s.label == NULL || s.work == NULL)
+    if (g.curve == NULL || g.sizes == NULL || g.origins == NULL || s.curve == NULL ||
+        s.label == NULL || s.work == NULL)
         goto out;
     st = run_starts(&s, &now, &g);
     if (st != SEG_OK) goto out;

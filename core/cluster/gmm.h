@@ -19,6 +19,7 @@
 
 enum seg_covariance { SEG_COVARIANCE_DIAGONAL, SEG_COVARIANCE_FULL };
 
+struct seg_gmm;
 struct seg_gmm_params {
     uint32_t k; /* components wanted, 1..SEG_GMM_K_MAX */
     enum seg_covariance covariance;
@@ -27,6 +28,8 @@ struct seg_gmm_params {
     double tol;            /* stop when the mean log-likelihood changes by less, >= 0 */
     double regularisation; /* added to every variance, 1e-12..1e12 */
     uint64_t seed;
+    const struct seg_gmm *from;     /* a mixture of the same k, d and covariance to go on from,
+                                       borrowed; n_init is then 1 and start not used. NULL: none */
     const struct seg_matrix *start; /* (k, d) finite, borrowed: the first responsibilities are those
                                        of the nearest of these; n_init is then 1. NULL: k-means */
 };
@@ -45,8 +48,9 @@ struct seg_gmm {
     double aic, bic;       /* Akaike 1974, Schwarz 1978; lower is better */
     uint32_t n_iter;       /* of the winning start */
     bool converged;
-    double *curve;   /* (n_iter) mean log-likelihood before each iteration */
-    uint64_t *sizes; /* (k) rows whose most probable component it is, ties to the lower index */
+    double *curve;     /* (n_iter) mean log-likelihood before each iteration */
+    uint64_t *sizes;   /* (k) rows whose most probable component it is, ties to the lower index */
+    uint32_t *origins; /* (k) which component of the mixture to go on from each was */
 };
 
 /* NULL if the params suit n_rows rows, else a sentence for the user (static storage). */

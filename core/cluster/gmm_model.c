@@ -37,6 +37,7 @@ void seg_gmm_release(struct seg_gmm *g)
     seg_free(g->log_norm);
     seg_free(g->curve);
     seg_free(g->sizes);
+    seg_free(g->origins);
     *g = (struct seg_gmm){ 0 };
 }
 

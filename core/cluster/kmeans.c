@@ -66,6 +66,7 @@ struct place {
     const float *centroid; /* (d) */
     size_t d;
     uint64_t size;
+    uint32_t origin;
 };
 
 static int place_compare(const void *a, const void *b)
@@ -84,12 +85,13 @@ enum seg_status kmeans_put_in_order(const struct seg_matrix *c, const uint32_t *
     enum seg_status st = SEG_ENOMEM;
     struct place *places = seg_alloc(k, sizeof *places);
     km->sizes = seg_calloc(k, sizeof *km->sizes);
-    if (places == NULL || km->sizes == NULL) goto out;
+    km->origins = seg_calloc(k, sizeof *km->origins);
+    if (places == NULL || km->sizes == NULL || km->origins == NULL) goto out;
     st = seg_matrix_init(&km->centroids, k, d);
     if (st != SEG_OK) goto out;
 
     for (size_t j = 0; j < k; j++)
-        places[j] = (struct place){ seg_matrix_row(c, j), d, 0 };
+        places[j] = (struct place){ seg_matrix_row(c, j), d, 0, (uint32_t)j };
     for (size_t r = 0; r < n; r++) {
         places[label[r]].size++;
         km->inertia += (double)dist2[r];
@@ -100,6 +102,7 @@ enum seg_status kmeans_put_in_order(const struct seg_matrix *c, const uint32_t *
         if (j >= km->n_distinct) from = &places[km->n_distinct - 1];
         memcpy(seg_matrix_row(&km->centroids, j), from->centroid, d * sizeof *from->centroid);
         km->sizes[j] = places[j].size;
+        km->origins[j] = places[j].origin;
     }
 out:
     seg_free(places);
@@ -221,5 +224,6 @@ void seg_kmeans_release(struct seg_kmeans *km)
     seg_matrix_release(&km->centroids);
     seg_free(km->curve);
     seg_free(km->sizes);
+    seg_free(km->origins);
     *km = (struct seg_kmeans){ 0 };
 }

@@ -43,6 +43,7 @@ struct seg_kmeans {
     double *curve; /* (n_iter) sum of squared distances of the rows to the mean of their cluster, at
                       each iteration of the winning start; never rises */
     uint64_t *sizes;     /* (k) rows of each cluster */
+    uint32_t *origins;   /* (k) which of the start centroids each was */
     uint32_t n_distinct; /* < k when the data has fewer distinct rows; the spare clusters then have
                             size 0 and repeat the last centroid */
 };

@@ -78,6 +78,24 @@ static enum seg_status divide_classes(struct pipeline *p, const uint8_t *part)
     return SEG_OK;
 }
 
+/* The earlier model's preprocessing, by way of its stored form. */
+static enum seg_status copy_preprocess(struct pipeline *p, struct seg_error *err)
+{
+    struct seg_tensors written, read;
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+    seg_tensors_init(&written);
+    seg_tensors_init(&read);
+    enum seg_status st = seg_preprocess_save(p->t->from->preprocess, &written);
+    if (st == SEG_OK) st = seg_tensors_write(&written, &bytes, &len);
+    if (st == SEG_OK) st = seg_tensors_read(bytes, len, &read, err);
+    if (st == SEG_OK) st = seg_preprocess_load(&read, &p->model->preprocess, err);
+    seg_tensors_release(&written);
+    seg_tensors_release(&read);
+    seg_free(bytes);
+    return st;
+}
+
 static enum seg_status preprocess(struct pipeline *p, const uint8_t *part, struct seg_error *err)
 {
     const struct seg_training *t = p->t;
@@ -89,8 +107,10 @@ static enum seg_status preprocess(struct pipeline *p, const uint8_t *part, struc
 
     stage_begin(&stage, p, 0.0, 0.5 * FRACTION_PREPROCESSED, "preprocessing");
     enum seg_status st =
-        seg_preprocess_fit(p->pool, t->table, &spec, part, y, y != NULL ? t->n_classes : 0,
-                           p->spec->seed, &stage.as, &p->model->preprocess, err);
+        t->from != NULL
+            ? copy_preprocess(p, err)
+            : seg_preprocess_fit(p->pool, t->table, &spec, part, y, y != NULL ? t->n_classes : 0,
+                                 p->spec->seed, &stage.as, &p->model->preprocess, err);
     if (st != SEG_OK) return st;
     stage_begin(&stage, p, 0.5 * FRACTION_PREPROCESSED, 0.3 * FRACTION_PREPROCESSED,
                 "preprocessing");

@@ -54,6 +54,10 @@ struct seg_training {
     const uint16_t *y;              /* classification: class of every row, else NULL */
     const char *const *class_names; /* classification: (n_classes) */
     uint32_t n_classes;
+    const struct seg_model *from; /* warm start: an earlier model to go on from, borrowed; NULL:
+                                     none. Its preprocessing is taken over as it is, so that weights
+                                     and centroids keep their meaning; of the spec's columns only
+                                     the number counts then. Segments keep their ids */
     struct seg_progress
         progress; /* message starts with the phase's name: "training: epoch 3 of 50 …" */
 };

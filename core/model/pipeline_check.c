@@ -169,8 +169,8 @@ enum seg_status pipeline_check(const struct pipeline *p, struct seg_error *err)
     if (st == SEG_OK) st = check_encodings(p, err);
     if (st == SEG_OK) st = check_shares(p->spec, err);
     if (st != SEG_OK) return st;
-    return algorithm->task == SEG_CLASSIFICATION ? check_classes(p, err)
-                                                 : check_segmentation(p, err);
+    st = algorithm->task == SEG_CLASSIFICATION ? check_classes(p, err) : check_segmentation(p, err);
+    return st == SEG_OK ? pipeline_check_from(p, err) : st;
 }
 
 enum seg_status pipeline_check_parts(const struct pipeline *p, struct seg_error *err)

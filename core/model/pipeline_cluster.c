@@ -13,8 +13,9 @@
 #define STREAM_EMBEDDED UINT64_C(0x656d6265) /* of the generator that draws the rows to embed */
 
 enum seg_status pipeline_take_centroids(struct pipeline *p, const struct seg_matrix *centroids,
-                                        uint32_t n)
+                                        uint32_t n, const uint32_t *origins)
 {
+    const struct seg_model *from = p->t->from;
     struct seg_model *m = p->model;
     enum seg_status st = seg_matrix_init(&m->centroids, n, centroids->n_cols);
     if (st != SEG_OK) return st;
@@ -22,7 +23,7 @@ enum seg_status pipeline_take_centroids(struct pipeline *p, const struct seg_mat
     m->segment_ids = seg_alloc(n, sizeof(*m->segment_ids));
     if (m->segment_ids == NULL) return SEG_ENOMEM;
     for (uint32_t i = 0; i < n; i++)
-        m->segment_ids[i] = i + 1;
+        m->segment_ids[i] = from != NULL ? from->segment_ids[origins[i]] : i + 1;
     return SEG_OK;
 }
 
@@ -33,7 +34,7 @@ static enum seg_status take_segments(struct pipeline *p, const struct seg_kmeans
 
     while (n < k && km->sizes[n] > 0)
         n++;
-    enum seg_status st = pipeline_take_centroids(p, &km->centroids, n);
+    enum seg_status st = pipeline_take_centroids(p, &km->centroids, n, km->origins);
     if (st == SEG_OK && n < k)
         st = pipeline_warn(p, "%u distinct row%s for k = %u: %u segment%s empty and left out", n,
                            n == 1 ? "" : "s", k, k - n, k - n == 1 ? " is" : "s are");
@@ -199,6 +200,10 @@ static enum seg_status fit_minibatch(struct pipeline *p, const struct seg_kmeans
     struct seg_kmeans km = { 0 };
     minibatch.k = params->k;
     minibatch.seed = params->seed;
+    if (params->start != NULL) {
+        minibatch.init = SEG_INIT_GIVEN;
+        minibatch.start = params->start;
+    }
     enum seg_status st =
         seg_minibatch_fit(p->pool, &p->space[SEG_PART_TRAIN], &minibatch, progress, &km, err);
     return st == SEG_OK ? take_kmeans(p, &km, params->k) : st;
@@ -225,6 +230,7 @@ static enum seg_status fit_mixture(struct pipeline *p, const struct seg_kmeans_p
     mixture.k = params->k;
     mixture.seed = params->seed;
     mixture.start = NULL;
+    mixture.from = p->t->from != NULL ? &p->t->from->mixture : NULL;
     enum seg_status st =
         seg_gmm_fit(p->pool, &p->space[SEG_PART_TRAIN], &mixture, progress, g, err);
     if (st != SEG_OK) return st;
@@ -238,12 +244,16 @@ static enum seg_status fit_mixture(struct pipeline *p, const struct seg_kmeans_p
     g->curve = NULL;
     if (!g->converged)
         st = pipeline_warn(p, "the mixture did not converge in %u iterations", g->n_iter);
-    return st == SEG_OK ? pipeline_take_centroids(p, &g->means, g->k) : st;
+    return st == SEG_OK ? pipeline_take_centroids(p, &g->means, g->k, g->origins) : st;
 }
 
 enum seg_status pipeline_cluster(struct pipeline *p, struct stage *stage, struct seg_error *err)
 {
     struct seg_kmeans_params params = p->spec->kmeans;
+    if (p->t->from != NULL) {
+        params.init = SEG_INIT_GIVEN;
+        params.start = &p->t->from->centroids;
+    }
     enum seg_status st = pipeline_choose_k(p, stage, &params.k, err);
     if (st != SEG_OK) return st;
     switch (p->spec->algorithm) {

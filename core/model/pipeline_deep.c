@@ -18,6 +18,16 @@ struct seg_deep_params pipeline_deep_params(const struct seg_spec *spec)
     return params;
 }
 
+/* A new autoencoder, or after a warm start the earlier one. */
+static enum seg_status pretrain(struct pipeline *p, const struct seg_deep *d,
+                                const struct seg_progress *progress, struct seg_error *err)
+{
+    if (p->t->from != NULL)
+        return seg_network_copy(&p->model->autoencoder, &p->t->from->autoencoder);
+    return seg_deep_pretrain(d, progress, &p->model->autoencoder, &p->report.autoencoder_curve,
+                             err);
+}
+
 /* By the codes of the autoencoder as it was pretrained. */
 static enum seg_status choose_k(struct pipeline *p, struct stage *stage, uint32_t *k,
                                 struct seg_error *err)
@@ -53,7 +63,7 @@ static enum seg_status take_clusters(struct pipeline *p, struct seg_deep_cluster
     p->report.converged = c->converged;
     p->report.clustering_curve = c->curve;
     c->curve = (struct seg_curve){ 0 };
-    return pipeline_take_centroids(p, &c->centres, (uint32_t)c->centres.n_rows);
+    return pipeline_take_centroids(p, &c->centres, (uint32_t)c->centres.n_rows, c->origins);
 }
 
 /* Of the training part, in the space of the codes. */
@@ -77,6 +87,7 @@ enum seg_status pipeline_fit_deep(struct pipeline *p, struct steps *steps, struc
 {
     const struct seg_spec *spec = p->spec;
     const struct seg_deep_params params = pipeline_deep_params(spec);
+    const struct seg_matrix *start = p->t->from != NULL ? &p->t->from->centroids : NULL;
     uint32_t k = spec->kmeans.k, k_max = spec->k_auto ? spec->k_max : k;
     struct seg_deep d = { 0 };
     struct seg_deep_clusters clusters = { 0 };
@@ -87,13 +98,12 @@ enum seg_status pipeline_fit_deep(struct pipeline *p, struct steps *steps, struc
         seg_deep_init(&d, p->pool, &p->x[SEG_PART_TRAIN], k_max, &params, &stage.as, err);
     if (st != SEG_OK) goto out;
     step_begin(&stage, p, steps, WEIGHT_PRETRAIN);
-    st =
-        seg_deep_pretrain(&d, &stage.as, &p->model->autoencoder, &p->report.autoencoder_curve, err);
+    st = pretrain(p, &d, &stage.as, err);
     if (st != SEG_OK) goto out;
     step_begin(&stage, p, steps, WEIGHT_CLUSTERS);
     st = choose_k(p, &stage, &k, err);
     if (st == SEG_OK)
-        st = seg_deep_cluster(&d, k, NULL, &stage.as, &p->model->autoencoder, &clusters, err);
+        st = seg_deep_cluster(&d, k, start, &stage.as, &p->model->autoencoder, &clusters, err);
     if (st == SEG_OK) st = warn_of_clusters(p, &d, k, &clusters);
     if (st == SEG_OK) st = take_clusters(p, &clusters);
     if (st != SEG_OK) goto out;

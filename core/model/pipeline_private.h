@@ -58,6 +58,9 @@ enum seg_status pipeline_check(const struct pipeline *p, struct seg_error *err);
 /* The same once the parts are known. */
 enum seg_status pipeline_check_parts(const struct pipeline *p, struct seg_error *err);
 
+/* Whether p->t->from, if there is one, has the shape that the spec asks for. */
+enum seg_status pipeline_check_from(const struct pipeline *p, struct seg_error *err);
+
 /* Fitting fills the model from x, evaluating fills the report. */
 enum seg_status pipeline_fit_segments(struct pipeline *p, struct seg_error *err);
 enum seg_status pipeline_evaluate_segments(struct pipeline *p, struct seg_error *err);
@@ -75,9 +78,10 @@ enum seg_status pipeline_cluster(struct pipeline *p, struct stage *stage, struct
  * of it. */
 enum seg_status pipeline_choose_k(struct pipeline *p, struct stage *stage, uint32_t *k,
                                   struct seg_error *err);
-/* The first n rows of centroids become the segments 1, 2, 3 … of the model. */
+/* The first n rows of centroids become the segments 1, 2, 3 … of the model; after a warm start
+ * those of the earlier centroids that they come from, origins (n). */
 enum seg_status pipeline_take_centroids(struct pipeline *p, const struct seg_matrix *centroids,
-                                        uint32_t n);
+                                        uint32_t n, const uint32_t *origins);
 /* Fills p->codes[part] by the model's autoencoder. consume: nothing reads p->x[part] again. */
 enum seg_status pipeline_encode_part(struct pipeline *p, enum seg_part part, bool consume);
 /* The same for all parts, which become p->space; rows that nobody reads again are freed. */

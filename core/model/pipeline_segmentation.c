@@ -43,10 +43,12 @@ static enum seg_status fit_head(struct pipeline *p, const struct seg_progress *p
                                 struct seg_error *err)
 {
     uint32_t k = (uint32_t)p->model->centroids.n_rows;
+    struct seg_train_params params = p->spec->mlp;
     struct seg_tiles embedded[2] = { 0 };
     const struct seg_tiles *x, *x_validation;
     if (k < 2) return pipeline_warn(p, "no head was trained: there is only one segment");
 
+    if (p->t->from != NULL && p->t->from->network.n_layers > 0) params.start = &p->t->from->network;
     enum seg_status st = label_for_head(p, SEG_PART_TRAIN);
     if (st == SEG_OK) st = label_for_head(p, SEG_PART_VALIDATION);
     if (st != SEG_OK) return st;
@@ -56,8 +58,8 @@ static enum seg_status fit_head(struct pipeline *p, const struct seg_progress *p
     if (st == SEG_OK) st = head_rows(p, SEG_PART_VALIDATION, &embedded[1], &x_validation);
     if (st == SEG_OK)
         st = seg_classifier_fit(p->pool, x, p->y[SEG_PART_TRAIN], x_validation,
-                                p->y[SEG_PART_VALIDATION], k, &p->spec->mlp, progress,
-                                &p->model->network, &p->report.network_curve, err);
+                                p->y[SEG_PART_VALIDATION], k, &params, progress, &p->model->network,
+                                &p->report.network_curve, err);
     seg_tiles_release(&embedded[0]);
     seg_tiles_release(&embedded[1]);
     return st;
@@ -67,13 +69,15 @@ static enum seg_status fit_head(struct pipeline *p, const struct seg_progress *p
 static enum seg_status fit_clusters(struct pipeline *p, struct steps *steps, struct seg_error *err)
 {
     const struct seg_spec *spec = p->spec;
+    struct seg_train_params network = spec->autoencoder;
     struct stage stage;
 
     if (seg_algorithm_info(spec->algorithm)->encoder) {
+        if (p->t->from != NULL) network.start = &p->t->from->autoencoder;
         step_begin(&stage, p, steps, WEIGHT_AUTOENCODER);
         enum seg_status st =
             seg_autoencoder_fit(p->pool, &p->x[SEG_PART_TRAIN], &p->x[SEG_PART_VALIDATION],
-                                spec->encoder, spec->n_encoder, &spec->autoencoder, &stage.as,
+                                spec->encoder, spec->n_encoder, &network, &stage.as,
                                 &p->model->autoencoder, &p->report.autoencoder_curve, err);
         if (st == SEG_OK) st = pipeline_encode_parts(p);
         if (st != SEG_OK) return st;

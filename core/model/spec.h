@@ -72,6 +72,7 @@ struct seg_algorithm_info {
     bool encoder;    /* uses spec.encoder, spec.autoencoder */
     bool categories; /* compares categories: wants them encoded as SEG_ENCODE_CODE, others never */
     const char *summary;
+    bool resumes; /* can go on from an earlier model: seg_training.from */
 };
 const struct seg_algorithm_info *seg_algorithm_info(enum seg_algorithm a);
 /* -1 when unknown. */

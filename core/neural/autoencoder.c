@@ -31,6 +31,7 @@ enum seg_status seg_autoencoder_init(struct seg_network *net, struct seg_fit *fi
     enum seg_status st = seg_network_init_each(net, sizes, activations, n_layers, &rng, err);
     for (uint32_t i = 0; i < n_layers && st == SEG_OK; i++)
         if (fit->drops[i]) st = seg_network_normalize(net, i, p->normalization);
+    if (st == SEG_OK && p->start != NULL) st = seg_network_resume(net, p->start, err);
     if (st != SEG_OK) seg_network_release(net);
     return st;
 }

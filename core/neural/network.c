@@ -213,6 +213,36 @@ enum seg_status seg_network_copy(struct seg_network *ret_net, const struct seg_n
     return SEG_OK;
 }
 
+static bool same_layer(const struct seg_layer *a, const struct seg_layer *b)
+{
+    return a->weights.n_rows == b->weights.n_rows && a->weights.n_cols == b->weights.n_cols &&
+           a->activation == b->activation &&
+           (a->normalization == SEG_NORMALIZE_LAYER) == (b->normalization == SEG_NORMALIZE_LAYER);
+}
+
+enum seg_status seg_network_resume(struct seg_network *net, const struct seg_network *from,
+                                   struct seg_error *err)
+{
+    struct seg_network copy;
+    if (net->n_layers != from->n_layers)
+        return seg_fail(err, SEG_EINVAL, "the network to go on from has %u layers instead of %u",
+                        from->n_layers, net->n_layers);
+    for (uint32_t i = 0; i < net->n_layers; i++)
+        if (!same_layer(&net->layers[i], &from->layers[i]))
+            return seg_fail(err, SEG_EINVAL,
+                            "layer %u of the network to go on from differs in its size, "
+                            "activation or normalization",
+                            i + 1);
+    if (!seg_embeddings_alike(&net->embeddings, &from->embeddings))
+        return seg_fail(err, SEG_EINVAL,
+                        "the embeddings of the network to go on from have other sizes");
+    enum seg_status st = seg_network_copy(&copy, from);
+    if (st != SEG_OK) return st;
+    seg_network_release(net);
+    *net = copy;
+    return SEG_OK;
+}
+
 void seg_network_release(struct seg_network *net)
 {
     for (uint32_t i = 0; i < net->n_layers; i++) {

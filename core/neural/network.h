@@ -50,6 +50,11 @@ enum seg_status seg_network_init_each(struct seg_network *net, const uint32_t *s
 enum seg_status seg_network_copy(struct seg_network *ret_net, const struct seg_network *from);
 /* Copies everything but the shape, which is the same. */
 void seg_network_assign(struct seg_network *net, const struct seg_network *from);
+/* Replaces net, as made for a training, by a copy of `from`, which an earlier one has made. Batch
+ * normalization was folded into its weights then, and net goes on without. SEG_EINVAL, with net as
+ * it was: other layers, activations, layer normalization or embeddings. SEG_ENOMEM. */
+enum seg_status seg_network_resume(struct seg_network *net, const struct seg_network *from,
+                                   struct seg_error *err);
 void seg_network_release(struct seg_network *net);
 /* Normalizes the products of a layer that is not yet: gain 1, shift 0, running mean 0
  * and variance 1.

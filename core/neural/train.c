@@ -118,6 +118,7 @@ static enum seg_status classifier_init(struct seg_network *net, uint32_t n_in, u
     seg_embeddings_release(&e);
     for (uint32_t i = 0; i < p->n_hidden && st == SEG_OK; i++)
         st = seg_network_normalize(net, i, p->normalization);
+    if (st == SEG_OK && p->start != NULL) st = seg_network_resume(net, p->start, err);
     return st;
 }
 

@@ -51,6 +51,8 @@ struct seg_train_params {
                              apply to vectors, and a batch moves those alone whose code it has */
     uint32_t n_embeddings;
     uint64_t seed;
+    const struct seg_network *start; /* weights to go on from, see seg_network_resume; borrowed.
+                                        NULL: drawn */
 };
 
 struct seg_curve {

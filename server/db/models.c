@@ -16,6 +16,7 @@ enum {
     MODEL_GET,
     MODEL_VERSIONS,
     MODEL_VERSION,
+    MODEL_VERSION_SHAPE,
     MODEL_PROJECTION,
     MODEL_ARTIFACT,
     MODEL_CHAMPIONS,
@@ -80,6 +81,9 @@ static const struct db_stmt STMTS[MODEL_N_STMTS] = {
                         "SELECT json_build_object(" VERSION_SHORT_JSON
                         ", 'curve', v.curve, 'spec', v.spec, 'k_search', v.k_search"
                         ", 'warnings', v.warnings)::text, v.version::text" VERSION_WHERE },
+    [MODEL_VERSION_SHAPE] = { "models_version_shape", 2, /* $1 model, $2 version */
+                              "SELECT v.spec::text, COALESCE(v.metrics ->> 'k', "
+                              "'0')" VERSION_WHERE },
     [MODEL_PROJECTION] = { "models_projection", 2, /* $1 model, $2 version */
                            "SELECT v.projection::text, v.version::text" VERSION_WHERE },
     [MODEL_ARTIFACT] = { "models_artifact", 2, /* $1 model, $2 version */
@@ -187,6 +191,23 @@ enum db_status db_models_version(struct db *db, const char *name, unsigned versi
 {
     return db_document(db, &STMTS[MODEL_VERSION], (const char *[]){ name, number(version).text },
                        arena, ret);
+}
+
+enum db_status db_models_version_shape(struct db *db, const char *name, unsigned version,
+                                       struct seg_arena *arena, const char **ret_spec,
+                                       unsigned *ret_k)
+{
+    struct db_result *r = NULL;
+    enum db_status st = db_exec(db, &STMTS[MODEL_VERSION_SHAPE],
+                                (const char *[]){ name, number(version).text }, &r);
+    if (st == DB_ONE) {
+        const char *spec = db_result_text(r, 0, 0);
+        *ret_spec = seg_arena_strndup(arena, spec, strlen(spec));
+        *ret_k = (unsigned)db_result_int(r, 0, 1);
+        if (*ret_spec == NULL) st = DB_FATAL;
+    }
+    db_result_free(r);
+    return st;
 }
 
 enum db_status db_models_projection(struct db *db, const char *name, unsigned version,

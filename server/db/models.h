@@ -23,6 +23,11 @@ enum db_status db_models_versions(struct db *db, const char *name, const char *a
 /* version 0: the champion. key is the version number. */
 enum db_status db_models_version(struct db *db, const char *name, unsigned version,
                                  struct seg_arena *arena, struct db_document *ret);
+/* What a warm start compares with: the spec as JSON text (arena) and the number of segments, 0 for
+ * a classification. */
+enum db_status db_models_version_shape(struct db *db, const char *name, unsigned version,
+                                       struct seg_arena *arena, const char **ret_spec,
+                                       unsigned *ret_k);
 enum db_status db_models_projection(struct db *db, const char *name, unsigned version,
                                     struct seg_arena *arena, struct db_document *ret);
 /* The artefact: new bytes (seg_free) and its SHA-256 in hex. */

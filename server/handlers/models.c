@@ -46,14 +46,44 @@ enum http_status version_not_found(struct http_request *rq, unsigned version)
                        version);
 }
 
+static void free_json(void *doc)
+{
+    json_free(doc);
+}
+
+/* The version that a warm start goes on from, *ret_version 0 when there is none to compare with.
+ * False after a reply; an unknown version is a fault. */
+static bool read_earlier(struct http_request *rq, const struct json *body, struct faults *f,
+                         struct earlier_version *ret)
+{
+    const char *text, *model = rq->path_args[0];
+    struct json_fault fault;
+    unsigned version = train_spec_warm_start(body, f), k;
+    *ret = (struct earlier_version){ 0 };
+    if (version == 0) return true;
+    enum db_status st = db_models_version_shape(rq->db, model, version, &rq->arena, &text, &k);
+    if (st == DB_NONE)
+        faults_add(f, "/warm_start", "unknown_version", "model %s has no version %u", model,
+                   version);
+    if (st == DB_NONE) return true;
+    if (st != DB_ONE) return reply_db_error(rq, st), false;
+    struct json *spec = json_parse(text, strlen(text), &fault);
+    if (spec == NULL || !request_defer(rq, free_json, spec))
+        return reply_error(rq, ERR_INTERNAL, NULL), false;
+    *ret = (struct earlier_version){ version, spec, k };
+    return true;
+}
+
 /* The complete spec as text (arena), or NULL after a reply. */
 static const char *read_spec(struct http_request *rq, const struct json *body,
                              struct feature_set *fs, struct train_spec *ret)
 {
     struct faults f;
     struct json_out o;
+    struct earlier_version earlier;
     size_t len;
     faults_init(&f, &rq->arena);
+    if (!read_earlier(rq, body, &f, &earlier)) return NULL;
     const char *name = train_spec_feature_set(body, &f);
     enum db_status st = name != NULL ? db_feature_sets_get(rq->db, name, &rq->arena, fs) : DB_ONE;
     if (st == DB_NONE)
@@ -62,7 +92,8 @@ static const char *read_spec(struct http_request *rq, const struct json *body,
         reply_db_error(rq, st);
         return NULL;
     }
-    if (f.n_total > 0 || !train_spec_parse(body, fs, &rq->arena, ret, &f)) {
+    if (f.n_total > 0 ||
+        !train_spec_parse(body, fs, earlier.version > 0 ? &earlier : NULL, &rq->arena, ret, &f)) {
         reply_faults(rq, ERR_INVALID, &f);
         return NULL;
     }

@@ -32,6 +32,7 @@ struct training {
     size_t n_rows;
     char data_hash[65];
     double load_ms;
+    struct seg_model *from; /* of a warm start; NULL: none */
     struct seg_model *model;
     struct seg_report report;
     bool has_report;
@@ -49,12 +50,50 @@ static double now_ms(void)
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
+/* The version that a warm start goes on from: its spec to compare with, and the model. */
+static enum job_outcome read_earlier(struct training *t, unsigned version, struct json **ret_spec,
+                                     struct earlier_version *ret)
+{
+    struct job_run *run = t->run;
+    struct seg_error err = { "" };
+    struct json_fault fault;
+    const char *text;
+    char sha256[65], found[DIGEST_HEX_SIZE];
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+    unsigned k = 0;
+    enum db_status st =
+        db_models_version_shape(run->db, run->job->model, version, &run->arena, &text, &k);
+    if (st == DB_ONE)
+        st = db_models_artifact(run->db, run->job->model, version, &bytes, &len, sha256);
+    if (st == DB_NONE)
+        return job_fail(run, "version_not_found",
+                        "version %u, which training was to go on from, was deleted", version);
+    if (st != DB_ONE) return job_db_failed(run, st, "reading the earlier version");
+    digest_sha256_hex(bytes, len, found);
+    enum seg_status loaded = strcmp(found, sha256) == 0
+                                 ? seg_model_load(bytes, len, &t->from, &err)
+                                 : seg_fail(&err, SEG_EFORMAT, "its bytes have changed");
+    seg_free(bytes);
+    if (loaded != SEG_OK)
+        return job_fail(run, "version_unreadable", "version %u cannot be gone on from: %s", version,
+                        err.text);
+    *ret_spec = json_parse(text, strlen(text), &fault);
+    if (*ret_spec == NULL)
+        return job_fail(run, "version_unreadable", "the spec of version %u cannot be read: %s",
+                        version, fault.detail);
+    *ret = (struct earlier_version){ version, *ret_spec, k };
+    return JOB_SUCCEEDED;
+}
+
 /* The stored spec against the feature set as it is now. */
 static enum job_outcome read_spec(struct training *t)
 {
     struct job_run *run = t->run;
     struct json_fault fault;
     struct faults faults;
+    struct earlier_version earlier;
+    struct json *earlier_spec = NULL;
     enum db_status st = db_feature_sets_get(run->db, run->job->feature_set, &run->arena, &t->fs);
     if (st == DB_NONE)
         return job_fail(run, "feature_set_not_found", "no such feature set: %s",
@@ -64,12 +103,16 @@ static enum job_outcome read_spec(struct training *t)
     if (doc == NULL)
         return job_fail(run, "not_json", "the stored spec cannot be read: %s", fault.detail);
     faults_init(&faults, &run->arena);
-    bool good = train_spec_parse(doc, &t->fs, &run->arena, &t->spec, &faults);
+    unsigned version = train_spec_warm_start(doc, &faults);
+    enum job_outcome outcome =
+        version > 0 ? read_earlier(t, version, &earlier_spec, &earlier) : JOB_SUCCEEDED;
+    if (outcome == JOB_SUCCEEDED && !train_spec_parse(doc, &t->fs, version > 0 ? &earlier : NULL,
+                                                      &run->arena, &t->spec, &faults))
+        outcome = job_fail(run, "invalid", "the spec does not fit feature set %s any more: %s: %s",
+                           t->fs.name, faults.items[0].pointer, faults.items[0].detail);
+    json_free(earlier_spec);
     json_free(doc);
-    if (!good)
-        return job_fail(run, "invalid", "the spec does not fit feature set %s any more: %s: %s",
-                        t->fs.name, faults.items[0].pointer, faults.items[0].detail);
-    return JOB_SUCCEEDED;
+    return outcome;
 }
 
 struct named_class {
@@ -182,6 +225,7 @@ static enum job_outcome fit(struct training *t)
         .y = t->y,
         .class_names = t->class_names,
         .n_classes = t->n_classes,
+        .from = t->from,
         .progress = { .cancel = t->run->cancel, .report = core_progress, .ctx = t->run }
     };
     enum seg_status st = seg_train(t->run->app->pool, &training, &t->model, &t->report, &err);
@@ -381,6 +425,7 @@ enum job_outcome train_job_run(struct job_run *run)
     if (t.has_report) seg_report_release(&t.report);
     table_load_release(&t.load);
     seg_model_unref(t.model);
+    seg_model_unref(t.from);
     seg_free(t.artifact);
     seg_free(t.y);
     json_out_release(&t.warnings);

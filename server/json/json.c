@@ -165,6 +165,11 @@ bool json_integer(const struct json *v, int64_t min, int64_t max, int64_t *ret)
     return true;
 }
 
+bool json_equal(const struct json *a, const struct json *b)
+{
+    return a != NULL && b != NULL && cJSON_Compare(NODE(a), NODE(b), true);
+}
+
 const char *json_string(const struct json *v)
 {
     return NODE(v)->valuestring;

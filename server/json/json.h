@@ -36,6 +36,8 @@ bool json_integer(const struct json *v, int64_t min, int64_t max, int64_t *ret);
 const char *json_string(const struct json *v); /* UTF-8, NUL-terminated */
 /* Member of an object, or NULL. Case matters. */
 const struct json *json_get(const struct json *object, const char *key);
+/* The same value; members of objects in any order. NULL equals nothing. */
+bool json_equal(const struct json *a, const struct json *b);
 size_t json_size(const struct json *v); /* elements or members */
 /* Iteration: for (v = json_first(a); v; v = json_next(v)). */
 const struct json *json_first(const struct json *v);

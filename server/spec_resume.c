@@ -1,0 +1,123 @@
+/* What a warm start asks of the version that it goes on from. */
+#include "spec_resume.h"
+
+#include <string.h>
+
+static const char *const SHAPED[] = { "features", "preprocess", NULL };
+
+unsigned train_spec_warm_start(const struct json *body, struct faults *f)
+{
+    const struct json *v = json_kind(body) == JSON_OBJECT ? json_get(body, "warm_start") : NULL;
+    int64_t version = 0;
+    if (v == NULL || json_kind(v) == JSON_NULL) return 0;
+    if (!json_integer(v, 1, 999999999, &version))
+        faults_add(f, "/warm_start", "out_of_range",
+                   "must be the number of an earlier version of the model, 1 or more");
+    return (unsigned)version;
+}
+
+void spec_resume_columns(struct field_reader *r, const struct json *body,
+                         const struct earlier_version *earlier)
+{
+    for (size_t i = 0; SHAPED[i] != NULL; i++) {
+        const struct json *given = json_get(body, SHAPED[i]);
+        if (given != NULL && !json_equal(given, json_get(earlier->spec, SHAPED[i])))
+            faults_add(r->faults, field_pointer(r, "", SHAPED[i]), "differs",
+                       "a warm start has those of version %u: leave it out, or give them as they "
+                       "are stored",
+                       earlier->version);
+    }
+}
+
+struct comparison {
+    struct field_reader *r;
+    const struct earlier_version *earlier;
+};
+
+static void compare_sizes(const struct comparison *c, const char *pointer, const uint32_t *a,
+                          uint32_t n_a, const uint32_t *b, uint32_t n_b)
+{
+    const char *list = "[";
+    if (n_a == n_b && memcmp(a, b, n_a * sizeof(*a)) == 0) return;
+    for (uint32_t i = 0; i < n_b && list != NULL; i++)
+        list = seg_arena_printf(c->r->arena, "%s%s%u", list, i > 0 ? ", " : "", b[i]);
+    faults_add(c->r->faults, pointer, "differs", "version %u has %s]", c->earlier->version,
+               list != NULL ? list : "[other layers");
+}
+
+/* Layers of a network: a against b, that of the earlier version. */
+static void compare_networks(const struct comparison *c, const char *pointer,
+                             const struct seg_train_params *a, const struct seg_train_params *b)
+{
+    if (a->activation != b->activation)
+        faults_add(c->r->faults, field_pointer(c->r, pointer, "activation"), "differs",
+                   "version %u has another one", c->earlier->version);
+    if (a->normalization != b->normalization)
+        faults_add(c->r->faults, field_pointer(c->r, pointer, "normalization"), "differs",
+                   "version %u has another one", c->earlier->version);
+}
+
+static void compare_segments(const struct comparison *c, const struct seg_spec *a,
+                             const struct seg_spec *b)
+{
+    if (a->k_auto || a->kmeans.k != c->earlier->k)
+        faults_add(c->r->faults, "/algorithm/k", "differs",
+                   "must be %u, the segments of version %u", c->earlier->k, c->earlier->version);
+    if (a->algorithm == SEG_GMM && a->gmm.covariance != b->gmm.covariance)
+        faults_add(c->r->faults, "/algorithm/covariance", "differs", "version %u has another one",
+                   c->earlier->version);
+    if (seg_algorithm_info(a->algorithm)->encoder) {
+        compare_sizes(c, "/algorithm/encoder", a->encoder, a->n_encoder, b->encoder, b->n_encoder);
+        compare_networks(c, "/algorithm", &a->autoencoder, &b->autoencoder);
+    }
+    if (a->has_head && b->has_head) {
+        compare_sizes(c, "/algorithm/head/hidden", a->mlp.hidden, a->mlp.n_hidden, b->mlp.hidden,
+                      b->mlp.n_hidden);
+        compare_networks(c, "/algorithm/head", &a->mlp, &b->mlp);
+    }
+}
+
+static void compare_classifiers(const struct comparison *c, const struct seg_spec *a,
+                                const struct seg_spec *b)
+{
+    compare_sizes(c, "/algorithm/hidden", a->mlp.hidden, a->mlp.n_hidden, b->mlp.hidden,
+                  b->mlp.n_hidden);
+    compare_networks(c, "/algorithm", &a->mlp, &b->mlp);
+    if (a->search_trials > 0)
+        faults_add(c->r->faults, "/algorithm/search", "unknown_value",
+                   "a search cannot go on from an earlier version");
+    if (a->cv_folds > 0)
+        faults_add(c->r->faults, "/algorithm/cv", "unknown_value",
+                   "an earlier version has seen the rows of every fold");
+}
+
+void spec_resume_check(struct field_reader *r, const struct earlier_version *earlier,
+                       const struct feature_set *fs, const struct train_spec *s)
+{
+    const struct comparison c = { r, earlier };
+    struct train_spec before;
+    struct faults faults;
+    faults_init(&faults, r->arena);
+    if (!train_spec_parse(earlier->spec, fs, NULL, r->arena, &before, &faults)) {
+        faults_add(r->faults, "/warm_start", "differs",
+                   "version %u does not fit feature set %s: %s: %s", earlier->version, fs->name,
+                   faults.items[0].pointer, faults.items[0].detail);
+        return;
+    }
+    const struct seg_algorithm_info *info = seg_algorithm_info(s->core.algorithm);
+    if (before.core.algorithm != s->core.algorithm) {
+        faults_add(r->faults, "/algorithm/type", "differs", "version %u is of %s", earlier->version,
+                   seg_algorithm_info(before.core.algorithm)->name);
+        return;
+    }
+    if (!info->resumes)
+        faults_add(r->faults, "/warm_start", "unknown_value",
+                   "%s cannot go on from an earlier version", info->name);
+    if (before.target != s->target)
+        faults_add(r->faults, "/target", "differs", "version %u predicts %s", earlier->version,
+                   before.target >= 0 ? fs->columns[before.target].name : "nothing");
+    if (info->task == SEG_CLASSIFICATION)
+        compare_classifiers(&c, &s->core, &before.core);
+    else
+        compare_segments(&c, &s->core, &before.core);
+}
