@@ -18,21 +18,27 @@ struct train_spec {
     const char *feature_set;
     uint32_t *columns; /* indices in the feature set's columns: the features, in its order */
     uint32_t n_columns;
-    int target;          /* index of the classification target, -1 for segmentation */
-    unsigned warm_start; /* version of the model that training goes on from; 0: none */
-    bool label;          /* label the whole feature set after training */
+    int target;                /* index of the classification target, -1 for segmentation */
+    unsigned warm_start;       /* version of the model that training goes on from; 0: none */
+    const char *encoder_model; /* model whose encoder training begins with; NULL: none */
+    unsigned encoder_version;  /* of encoder_model */
+    bool label;                /* label the whole feature set after training */
     enum promote promote;
 };
 
-/* The version that a warm start goes on from. Borrowed. */
+/* The version that a training goes on from, by "warm_start" or "encoder_from". Borrowed. */
 struct earlier_version {
+    const char *model;
     unsigned version;
+    bool encoder_only;       /* encoder_from: with its encoder and preprocessing alone */
     const struct json *spec; /* as stored */
     uint32_t k;              /* its segments; 0 for a classification */
 };
 
-/* The "warm_start" member of a training body; 0 when there is none or after a fault. */
-unsigned train_spec_warm_start(const struct json *body, struct faults *f);
+/* The members "warm_start" and "encoder_from" of a training body for `model`: which version is
+ * meant; version 0 when there is none or after a fault. Sets neither spec nor k. */
+struct earlier_version train_spec_earlier(const struct json *body, const char *model,
+                                          struct faults *f);
 /* The "feature_set" member of a training body, or NULL after a fault was added. */
 const char *train_spec_feature_set(const struct json *body, struct faults *f);
 /* Reads body against the columns of fs and, with a warm start, against the earlier version, whose

@@ -453,9 +453,9 @@ bool train_spec_parse(const struct json *body, const struct feature_set *fs,
                       const struct earlier_version *earlier, struct seg_arena *arena,
                       struct train_spec *ret, struct faults *f)
 {
-    static const char *const others[] = { "feature_set", "task",      "target", "features",
-                                          "preprocess",  "algorithm", "split",  "seed",
-                                          "warm_start",  NULL };
+    static const char *const others[] = { "feature_set", "task",         "target", "features",
+                                          "preprocess",  "algorithm",    "split",  "seed",
+                                          "warm_start",  "encoder_from", NULL };
     const struct json *shape = earlier != NULL ? earlier->spec : body;
     struct field_reader r = { arena, f };
     struct train_spec s = { .feature_set = fs->name };
@@ -468,7 +468,13 @@ bool train_spec_parse(const struct json *body, const struct feature_set *fs,
     fields_read(&r, body, "", tables, 2, others);
     if (json_kind(body) != JSON_OBJECT) return false;
     read_task(&r, body, fs, &s);
-    s.warm_start = train_spec_warm_start(body, f);
+    const struct earlier_version wanted = train_spec_earlier(body, "", f);
+    s.warm_start = wanted.encoder_only ? 0 : wanted.version;
+    if (wanted.encoder_only && wanted.version > 0) {
+        s.encoder_model = seg_arena_strndup(arena, wanted.model, strlen(wanted.model));
+        s.encoder_version = wanted.version;
+        if (s.encoder_model == NULL) faults_add(f, "/encoder_from", "no_memory", "out of memory");
+    }
     if (earlier != NULL) spec_resume_columns(&r, body, earlier);
     read_features(&r, json_get(shape, "features"), fs, &s);
     if (s.core.columns != NULL)

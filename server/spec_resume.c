@@ -1,30 +1,61 @@
-/* What a warm start asks of the version that it goes on from. */
+/* What a warm start, or one with the encoder of another model, asks of the version that it goes on
+ * from. */
 #include "spec_resume.h"
 
 #include <string.h>
 
+#define VERSION_MAX 999999999
+
 static const char *const SHAPED[] = { "features", "preprocess", NULL };
 
-unsigned train_spec_warm_start(const struct json *body, struct faults *f)
+static const struct json *given(const struct json *body, const char *key)
 {
-    const struct json *v = json_kind(body) == JSON_OBJECT ? json_get(body, "warm_start") : NULL;
+    const struct json *v = json_kind(body) == JSON_OBJECT ? json_get(body, key) : NULL;
+    return v != NULL && json_kind(v) != JSON_NULL ? v : NULL;
+}
+
+/* {"model": "loyalty", "version": 3} */
+static struct earlier_version read_encoder(const struct json *v, struct faults *f)
+{
+    struct earlier_version e = { .encoder_only = true };
+    const bool is_object = json_kind(v) == JSON_OBJECT;
+    const struct json *model = is_object ? json_get(v, "model") : NULL;
+    const struct json *version = is_object ? json_get(v, "version") : NULL;
+    int64_t number = 0;
+    if (model == NULL || json_kind(model) != JSON_STRING || version == NULL || json_size(v) != 2 ||
+        !json_integer(version, 1, VERSION_MAX, &number))
+        faults_add(f, "/encoder_from", "wrong_type",
+                   "must be {\"model\": a name, \"version\": a number of 1 or more}");
+    else
+        e.model = json_string(model);
+    e.version = (unsigned)number;
+    return e;
+}
+
+struct earlier_version train_spec_earlier(const struct json *body, const char *model,
+                                          struct faults *f)
+{
+    const struct json *warm = given(body, "warm_start"), *encoder = given(body, "encoder_from");
     int64_t version = 0;
-    if (v == NULL || json_kind(v) == JSON_NULL) return 0;
-    if (!json_integer(v, 1, 999999999, &version))
+    if (warm != NULL && encoder != NULL)
+        faults_add(f, "/encoder_from", "unknown_key",
+                   "a warm start has the encoder of its version: give one of the two");
+    else if (encoder != NULL)
+        return read_encoder(encoder, f);
+    else if (warm != NULL && !json_integer(warm, 1, VERSION_MAX, &version))
         faults_add(f, "/warm_start", "out_of_range",
                    "must be the number of an earlier version of the model, 1 or more");
-    return (unsigned)version;
+    return (struct earlier_version){ .model = model, .version = (unsigned)version };
 }
 
 void spec_resume_columns(struct field_reader *r, const struct json *body,
                          const struct earlier_version *earlier)
 {
     for (size_t i = 0; SHAPED[i] != NULL; i++) {
-        const struct json *given = json_get(body, SHAPED[i]);
-        if (given != NULL && !json_equal(given, json_get(earlier->spec, SHAPED[i])))
+        const struct json *own = json_get(body, SHAPED[i]);
+        if (own != NULL && !json_equal(own, json_get(earlier->spec, SHAPED[i])))
             faults_add(r->faults, field_pointer(r, "", SHAPED[i]), "differs",
-                       "a warm start has those of version %u: leave it out, or give them as they "
-                       "are stored",
+                       "those of version %u hold: leave it out, or give them as they are stored",
                        earlier->version);
     }
 }
@@ -57,6 +88,21 @@ static void compare_networks(const struct comparison *c, const char *pointer,
                    "version %u has another one", c->earlier->version);
 }
 
+/* What a model needs to begin with the encoder of another. */
+static void compare_encoders(const struct comparison *c, const struct seg_spec *a,
+                             const struct seg_spec *b)
+{
+    const struct seg_algorithm_info *own = seg_algorithm_info(a->algorithm);
+    const struct seg_algorithm_info *earlier = seg_algorithm_info(b->algorithm);
+    if (!own->encoder || !earlier->encoder) {
+        faults_add(c->r->faults, "/encoder_from", "unknown_value", "%s has no encoder",
+                   own->encoder ? earlier->name : own->name);
+        return;
+    }
+    compare_sizes(c, "/algorithm/encoder", a->encoder, a->n_encoder, b->encoder, b->n_encoder);
+    compare_networks(c, "/algorithm", &a->autoencoder, &b->autoencoder);
+}
+
 static void compare_segments(const struct comparison *c, const struct seg_spec *a,
                              const struct seg_spec *b)
 {
@@ -66,10 +112,7 @@ static void compare_segments(const struct comparison *c, const struct seg_spec *
     if (a->algorithm == SEG_GMM && a->gmm.covariance != b->gmm.covariance)
         faults_add(c->r->faults, "/algorithm/covariance", "differs", "version %u has another one",
                    c->earlier->version);
-    if (seg_algorithm_info(a->algorithm)->encoder) {
-        compare_sizes(c, "/algorithm/encoder", a->encoder, a->n_encoder, b->encoder, b->n_encoder);
-        compare_networks(c, "/algorithm", &a->autoencoder, &b->autoencoder);
-    }
+    if (seg_algorithm_info(a->algorithm)->encoder) compare_encoders(c, a, b);
     if (a->has_head && b->has_head) {
         compare_sizes(c, "/algorithm/head/hidden", a->mlp.hidden, a->mlp.n_hidden, b->mlp.hidden,
                       b->mlp.n_hidden);
@@ -99,12 +142,16 @@ void spec_resume_check(struct field_reader *r, const struct earlier_version *ear
     struct faults faults;
     faults_init(&faults, r->arena);
     if (!train_spec_parse(earlier->spec, fs, NULL, r->arena, &before, &faults)) {
-        faults_add(r->faults, "/warm_start", "differs",
+        faults_add(r->faults, earlier->encoder_only ? "/encoder_from" : "/warm_start", "differs",
                    "version %u does not fit feature set %s: %s: %s", earlier->version, fs->name,
                    faults.items[0].pointer, faults.items[0].detail);
         return;
     }
     const struct seg_algorithm_info *info = seg_algorithm_info(s->core.algorithm);
+    if (earlier->encoder_only) {
+        compare_encoders(&c, &s->core, &before.core);
+        return;
+    }
     if (before.core.algorithm != s->core.algorithm) {
         faults_add(r->faults, "/algorithm/type", "differs", "version %u is of %s", earlier->version,
                    seg_algorithm_info(before.core.algorithm)->name);

@@ -1,5 +1,6 @@
-/* spec_resume.h - warm starts, for spec_read.c: what must be as in the version that training goes
- * on from. Its preprocessing holds, or weights and centroids would mean something else. */
+/* spec_resume.h - warm starts and pretrained encoders, for spec_read.c: what must be as in the
+ * version that training goes on from. Its preprocessing holds, or weights and centroids would mean
+ * something else. */
 #ifndef SERVER_SPEC_RESUME_H
 #define SERVER_SPEC_RESUME_H
 

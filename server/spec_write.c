@@ -142,6 +142,13 @@ void train_spec_write(const struct train_spec *s, const struct feature_set *fs, 
     write_list(o, &SPEC_FIELDS, &s->core);
     json_out_member_uint(o, "seed", s->core.seed);
     if (s->warm_start > 0) json_out_member_uint(o, "warm_start", s->warm_start);
+    if (s->encoder_model != NULL) {
+        json_out_key(o, "encoder_from");
+        json_out_object(o);
+        json_out_member_string(o, "model", s->encoder_model);
+        json_out_member_uint(o, "version", s->encoder_version);
+        json_out_end_object(o);
+    }
     write_list(o, &OUTCOME_FIELDS, s);
     json_out_end_object(o);
 }

@@ -58,6 +58,8 @@ struct seg_training {
                                      none. Its preprocessing is taken over as it is, so that weights
                                      and centroids keep their meaning; of the spec's columns only
                                      the number counts then. Segments keep their ids */
+    bool encoder_only; /* of from, its preprocessing and encoder alone: a model of its own begins
+                          there, with any k and segments that are new */
     struct seg_progress
         progress; /* message starts with the phase's name: "training: epoch 3 of 50 …" */
 };

@@ -117,7 +117,7 @@ enum seg_status pipeline_fit_classifier(struct pipeline *p, struct seg_error *er
 {
     const struct seg_spec *spec = p->spec;
     struct seg_train_params train = spec->mlp;
-    if (p->t->from != NULL) train.start = &p->t->from->network;
+    if (pipeline_resumed(p) != NULL) train.start = &p->t->from->network;
     struct steps steps = { .sum = WEIGHT_FIT };
     struct stage stage;
 

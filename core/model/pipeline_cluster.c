@@ -15,7 +15,7 @@
 enum seg_status pipeline_take_centroids(struct pipeline *p, const struct seg_matrix *centroids,
                                         uint32_t n, const uint32_t *origins)
 {
-    const struct seg_model *from = p->t->from;
+    const struct seg_model *from = pipeline_resumed(p);
     struct seg_model *m = p->model;
     enum seg_status st = seg_matrix_init(&m->centroids, n, centroids->n_cols);
     if (st != SEG_OK) return st;
@@ -230,7 +230,7 @@ static enum seg_status fit_mixture(struct pipeline *p, const struct seg_kmeans_p
     mixture.k = params->k;
     mixture.seed = params->seed;
     mixture.start = NULL;
-    mixture.from = p->t->from != NULL ? &p->t->from->mixture : NULL;
+    mixture.from = pipeline_resumed(p) != NULL ? &p->t->from->mixture : NULL;
     enum seg_status st =
         seg_gmm_fit(p->pool, &p->space[SEG_PART_TRAIN], &mixture, progress, g, err);
     if (st != SEG_OK) return st;
@@ -250,7 +250,7 @@ static enum seg_status fit_mixture(struct pipeline *p, const struct seg_kmeans_p
 enum seg_status pipeline_cluster(struct pipeline *p, struct stage *stage, struct seg_error *err)
 {
     struct seg_kmeans_params params = p->spec->kmeans;
-    if (p->t->from != NULL) {
+    if (pipeline_resumed(p) != NULL) {
         params.init = SEG_INIT_GIVEN;
         params.start = &p->t->from->centroids;
     }

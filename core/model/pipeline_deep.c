@@ -18,7 +18,7 @@ struct seg_deep_params pipeline_deep_params(const struct seg_spec *spec)
     return params;
 }
 
-/* A new autoencoder, or after a warm start the earlier one. */
+/* A new autoencoder, or that of an earlier model. */
 static enum seg_status pretrain(struct pipeline *p, const struct seg_deep *d,
                                 const struct seg_progress *progress, struct seg_error *err)
 {
@@ -87,7 +87,7 @@ enum seg_status pipeline_fit_deep(struct pipeline *p, struct steps *steps, struc
 {
     const struct seg_spec *spec = p->spec;
     const struct seg_deep_params params = pipeline_deep_params(spec);
-    const struct seg_matrix *start = p->t->from != NULL ? &p->t->from->centroids : NULL;
+    const struct seg_matrix *start = pipeline_resumed(p) != NULL ? &p->t->from->centroids : NULL;
     uint32_t k = spec->kmeans.k, k_max = spec->k_auto ? spec->k_max : k;
     struct seg_deep d = { 0 };
     struct seg_deep_clusters clusters = { 0 };

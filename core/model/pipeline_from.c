@@ -2,6 +2,16 @@
 #include <string.h>
 #include "model/pipeline_private.h"
 
+static enum seg_status check_encoder(const struct seg_spec *spec, const struct seg_model *from,
+                                     struct seg_error *err)
+{
+    bool same = spec->n_encoder == from->n_encoder;
+    for (uint32_t i = 0; i < spec->n_encoder && same; i++)
+        same = spec->encoder[i] == from->autoencoder.layers[i].weights.n_rows;
+    return same ? SEG_OK
+                : seg_fail(err, SEG_EINVAL, "the earlier encoder has layers of other sizes");
+}
+
 static enum seg_status check_segments(const struct pipeline *p, const struct seg_model *from,
                                       struct seg_error *err)
 {
@@ -15,12 +25,7 @@ static enum seg_status check_segments(const struct pipeline *p, const struct seg
                         spec->kmeans.k, from->n_results);
     if (spec->algorithm == SEG_GMM && spec->gmm.covariance != from->mixture.covariance)
         return seg_fail(err, SEG_EINVAL, "the earlier mixture has another kind of covariance");
-    if (!seg_algorithm_info(spec->algorithm)->encoder) return SEG_OK;
-    bool same = spec->n_encoder == from->n_encoder;
-    for (uint32_t i = 0; i < spec->n_encoder && same; i++)
-        same = spec->encoder[i] == from->autoencoder.layers[i].weights.n_rows;
-    return same ? SEG_OK
-                : seg_fail(err, SEG_EINVAL, "the earlier encoder has layers of other sizes");
+    return seg_algorithm_info(spec->algorithm)->encoder ? check_encoder(spec, from, err) : SEG_OK;
 }
 
 static enum seg_status check_class_names(const struct pipeline *p, const struct seg_model *from,
@@ -45,6 +50,12 @@ enum seg_status pipeline_check_from(const struct pipeline *p, struct seg_error *
     const struct seg_model *from = p->t->from;
     const struct seg_algorithm_info *algorithm = seg_algorithm_info(p->spec->algorithm);
     if (from == NULL) return SEG_OK;
+    if (p->t->encoder_only) {
+        if (!algorithm->encoder || !seg_algorithm_info(from->algorithm)->encoder)
+            return seg_fail(err, SEG_EINVAL, "%s has no encoder",
+                            algorithm->encoder ? "the earlier model" : algorithm->name);
+        return check_encoder(p->spec, from, err);
+    }
     if (from->algorithm != p->spec->algorithm)
         return seg_fail(err, SEG_EINVAL, "the earlier model is a %s, not a %s",
                         seg_algorithm_info(from->algorithm)->name, algorithm->name);

@@ -103,6 +103,12 @@ void pipeline_drop_part(struct pipeline *p, enum seg_part part);
 enum seg_status pipeline_evaluate_probabilities(struct pipeline *p, enum seg_part part,
                                                 const uint16_t *truth, struct seg_error *err);
 
+/* The earlier model of a warm start; NULL when there is none, or only its encoder is taken. */
+static inline const struct seg_model *pipeline_resumed(const struct pipeline *p)
+{
+    return p->t->encoder_only ? NULL : p->t->from;
+}
+
 /* Where the phases stand in the whole. */
 #define FRACTION_PREPROCESSED 0.15
 #define FRACTION_FITTED       0.90

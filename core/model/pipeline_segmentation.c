@@ -48,7 +48,8 @@ static enum seg_status fit_head(struct pipeline *p, const struct seg_progress *p
     const struct seg_tiles *x, *x_validation;
     if (k < 2) return pipeline_warn(p, "no head was trained: there is only one segment");
 
-    if (p->t->from != NULL && p->t->from->network.n_layers > 0) params.start = &p->t->from->network;
+    if (pipeline_resumed(p) != NULL && p->t->from->network.n_layers > 0)
+        params.start = &p->t->from->network;
     enum seg_status st = label_for_head(p, SEG_PART_TRAIN);
     if (st == SEG_OK) st = label_for_head(p, SEG_PART_VALIDATION);
     if (st != SEG_OK) return st;

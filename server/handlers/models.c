@@ -51,26 +51,28 @@ static void free_json(void *doc)
     json_free(doc);
 }
 
-/* The version that a warm start goes on from, *ret_version 0 when there is none to compare with.
- * False after a reply; an unknown version is a fault. */
+/* The version that training goes on from, its version 0 when there is none to compare with. False
+ * after a reply; an unknown version is a fault. */
 static bool read_earlier(struct http_request *rq, const struct json *body, struct faults *f,
                          struct earlier_version *ret)
 {
-    const char *text, *model = rq->path_args[0];
+    const char *text;
     struct json_fault fault;
-    unsigned version = train_spec_warm_start(body, f), k;
+    struct earlier_version e = train_spec_earlier(body, rq->path_args[0], f);
     *ret = (struct earlier_version){ 0 };
-    if (version == 0) return true;
-    enum db_status st = db_models_version_shape(rq->db, model, version, &rq->arena, &text, &k);
+    if (e.version == 0) return true;
+    enum db_status st =
+        db_models_version_shape(rq->db, e.model, e.version, &rq->arena, &text, &e.k);
     if (st == DB_NONE)
-        faults_add(f, "/warm_start", "unknown_version", "model %s has no version %u", model,
-                   version);
+        faults_add(f, e.encoder_only ? "/encoder_from" : "/warm_start", "unknown_version",
+                   "model %s has no version %u", e.model, e.version);
     if (st == DB_NONE) return true;
     if (st != DB_ONE) return reply_db_error(rq, st), false;
     struct json *spec = json_parse(text, strlen(text), &fault);
     if (spec == NULL || !request_defer(rq, free_json, spec))
         return reply_error(rq, ERR_INTERNAL, NULL), false;
-    *ret = (struct earlier_version){ version, spec, k };
+    e.spec = spec;
+    *ret = e;
     return true;
 }
 

@@ -32,7 +32,8 @@ struct training {
     size_t n_rows;
     char data_hash[65];
     double load_ms;
-    struct seg_model *from; /* of a warm start; NULL: none */
+    struct seg_model *from; /* the earlier model that training goes on from; NULL: none */
+    bool encoder_only;      /* with its encoder alone */
     struct seg_model *model;
     struct seg_report report;
     bool has_report;
@@ -50,9 +51,9 @@ static double now_ms(void)
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
-/* The version that a warm start goes on from: its spec to compare with, and the model. */
-static enum job_outcome read_earlier(struct training *t, unsigned version, struct json **ret_spec,
-                                     struct earlier_version *ret)
+/* The version that training goes on from: its spec to compare with, and the model. */
+static enum job_outcome read_earlier(struct training *t, struct earlier_version *e,
+                                     struct json **ret_spec)
 {
     struct job_run *run = t->run;
     struct seg_error err = { "" };
@@ -61,14 +62,13 @@ static enum job_outcome read_earlier(struct training *t, unsigned version, struc
     char sha256[65], found[DIGEST_HEX_SIZE];
     uint8_t *bytes = NULL;
     size_t len = 0;
-    unsigned k = 0;
     enum db_status st =
-        db_models_version_shape(run->db, run->job->model, version, &run->arena, &text, &k);
-    if (st == DB_ONE)
-        st = db_models_artifact(run->db, run->job->model, version, &bytes, &len, sha256);
+        db_models_version_shape(run->db, e->model, e->version, &run->arena, &text, &e->k);
+    if (st == DB_ONE) st = db_models_artifact(run->db, e->model, e->version, &bytes, &len, sha256);
     if (st == DB_NONE)
         return job_fail(run, "version_not_found",
-                        "version %u, which training was to go on from, was deleted", version);
+                        "version %u of %s, which training was to go on from, was deleted",
+                        e->version, e->model);
     if (st != DB_ONE) return job_db_failed(run, st, "reading the earlier version");
     digest_sha256_hex(bytes, len, found);
     enum seg_status loaded = strcmp(found, sha256) == 0
@@ -76,13 +76,13 @@ static enum job_outcome read_earlier(struct training *t, unsigned version, struc
                                  : seg_fail(&err, SEG_EFORMAT, "its bytes have changed");
     seg_free(bytes);
     if (loaded != SEG_OK)
-        return job_fail(run, "version_unreadable", "version %u cannot be gone on from: %s", version,
-                        err.text);
-    *ret_spec = json_parse(text, strlen(text), &fault);
+        return job_fail(run, "version_unreadable", "version %u cannot be gone on from: %s",
+                        e->version, err.text);
+    e->spec = *ret_spec = json_parse(text, strlen(text), &fault);
     if (*ret_spec == NULL)
         return job_fail(run, "version_unreadable", "the spec of version %u cannot be read: %s",
-                        version, fault.detail);
-    *ret = (struct earlier_version){ version, *ret_spec, k };
+                        e->version, fault.detail);
+    t->encoder_only = e->encoder_only;
     return JOB_SUCCEEDED;
 }
 
@@ -92,7 +92,6 @@ static enum job_outcome read_spec(struct training *t)
     struct job_run *run = t->run;
     struct json_fault fault;
     struct faults faults;
-    struct earlier_version earlier;
     struct json *earlier_spec = NULL;
     enum db_status st = db_feature_sets_get(run->db, run->job->feature_set, &run->arena, &t->fs);
     if (st == DB_NONE)
@@ -103,10 +102,11 @@ static enum job_outcome read_spec(struct training *t)
     if (doc == NULL)
         return job_fail(run, "not_json", "the stored spec cannot be read: %s", fault.detail);
     faults_init(&faults, &run->arena);
-    unsigned version = train_spec_warm_start(doc, &faults);
+    struct earlier_version earlier = train_spec_earlier(doc, run->job->model, &faults);
+    bool has_earlier = earlier.version > 0;
     enum job_outcome outcome =
-        version > 0 ? read_earlier(t, version, &earlier_spec, &earlier) : JOB_SUCCEEDED;
-    if (outcome == JOB_SUCCEEDED && !train_spec_parse(doc, &t->fs, version > 0 ? &earlier : NULL,
+        has_earlier ? read_earlier(t, &earlier, &earlier_spec) : JOB_SUCCEEDED;
+    if (outcome == JOB_SUCCEEDED && !train_spec_parse(doc, &t->fs, has_earlier ? &earlier : NULL,
                                                       &run->arena, &t->spec, &faults))
         outcome = job_fail(run, "invalid", "the spec does not fit feature set %s any more: %s: %s",
                            t->fs.name, faults.items[0].pointer, faults.items[0].detail);
@@ -226,6 +226,7 @@ static enum job_outcome fit(struct training *t)
         .class_names = t->class_names,
         .n_classes = t->n_classes,
         .from = t->from,
+        .encoder_only = t->encoder_only,
         .progress = { .cancel = t->run->cancel, .report = core_progress, .ctx = t->run }
     };
     enum seg_status st = seg_train(t->run->app->pool, &training, &t->model, &t->report, &err);

@@ -91,3 +91,45 @@ def test_algorithms_without_a_warm_start_say_so(http, train, blobs):
     body = {**BLOBS, "features": ["x", "y", "channel"], "algorithm": {"type": "k_prototypes", "k": 3}}
     train("prototypes", body)
     assert faults(http, "prototypes", {**body, "warm_start": 1}) == {"/warm_start": "unknown_value"}
+
+
+def begun_with(version, kind, model, **options):
+    body = {**spec(kind, **options), "encoder_from": {"model": model, "version": version}}
+    del body["features"]
+    return body
+
+
+@pytest.mark.parametrize("kind", ["autoencoder_kmeans", "deep_clustering"])
+def test_a_model_begins_with_the_encoder_of_another(http, train, blobs, kind):
+    first = train(f"coder_{kind}", {**spec(kind), "preprocess": {"default": {"scale": "robust"}}})
+    encoder = first["spec"]["algorithm"]["encoder"]
+    body = begun_with(1, kind, f"coder_{kind}", k=2, encoder=encoder)
+    second = train(f"begun_{kind}", body)
+    assert second["spec"]["encoder_from"] == {"model": f"coder_{kind}", "version": 1}
+    assert second["spec"]["preprocess"] == first["spec"]["preprocess"]
+    if kind == "deep_clustering":
+        assert "autoencoder" not in second["curve"]
+    else:
+        assert second["curve"]["autoencoder"]["train_loss"][0] < 0.5 * first["curve"]["autoencoder"]["train_loss"][0]
+    rows = {"columns": ["x", "y"], "data": [[f["x"], f["y"]] for f in blobs.values()]}
+    assert {p["segment"] for p in http.post(f"/v1/models/begun_{kind}/predict", json=rows).json()["predictions"]} == {1, 2}
+    assert train(f"begun_{kind}", second["spec"])["artifact_sha256"] == second["artifact_sha256"]
+
+
+def test_an_encoder_serves_both_algorithms_that_have_one(train, blobs):
+    train("pretrained", spec("autoencoder_kmeans", encoder=[16, 2], activation="relu"))
+    deep = train("deep_begun", begun_with(1, "deep_clustering", "pretrained"))
+    assert "autoencoder" not in deep["curve"] and deep["metrics"]["k"] == 3
+
+
+def test_an_encoder_that_does_not_fit_is_refused(http, train, blobs):
+    train("narrow", spec("autoencoder_kmeans"))
+    assert faults(http, "wide", begun_with(1, "autoencoder_kmeans", "narrow", encoder=[9, 2], activation="relu")) == {
+        "/algorithm/encoder": "differs", "/algorithm/activation": "differs"}
+    assert faults(http, "wide", begun_with(1, "kmeans", "narrow")) == {"/encoder_from": "unknown_value"}
+    assert faults(http, "wide", begun_with(7, "autoencoder_kmeans", "narrow")) == {"/encoder_from": "unknown_version"}
+    assert faults(http, "narrow", {**begun_with(1, "autoencoder_kmeans", "narrow"), "warm_start": 1}) == {"/encoder_from": "unknown_key"}
+    for wrong in ({"model": "narrow"}, {"model": 3, "version": 1}, {"model": "narrow", "version": 0}, {"model": "narrow", "version": 1, "also": 1}, "narrow"):
+        assert faults(http, "wide", {**spec("autoencoder_kmeans"), "encoder_from": wrong}) == {"/encoder_from": "wrong_type"}
+    train("plain", spec("kmeans"))
+    assert faults(http, "wide", begun_with(1, "autoencoder_kmeans", "plain")) == {"/encoder_from": "unknown_value"}

@@ -177,6 +177,34 @@ static void models_of_another_shape_are_refused(void **state)
     seg_model_unref(from);
 }
 
+static void an_encoder_alone_leaves_k_and_segments_free(void **state)
+{
+    (void)state;
+    struct blobs b;
+    struct seg_error err = { "" };
+    struct seg_model *from = earlier_model(SEG_AUTOENCODER_KMEANS), *m = NULL;
+    struct seg_report report = { 0 };
+    blobs_init(&b, SEG_KMEANS, false, 150, 1.0);
+    b.training.encoder_only = true;
+    refuse(&b, from, "kmeans has no encoder");
+    blobs_release(&b);
+    blobs_init(&b, SEG_AUTOENCODER_KMEANS, false, 150, 1.0);
+    b.training.encoder_only = true;
+    b.spec.encoder[0] = 9;
+    refuse(&b, from, "layers of other sizes");
+    b.spec.encoder[0] = 8;
+    b.spec.kmeans.k = 2;
+    b.training.from = from;
+    if (seg_train(NULL, &b.training, &m, &report, &err) != SEG_OK) fail_msg("%s", err.text);
+    assert_int_equal(seg_model_n_results(m), 2);
+    assert_int_equal(seg_model_segment_id(m, 0), 1);
+    assert_int_equal(seg_model_segment_id(m, 1), 2);
+    seg_report_release(&report);
+    seg_model_unref(m);
+    seg_model_unref(from);
+    blobs_release(&b);
+}
+
 static void every_failed_allocation_is_reported_and_leaks_nothing(void **state)
 {
     (void)state;
@@ -213,6 +241,7 @@ int main(void)
         cmocka_unit_test(classifier_begins_at_the_loss_where_the_earlier_one_ended),
         cmocka_unit_test(warm_starts_give_the_same_bytes_at_any_worker_count),
         cmocka_unit_test(models_of_another_shape_are_refused),
+        cmocka_unit_test(an_encoder_alone_leaves_k_and_segments_free),
         cmocka_unit_test(every_failed_allocation_is_reported_and_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
