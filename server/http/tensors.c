@@ -281,7 +281,11 @@ static void check_data(struct reading *d, uint32_t i, struct tensor *t)
                                 : "an input needs data, or binary_data_size in its parameters");
         return;
     }
-    if (!t->is_binary) return;
+    if (!t->is_binary) {
+        if (t->type == TENSOR_FP16 || t->type == TENSOR_BF16)
+            faults_add(d->faults, at, "wrong_type", "%s comes as binary data", t->datatype);
+        return;
+    }
     size_t left = (size_t)(d->bytes_end - d->bytes);
     if (t->n_bytes > left) {
         faults_add(d->faults, at, "too_short", "%llu bytes were announced and %zu are there",
@@ -307,7 +311,7 @@ static void check_input(struct reading *d, uint32_t i)
     if (t->type < 0)
         faults_add(d->faults, pointer(d, "inputs", i, "datatype"),
                    t->datatype == NULL ? "missing" : "unknown_value",
-                   "must be FP32, FP64, BOOL, BYTES, or INT or UINT of 8 to 64 bits");
+                   "must be FP16, BF16, FP32, FP64, BOOL, BYTES, or INT or UINT of 8 to 64 bits");
     if (t->name == NULL) return;
 
     t->feature = seg_schema_find(schema, t->name, strlen(t->name));

@@ -3,11 +3,12 @@
  * rows as http/rows.h, and keep no tree.
  *
  * Tensors are one a feature, of shape [n] or [n, 1] and for a vector [n, width]; or a single one
- * called "features", of shape [n, cells], with every feature in the model's order. FP32, FP64 and
- * the integers for numbers, BOOL (or 0 and 1) for booleans, BYTES for categories and times;
- * integers and BOOL are taken for categories by their text. Missing: NaN, null in JSON, an empty
- * BYTES element for a time; a feature without a tensor is missing in all rows. All faults of the
- * header are reported together; a value that is wrong makes its row invalid alone. */
+ * called "features", of shape [n, cells], with every feature in the model's order. FP32, FP64, as
+ * bytes FP16 and BF16, and the integers for numbers, BOOL (or 0 and 1) for booleans, BYTES for
+ * categories and times; integers and BOOL are taken for categories by their text. Missing: NaN,
+ * null in JSON, an empty BYTES element for a time; a feature without a tensor is missing in all
+ * rows. All faults of the header are reported together; a value that is wrong makes its row invalid
+ * alone. */
 #ifndef SERVER_HTTP_TENSORS_H
 #define SERVER_HTTP_TENSORS_H
 

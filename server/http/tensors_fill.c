@@ -1,5 +1,6 @@
 /* Values of tensors into the cells of a batch, tensor by tensor. A tensor of float32 that holds
  * whole rows is copied tile by tile; everything else goes value by value. */
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -10,6 +11,8 @@
 const struct tensor_type_info TENSOR_TYPE[TENSOR_TYPES] = {
     [TENSOR_FP32] = { "FP32", TENSOR_FLOAT, 4 },
     [TENSOR_FP64] = { "FP64", TENSOR_FLOAT, 8 },
+    [TENSOR_FP16] = { "FP16", TENSOR_FLOAT, 2 },
+    [TENSOR_BF16] = { "BF16", TENSOR_FLOAT, 2 },
     [TENSOR_BOOL] = { "BOOL", TENSOR_UNSIGNED, 1 },
     [TENSOR_INT8] = { "INT8", TENSOR_INTEGER, 1 },
     [TENSOR_INT16] = { "INT16", TENSOR_INTEGER, 2 },
@@ -62,12 +65,8 @@ static void put_number(const struct place *p, double x)
     uint32_t cell = place_cell(p, &feature);
     struct rows *r = p->d->s.r;
     const struct seg_feature *f = &r->schema->features[feature];
-    char text[32];
-    if (f->type == SEG_CATEGORICAL) {
-        int len = p->t->type == TENSOR_BOOL
-                      ? snprintf(text, sizeof(text), "%s", x != 0 ? "true" : "false")
-                      : snprintf(text, sizeof(text), "%.0f", x);
-        rows_category(r, f, text, (size_t)len);
+    if (f->type == SEG_CATEGORICAL) { /* true and false in JSON: numbers came as their text */
+        rows_category(r, f, x != 0 ? "true" : "false", x != 0 ? 4 : 5);
     } else if (isnan(x)) {
         return;
     } else if (f->type == SEG_BOOLEAN && x != 0 && x != 1) {
@@ -93,6 +92,24 @@ static void put_text(const struct place *p, const char *text, size_t len)
 }
 
 /* ---- JSON ---- */
+
+/* Whether the number's text is a whole number that values of an integer type can be. */
+static bool is_of_integers(int type, const char *text, size_t len)
+{
+    const unsigned unused = 64 - 8 * (unsigned)TENSOR_TYPE[type].size;
+    const bool negative = *text == '-';
+    uint64_t max = UINT64_MAX >> unused, v = 0;
+    if (TENSOR_TYPE[type].kind == TENSOR_INTEGER)
+        max = max / 2 + negative;
+    else if (negative)
+        max = 0;
+    for (size_t i = negative; i < len; i++) {
+        const uint64_t digit = (uint64_t)text[i] - '0';
+        if (digit > 9 || digit > max || v > (max - digit) / 10) return false;
+        v = v * 10 + digit;
+    }
+    return true;
+}
 
 /* One value that is not an array, at s->at. */
 static bool json_value(struct place *p)
@@ -132,8 +149,11 @@ static bool json_value(struct place *p)
     s->at += used;
     int category;
     place_cell(p, &category);
+    const bool is_float = TENSOR_TYPE[p->t->type].kind == TENSOR_FLOAT;
     if (is_text)
         wrong_value(p, category, "a number stands where the datatype says a string");
+    else if (!is_float && !is_of_integers(p->t->type, start, used))
+        rows_fault(p->d->s.r, category, "out_of_range", NULL, "no value of the datatype", 0, 0);
     else if (p->d->s.r->schema->features[category].type == SEG_CATEGORICAL)
         rows_category(p->d->s.r, &p->d->s.r->schema->features[category], start, used);
     else
@@ -171,26 +191,69 @@ static bool json_values(struct place *p, uint64_t n_wanted, unsigned level)
 
 /* ---- binary ---- */
 
-static double load_value(const char *p, int type)
+static uint64_t load_bits(const char *p, int type)
+{
+    uint64_t v = 0;
+    memcpy(&v, p, TENSOR_TYPE[type].size);
+    return le64toh(v);
+}
+
+/* With the sign of a type shorter than 64 bits. */
+static int64_t signed_of(uint64_t v, int type)
+{
+    const unsigned shift = 64 - 8 * (unsigned)TENSOR_TYPE[type].size;
+    return (int64_t)(v << shift) >> shift;
+}
+
+static double float_of(uint32_t bits)
 {
     float f;
+    memcpy(&f, &bits, sizeof(f));
+    return (double)f;
+}
+
+/* IEEE 754 binary16: a sign, 5 bits of exponent, 10 of fraction. */
+static double half_of(uint32_t bits)
+{
+    const uint32_t exponent = bits >> 10 & 31, fraction = bits & 0x3ff;
+    double x = exponent == 0    ? ldexp(fraction, -24)
+               : exponent == 31 ? (fraction != 0 ? NAN : INFINITY)
+                                : ldexp(fraction + 1024, (int)exponent - 25);
+    return (bits & 0x8000) != 0 ? -x : x;
+}
+
+static double load_value(const char *p, int type)
+{
     double d;
-    uint64_t v = 0;
-    size_t size = TENSOR_TYPE[type].size;
-    memcpy(&v, p, size);
-    v = le64toh(v);
-    if (type == TENSOR_FP32) {
-        uint32_t bits = (uint32_t)v;
-        memcpy(&f, &bits, sizeof(f));
-        return (double)f;
+    const uint64_t v = load_bits(p, type);
+    switch (type) {
+    case TENSOR_FP32: return float_of((uint32_t)v);
+    case TENSOR_BF16: return float_of((uint32_t)v << 16);
+    case TENSOR_FP16: return half_of((uint32_t)v);
+    case TENSOR_FP64: memcpy(&d, &v, sizeof(d)); return d;
+    default: break;
     }
-    if (type == TENSOR_FP64) {
-        memcpy(&d, &v, sizeof(d));
-        return d;
+    return TENSOR_TYPE[type].kind == TENSOR_UNSIGNED ? (double)v : (double)signed_of(v, type);
+}
+
+/* Whole numbers that are categories: every digit counts. */
+static void put_integers(struct place *p, uint64_t n_wanted)
+{
+    const int type = p->t->type;
+    struct rows *r = p->d->s.r;
+    for (; p->n < n_wanted; p->n++) {
+        char text[24];
+        int feature, len;
+        const uint64_t v = load_bits(p->t->bytes + p->n * TENSOR_TYPE[type].size, type);
+        place_cell(p, &feature);
+        if (type == TENSOR_BOOL)
+            len = snprintf(text, sizeof(text), "%s", v != 0 ? "true" : "false");
+        else if (TENSOR_TYPE[type].kind == TENSOR_UNSIGNED)
+            len = snprintf(text, sizeof(text), "%" PRIu64, v);
+        else
+            len = snprintf(text, sizeof(text), "%" PRId64, signed_of(v, type));
+        rows_category(r, &r->schema->features[feature], text, (size_t)len);
     }
-    if (TENSOR_TYPE[type].kind == TENSOR_UNSIGNED) return (double)v;
-    unsigned shift = (unsigned)(64 - 8 * size);
-    return (double)((int64_t)(v << shift) >> shift);
 }
 
 /* A length of four bytes, then the text, n_wanted times. */
@@ -246,6 +309,11 @@ static bool are_plain_floats(const struct reading *d, const struct tensor *t)
     return infinite == 0;
 }
 
+static bool is_category(const struct reading *d, const struct tensor *t)
+{
+    return t->feature >= 0 && d->s.r->schema->features[t->feature].type == SEG_CATEGORICAL;
+}
+
 static bool fill(struct reading *d, const struct tensor *t)
 {
     struct place p = { .d = d, .t = t };
@@ -254,6 +322,8 @@ static bool fill(struct reading *d, const struct tensor *t)
         strings(&p, n_wanted);
     } else if (t->is_binary && are_plain_floats(d, t)) {
         copy_floats(&p, t->dims[0]);
+    } else if (t->is_binary && is_category(d, t)) {
+        put_integers(&p, n_wanted);
     } else if (t->is_binary) {
         size_t size = TENSOR_TYPE[t->type].size;
         for (; p.n < n_wanted; p.n++)

@@ -13,6 +13,8 @@ enum tensor_kind { TENSOR_FLOAT, TENSOR_INTEGER, TENSOR_UNSIGNED, TENSOR_BYTES }
 enum tensor_type {
     TENSOR_FP32,
     TENSOR_FP64,
+    TENSOR_FP16, /* this and the next: as bytes only */
+    TENSOR_BF16,
     TENSOR_BOOL,
     TENSOR_INT8,
     TENSOR_INT16,

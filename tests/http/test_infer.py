@@ -5,7 +5,7 @@ import struct
 import pytest
 
 KMEANS = {"feature_set": "blobs", "algorithm": {"type": "kmeans", "k": 3}, "promote": "always"}
-TYPES = {"FP32": "<f", "FP64": "<d", "INT8": "<b", "INT16": "<h", "INT32": "<i", "INT64": "<q", "UINT8": "<B", "UINT32": "<I", "BOOL": "<?"}
+TYPES = {"FP16": "<e", "FP32": "<f", "FP64": "<d", "INT8": "<b", "INT16": "<h", "INT32": "<i", "INT64": "<q", "UINT8": "<B", "UINT32": "<I", "BOOL": "<?"}
 
 
 class Client:
@@ -136,6 +136,31 @@ def test_nan_null_and_absent_tensors_are_missing(client):
     assert client.infer({"x": ("FP32", [1], [None]), "y": ("FP32", [1], [0.5]), "channel": ("BYTES", [1], ["app"])})["status"] == ["ok"]
 
 
+def test_halves_are_read_as_the_numbers_they_are(client):
+    """BF16 is the upper half of a float32; values here are exact in both."""
+    values, y = [0.0, -1.5, 2.0, 10.25, 2.0 ** -14, -0.0], [0.5] * 6
+    wanted = client.infer({"x": ("FP32", [6], values), "y": ("FP32", [6], y)}, binary_in=True)
+    assert client.infer({"x": ("FP16", [6], values), "y": ("FP16", [6], y)}, binary_in=True) == wanted
+    tail = b"".join(struct.pack("<f", v)[2:] for v in values + y)
+    inputs = [{"name": n, "datatype": "BF16", "shape": [6], "parameters": {"binary_data_size": 12}} for n in "xy"]
+    reply = client.post({"inputs": inputs}, tail)
+    assert reply.status_code == 200, reply.text
+    assert {o["name"]: o["data"] for o in reply.json()["outputs"]}["distance"] == wanted["distance"]
+    subnormal = client.infer({"x": ("FP16", [2], [2.0 ** -24, 0.0]), "y": ("FP16", [2], [0.0, float("inf")])}, binary_in=True)
+    assert subnormal["status"] == ["ok", "invalid"]
+
+
+def test_halves_in_json_are_refused(client):
+    reply = client.post({"inputs": [{"name": "x", "datatype": "FP16", "shape": [1], "data": [1]}, {"name": "y", "datatype": "FP32", "shape": [1], "data": [1]}]})
+    assert reply.status_code == 422 and pointers(reply) == {"/inputs/0/data": "wrong_type"}
+
+
+@pytest.mark.parametrize("datatype, good, bad", [("INT8", -128, -129), ("UINT8", 255, 256), ("UINT8", 0, -1), ("INT16", 32767, 32768), ("INT64", 2 ** 63 - 1, 2 ** 63),
+                                                 ("UINT64", 2 ** 64 - 1, 2 ** 64), ("INT32", 7, 7.5)])
+def test_a_number_that_its_datatype_cannot_hold_makes_its_row_invalid(client, datatype, good, bad):
+    assert client.infer({"x": (datatype, [2], [good, bad]), "y": ("FP32", [2], [0.0, 0.0])})["status"] == ["ok", "invalid"]
+
+
 def test_a_bad_value_makes_its_row_invalid_alone(client):
     got = client.infer({"x": ("FP32", [3], [1.0, float("inf"), 2.0]), "y": ("FP32", [3], [0.0, 0.0, 0.0])}, binary_in=True)
     assert got["status"] == ["ok", "invalid", "ok"]
@@ -150,7 +175,7 @@ def pointers(reply):
 
 def test_all_faults_of_a_header_are_reported_together(client):
     x = {"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}
-    reply = client.post({"inputs": [x, {"name": "nope", "datatype": "FP32", "shape": [1], "data": [1]}, {"name": "y", "datatype": "FP16", "shape": [2], "data": [1, 2]},
+    reply = client.post({"inputs": [x, {"name": "nope", "datatype": "FP32", "shape": [1], "data": [1]}, {"name": "y", "datatype": "FP8", "shape": [2], "data": [1, 2]},
                                     {"name": "channel", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}, {"shape": [1], "datatype": "BOOL"}, x]})
     assert reply.status_code == 422
     assert pointers(reply) == {"/inputs/1/name": "unknown_feature", "/inputs/2/datatype": "unknown_value", "/inputs/2/shape": "wrong_shape",
