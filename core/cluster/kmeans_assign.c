@@ -15,7 +15,11 @@
  * skipped row is therefore one whose label the kernel would have given again, ties included.
  *
  * With many centroids rows are screened by products of 16-bit integers first (compute/screen.h),
- * which give the same labels with a bound on u and l, or say that they cannot tell. */
+ * which give the same labels with a bound on u and l, or say that they cannot tell. Screening also
+ * lists the centroids nearest to the row and says how far all others are. A row that wakes is
+ * measured against its list alone, as long as drift, the sum of the longest ways, has not brought
+ * one of the others near: in many dimensions most rows wake in most iterations, and nearly always
+ * for one of the same few centroids. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -36,7 +40,9 @@ enum seg_status kmeans_desk_init(struct kmeans_desk *desk, size_t k, size_t d)
     desk->awake.cells = seg_alloc_aligned(n_cells, sizeof *desk->awake.cells);
     desk->doubtful.cells = seg_alloc_aligned(n_cells, sizeof *desk->doubtful.cells);
     desk->code = seg_alloc_aligned(n_cells / 2, sizeof *desk->code);
-    if (!desk->awake.cells || !desk->doubtful.cells || !desk->code) return SEG_ENOMEM;
+    desk->rows = seg_alloc_aligned(SEG_SCREEN_ROWS_CELLS(d), sizeof *desk->rows);
+    if (!desk->awake.cells || !desk->doubtful.cells || !desk->code || !desk->rows)
+        return SEG_ENOMEM;
     memset(desk->awake.cells, 0, n_cells * sizeof *desk->awake.cells);
     memset(desk->doubtful.cells, 0, n_cells * sizeof *desk->doubtful.cells);
     return kmeans_sums_init(&desk->moved, k, d);
@@ -47,6 +53,7 @@ void kmeans_desk_release(struct kmeans_desk *desk)
     seg_free(desk->awake.cells);
     seg_free(desk->doubtful.cells);
     seg_free(desk->code);
+    seg_free(desk->rows);
     seg_free(desk->spare);
     kmeans_sums_release(&desk->moved);
 }
@@ -91,6 +98,8 @@ static void measure_exactly(struct kmeans_run *run, struct kmeans_desk *desk, co
     float dist2[SEG_TILE_ROWS], second2[SEG_TILE_ROWS], margin[SEG_TILE_ROWS];
     run->kernels->nearest(tile, d, run->c.data, run->c.n_rows, label, dist2, second2);
     run->kernels->margin(dist2, second2, (float)(d + 16) * 0x1p-24f, run->margin_tiny, margin);
+    for (unsigned i = 0; i < n && run->near != NULL; i++)
+        run->rest[row[i]] = -FLT_MAX; /* no list: the next time the row is screened */
     settle(run, desk, tile, row, n, label, margin);
 }
 
@@ -127,15 +136,34 @@ static void gather(struct kmeans_run *run, struct kmeans_desk *desk, struct kmea
     }
 }
 
+/* What rows remember of the centroids around them. A list without the row's own cluster, which
+ * takes many centroids that are equally near, is of no use. */
+static void keep_lists(struct kmeans_run *run, const uint32_t *row, unsigned n,
+                       const uint32_t *label, uint16_t near[][SEG_NEAR], const float *rest)
+{
+    for (unsigned i = 0; i < n; i++) {
+        bool has_own = false;
+        for (unsigned m = 0; m < SEG_NEAR; m++)
+            has_own = has_own || near[i][m] == label[i];
+        const float sum = rest[i] + run->drift_lo;
+        memcpy(run->near + (size_t)row[i] * SEG_NEAR, near[i], sizeof near[i]);
+        run->rest[row[i]] = has_own ? sum - sum * 0x1p-22f : -FLT_MAX;
+    }
+}
+
 /* By products of integers where that can tell the nearest centroid; the rows where it cannot are
  * left as they are for the batch that is measured exactly. */
 static void screen(struct kmeans_run *run, struct kmeans_desk *desk, const float *tile,
                    const uint32_t *row, unsigned n)
 {
-    uint32_t label[SEG_TILE_ROWS], doubtful[SEG_TILE_ROWS];
+    uint32_t label[SEG_TILE_ROWS], doubtful[SEG_TILE_ROWS] = { 0 };
     float margin[SEG_TILE_ROWS];
     unsigned n_doubtful = 0;
-    run->screen_kernel->screen(&run->screen, tile, desk->code, label, margin);
+    uint16_t near[SEG_TILE_ROWS][SEG_NEAR];
+    float rest[SEG_TILE_ROWS];
+    run->screen_kernel->screen(&run->screen, tile, desk->code, label, margin,
+                               run->keeps_lists ? near[0] : NULL, rest);
+    if (run->keeps_lists) keep_lists(run, row, n, label, near, rest);
     for (unsigned i = 0; i < n; i++) {
         margin[i] -= run->margin_tiny;
         doubtful[n_doubtful] = i;
@@ -184,31 +212,75 @@ static void begin_chunk(struct kmeans_run *run, size_t first_tile, size_t n_tile
     for (size_t i = first_tile * SEG_TILE_ROWS; i < (first_tile + n_tiles) * SEG_TILE_ROWS; i++) {
         run->label[i] = k;
         run->slack[i] = -FLT_MAX;
+        if (run->near != NULL) run->rest[i] = -FLT_MAX;
         if (run->place != NULL) run->place[i] = (uint16_t)(i % SEG_CHUNK_ROWS);
     }
     for (size_t t = first_tile; t < first_tile + n_tiles; t++)
         run->asleep[t] = 0;
 }
 
-/* The rows of a tile that are awake are measured where they stand or gathered. */
+/* Settles those of the n lanes of a tile whose nearest centroid is certainly among those that they
+ * remember, and keeps the others in lane. Returns their number. */
+static unsigned settle_near(struct kmeans_run *run, struct kmeans_desk *desk, const float *tile,
+                            const uint32_t *row, uint32_t *lane, unsigned n)
+{
+    const uint16_t *near = run->near + (size_t)row[0] * SEG_NEAR;
+    const float widen = run->screen.widen;
+    float dist2[SEG_TILE_ROWS][SEG_NEAR];
+    uint32_t tried[SEG_TILE_ROWS];
+    unsigned n_tried = 0, n_left = 0;
+    for (unsigned i = 0; i < n; i++)
+        if (run->rest[row[lane[i]]] > run->drift_hi)
+            tried[n_tried++] = lane[i];
+        else
+            lane[n_left++] = lane[i];
+    run->screen_kernel->among(&run->screen, tile, tried, n_tried, near, desk->rows, dist2[0]);
+    for (unsigned i = 0; i < n_tried; i++) {
+        const uint16_t *list = near + tried[i] * SEG_NEAR;
+        const uint32_t r = row[tried[i]];
+        float least2 = FLT_MAX, second2 = FLT_MAX;
+        uint32_t label = 0;
+        for (unsigned m = 0; m < SEG_NEAR; m++) {
+            const bool is_nearer = dist2[i][m] < least2;
+            second2 = is_nearer ? least2 : dist2[i][m] < second2 ? dist2[i][m] : second2;
+            least2 = is_nearer ? dist2[i][m] : least2;
+            label = is_nearer ? list[m] : label;
+        }
+        const float second = sqrtf(second2) * (1 - widen);
+        const float rest = (run->rest[r] - run->drift_hi) * (1 - 0x1p-22f);
+        const float next = second < rest ? second : rest;
+        const float margin = next - sqrtf(least2) * (1 + widen) - run->margin_tiny;
+        if (margin > 0)
+            settle(run, desk, tile + tried[i], &r, 1, &label, &margin);
+        else
+            lane[n_left++] = tried[i];
+    }
+    desk->n_tried += n_tried;
+    desk->n_found += n - n_left;
+    return n_left;
+}
+
+/* The rows of a tile that are awake are found near or else measured where they stand or gathered.
+ */
 static void assign_tile(struct kmeans_run *run, struct kmeans_desk *desk, size_t tile,
                         uint64_t awake)
 {
     const float *cells = seg_tiles_at(run->data->x, tile);
     const uint32_t first_row = (uint32_t)(tile * SEG_TILE_ROWS);
-    const unsigned n_awake = (unsigned)__builtin_popcountll(awake);
     const size_t k = run->c.n_rows;
     uint32_t row[SEG_TILE_ROWS], lane[SEG_TILE_ROWS];
+    unsigned n_awake = 0;
     for (unsigned i = 0; i < SEG_TILE_ROWS; i++)
         row[i] = first_row + i;
+    for (; awake != 0; awake &= awake - 1)
+        lane[n_awake++] = (uint32_t)__builtin_ctzll(awake);
     desk->n_idle += SEG_TILE_ROWS - n_awake;
-    if (run->is_ordered || n_awake * (k + GATHER_COST) >= SEG_TILE_ROWS * k) {
+    if (run->looks_near) n_awake = settle_near(run, desk, cells, row, lane, n_awake);
+    if (n_awake == 0) return;
+    if (run->is_ordered || n_awake * (k + GATHER_COST) >= SEG_TILE_ROWS * k)
         measure(run, desk, cells, row, seg_tiles_rows(run->data->x, tile));
-        return;
-    }
-    for (unsigned i = 0; i < n_awake; i++, awake &= awake - 1)
-        lane[i] = (uint32_t)__builtin_ctzll(awake);
-    gather(run, desk, &desk->awake, measure, cells, row, lane, n_awake);
+    else
+        gather(run, desk, &desk->awake, measure, cells, row, lane, n_awake);
 }
 
 static void assign_chunk(void *ctx, size_t chunk)

@@ -5,6 +5,15 @@
 #include <string.h>
 #include "cluster/kmeans_run.h"
 
+/* With fewer columns a list costs as much as screening. (What is kept of a row takes 28 bytes, a
+ * ninth of this many columns.) */
+#define NEAR_COLUMNS_MIN 64u
+/* A list is worth it when more than one row in so many is found there; when not, it is left alone
+ * until centroids have slowed down by NEAR_SLOWER. */
+#define NEAR_PART   3u
+#define NEAR_SLOWER 0.7
+/* In the first iterations centroids go too far for any list, and lists are not made. */
+#define NEAR_FROM 12u
 /* When screening leaves more than one row in so many in doubt, it no longer pays. */
 #define DOUBTFUL_PART 4u
 
@@ -42,7 +51,13 @@ enum seg_status kmeans_run_init(struct kmeans_run *run, struct seg_pool *pool,
         st = kmeans_desk_init(&run->desks[i], p->k, d);
     if (st == SEG_OK && run->screen_kernel != NULL && seg_screen_pays(p->k, d))
         st = seg_screen_init(&run->screen, p->k, d, data->mean);
-    if (st == SEG_OK && own != NULL) st = kmeans_order_init(run, own);
+    if (st == SEG_OK && run->screen.k > 0 && d >= NEAR_COLUMNS_MIN) {
+        run->near = seg_alloc(n_lanes * SEG_NEAR, sizeof *run->near);
+        run->rest = seg_alloc(n_lanes, sizeof *run->rest);
+        if (run->near == NULL || run->rest == NULL) st = SEG_ENOMEM;
+    }
+    /* Rows that wake read a line for each column, which is little beside the products. */
+    if (st == SEG_OK && own != NULL && run->near == NULL) st = kmeans_order_init(run, own);
 out:
     if (st != SEG_OK) kmeans_run_release(run);
     return st;
@@ -60,6 +75,8 @@ void kmeans_run_release(struct kmeans_run *run)
     seg_free(run->label);
     seg_free(run->slack);
     seg_free(run->place);
+    seg_free(run->near);
+    seg_free(run->rest);
     seg_free(run->asleep);
     seg_free(run->spent);
     seg_free(run->way);
@@ -145,6 +162,13 @@ static double move_centroids(struct kmeans_run *run)
             second = run->way[j];
         }
     }
+    run->longest_way = longest;
+    run->keeps_lists = run->near != NULL && run->n_iter >= NEAR_FROM;
+    run->looks_near =
+        run->keeps_lists && run->is_screened && longest < NEAR_SLOWER * run->failed_way;
+    run->drift += longest;
+    run->drift_lo = (float)(run->drift * (1 - 0x1p-22));
+    run->drift_hi = (float)(run->drift * (1 + 0x1p-22));
     run->spent_any += (longest + second) * (1 + 0x1p-20);
     for (size_t j = 0; j < k; j++) {
         run->pace[j] = run->way[j] + (j == longest_j ? second : longest);
@@ -158,7 +182,7 @@ static double move_centroids(struct kmeans_run *run)
 /* Takes in what the desks hold. Returns the number of rows that changed cluster. */
 static uint64_t collect(struct kmeans_run *run)
 {
-    uint64_t n_moved = 0, n_screened = 0, n_doubtful = 0;
+    uint64_t n_moved = 0, n_screened = 0, n_doubtful = 0, n_tried = 0, n_found = 0;
     run->n_idle = 0;
     for (size_t i = 0; i < run->n_desks; i++) {
         struct kmeans_desk *desk = &run->desks[i];
@@ -166,9 +190,13 @@ static uint64_t collect(struct kmeans_run *run)
         n_moved += desk->n_moved;
         n_screened += desk->n_screened;
         n_doubtful += desk->n_doubtful;
+        n_tried += desk->n_tried;
+        n_found += desk->n_found;
         run->n_idle += desk->n_idle;
         desk->n_moved = desk->n_screened = desk->n_doubtful = desk->n_idle = 0;
+        desk->n_tried = desk->n_found = 0;
     }
+    if (n_tried > 0 && n_found < n_tried / NEAR_PART) run->failed_way = run->longest_way;
     if (n_doubtful > n_screened / DOUBTFUL_PART) run->is_screened = false;
     return n_moved;
 }
@@ -179,6 +207,10 @@ static void reset(struct kmeans_run *run)
     for (size_t j = 0; j <= run->c.n_rows; j++)
         run->spent[j] = run->spent_lo[j] = run->spent_hi[j] = 0;
     run->spent_any = 0;
+    run->drift = 0;
+    run->keeps_lists = run->looks_near = false;
+    run->failed_way = INFINITY;
+    run->drift_lo = run->drift_hi = 0;
     run->is_surveyed = false;
     run->n_wasted = 0;
     run->is_screened = run->screen.k > 0;

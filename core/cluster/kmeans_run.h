@@ -102,9 +102,11 @@ struct kmeans_desk {
     uint64_t n_moved;             /* their number */
     uint64_t n_idle;              /* rows asleep in tiles that were read for others */
     uint64_t n_screened;          /* rows */
+    uint64_t n_tried, n_found;    /* rows looked for among the centroids they remember */
     uint64_t n_doubtful;          /* those of them that had to be measured exactly */
     struct kmeans_batch awake;    /* from tiles that mostly sleep */
     struct kmeans_batch doubtful; /* see kmeans_assign.c */
+    float *rows;                  /* scratch of screen_kernel: rows, padded */
     int32_t *code;                /* scratch of screen_kernel */
     float *spare;                 /* a chunk's cells, or NULL; see kmeans_order.c */
 };
@@ -120,20 +122,28 @@ struct kmeans_run {
     const struct seg_screen_kernel *screen_kernel; /* or NULL */
     struct seg_screen screen;                      /* of c; empty if that does not pay */
     bool is_screened;
-    float margin_tiny;       /* what underflow of squares can make of a distance, at most */
-    struct seg_matrix c;     /* (k, d) */
-    struct seg_matrix was;   /* (k, d) before the last move */
-    double *way;             /* (k) length of the last move, rounded up */
-    uint32_t *label;         /* (n) cluster of each row; k = none yet */
-    float *slack;            /* (n) see kmeans_assign.c */
-    double *asleep;          /* (n_tiles) no row of the tile wakes while spent_any is under this */
-    struct kmeans_sums sums; /* of the rows by label */
-    double *spent;           /* (k + 1) slack spent so far by rows of a cluster; 0 for none */
-    float *spent_lo;         /* (k + 1) the same, rounded down */
-    float *spent_hi;         /* (k + 1) the same, rounded up */
-    double spent_any;        /* no row has spent more */
-    double *pace;            /* (k) what the last move of the centroids added to spent */
-    struct seg_tiles *own;   /* data->x if its rows may be reordered meanwhile, else NULL */
+    uint16_t *near;           /* (n, SEG_NEAR) centroids around a row; NULL if not kept */
+    float *rest;              /* (n) distance to all others when listed, plus drift then */
+    bool keeps_lists;         /* screening fills near and rest */
+    bool looks_near;          /* rows that wake are first looked for there */
+    double longest_way;       /* of the last move of the centroids */
+    double failed_way;        /* the longest way when that found too few, or infinite */
+    double drift;             /* sum of the longest ways so far */
+    float drift_lo, drift_hi; /* the same, rounded down and up */
+    float margin_tiny;        /* what underflow of squares can make of a distance, at most */
+    struct seg_matrix c;      /* (k, d) */
+    struct seg_matrix was;    /* (k, d) before the last move */
+    double *way;              /* (k) length of the last move, rounded up */
+    uint32_t *label;          /* (n) cluster of each row; k = none yet */
+    float *slack;             /* (n) see kmeans_assign.c */
+    double *asleep;           /* (n_tiles) no row of the tile wakes while spent_any is under this */
+    struct kmeans_sums sums;  /* of the rows by label */
+    double *spent;            /* (k + 1) slack spent so far by rows of a cluster; 0 for none */
+    float *spent_lo;          /* (k + 1) the same, rounded down */
+    float *spent_hi;          /* (k + 1) the same, rounded up */
+    double spent_any;         /* no row has spent more */
+    double *pace;             /* (k) what the last move of the centroids added to spent */
+    struct seg_tiles *own;    /* data->x if its rows may be reordered meanwhile, else NULL */
     uint16_t *place;  /* (n) place in its chunk where the row stood at first; NULL without own */
     bool is_ordered;  /* rows stand in the order in which they wake */
     bool is_surveyed; /* the next assignment measures all rows, to order them after it */

@@ -2,6 +2,7 @@
 #include "compute/screen.h"
 
 #include <math.h>
+#include <string.h>
 #include "base/alloc.h"
 #include "compute/kernels.h"
 
@@ -43,10 +44,13 @@ enum seg_status seg_screen_init(struct seg_screen *s, size_t k, size_t d, const 
     s->centre = seg_alloc(d, sizeof *s->centre);
     s->code = seg_alloc(k * s->n_pairs, sizeof *s->code);
     s->norm2 = seg_alloc(k, sizeof *s->norm2);
-    if (s->centre == NULL || s->code == NULL || s->norm2 == NULL) {
+    s->d_padded = (d + SEG_SCREEN_PAD - 1) / SEG_SCREEN_PAD * SEG_SCREEN_PAD;
+    s->padded = seg_alloc_aligned(k * s->d_padded, sizeof *s->padded);
+    if (!s->centre || !s->code || !s->norm2 || !s->padded) {
         seg_screen_release(s);
         return SEG_ENOMEM;
     }
+    memset(s->padded, 0, k * s->d_padded * sizeof *s->padded);
     for (size_t c = 0; c < d; c++)
         s->centre[c] = (float)centre[c];
     return SEG_OK;
@@ -57,6 +61,7 @@ void seg_screen_release(struct seg_screen *s)
     seg_free(s->centre);
     seg_free(s->code);
     seg_free(s->norm2);
+    seg_free(s->padded);
     *s = (struct seg_screen){ 0 };
 }
 
@@ -71,6 +76,7 @@ void seg_screen_set(struct seg_screen *s, const struct seg_matrix *c)
             sum += value * value;
         }
         s->norm2[j] = (float)sum;
+        memcpy(s->padded + j * s->d_padded, row, s->d * sizeof *row);
         longest2 = fmax(longest2, sum);
     }
     const double unit = longest2 > 0 ? sqrt(longest2) / (double)SEG_SCREEN_LENGTH : 1;

@@ -23,17 +23,32 @@ struct seg_screen {
     float unit;           /* what 1 in a code stands for */
     float length;         /* of the longest c - centre */
     float off;            /* the longest |c - centre - unit * code| */
+    size_t d_padded;      /* d, rounded up to whole vectors */
+    float *padded;        /* (k, d_padded) the centroids, then zeros */
     float widen;          /* relative error that kernels->nearest may make in a distance */
 };
+
+/* Scratch of 64 rows of d columns, padded to vectors, and by one more: rows a power of two apart
+ * share few places of the first cache. */
+#define SEG_SCREEN_PAD           16u
+#define SEG_SCREEN_ROWS_CELLS(d) (((d) + 2 * SEG_SCREEN_PAD) * 64u)
+#define SEG_NEAR                 8u /* centroids in a list of near ones */
 
 struct seg_screen_kernel {
     const char *isa;
     /* The label (64) that kernels->nearest gives to the rows of a tile x (d, 64) where margin (64)
      * > 0, and that much nearer the row is to it than to any other, at least. Elsewhere (margin <=
      * 0 or NaN) it may be another. Distances are expanded, with a bound on the error. code
-     * (n_pairs, 64) is scratch, aligned as tiles are. */
+     * (n_pairs, 64) is scratch, aligned as tiles are. near (64, SEG_NEAR), unless NULL: the
+     * centroids that seem nearest, in any order; every other one is at least rest (64) away. k must
+     * be more than SEG_NEAR then. */
     void (*screen)(const struct seg_screen *s, const float *x, int32_t *code, uint32_t *label,
-                   float *margin);
+                   float *margin, uint16_t *near, float *rest);
+    /* dist2 (n, SEG_NEAR): squared distances, by differences, of the rows lane[0..n-1] of a tile to
+     * the centroids in their rows of near (64, SEG_NEAR). rows is scratch for
+     * SEG_SCREEN_ROWS_CELLS, aligned as tiles are. */
+    void (*among)(const struct seg_screen *s, const float *x, const uint32_t *lane, unsigned n,
+                  const uint16_t *near, float *rows, float *dist2);
 };
 
 /* The best one for this machine; NULL where it has no such products. */

@@ -238,6 +238,37 @@ static void squares_agree_with_a_float64_loop_and_have_the_bits_of_nearest(void 
         }
 }
 
+/* Every centroid that is not in a row's list is at least rest away, and the distances to those in
+ * it are right. */
+static void check_lists(const struct seg_screen_kernel *k, const struct seg_screen *s,
+                        uint16_t near[ROWS][SEG_NEAR], const float *rest)
+{
+    static _Alignas(64) float rows[SEG_SCREEN_ROWS_CELLS(D_MAX)];
+    uint32_t lane[ROWS];
+    float dist2[ROWS][SEG_NEAR];
+    unsigned n = 0;
+    for (uint32_t r = 0; r < ROWS; r++) {
+        if (!isfinite(distance2(s->d, w, 0, r)) || distance2(s->d, w, 0, r) > 1e37) continue;
+        lane[n++] = r;
+        for (size_t m = 0; m < SEG_NEAR; m++)
+            assert_true(near[r][m] < s->k);
+        for (size_t j = 0; j < s->k; j++) {
+            bool is_near = false;
+            for (size_t m = 0; m < SEG_NEAR; m++)
+                is_near = is_near || near[r][m] == j;
+            if (!is_near && sqrt(distance2(s->d, w, j, r)) < (double)rest[r])
+                fail_msg("%s: row %u, centroid %zu of %zu, d %zu", k->isa, r, j, s->k, s->d);
+        }
+    }
+    k->among(s, x, lane, n, near[0], rows, dist2[0]);
+    for (unsigned i = 0; i < n; i++)
+        for (size_t m = 0; m < SEG_NEAR; m++) {
+            const double exact = distance2(s->d, w, near[lane[i]][m], lane[i]);
+            if (!(fabs(dist2[i][m] - exact) <= (double)s->widen * exact + 1e-30))
+                fail_msg("%s: row %u, d %zu, k %zu", k->isa, lane[i], s->d, s->k);
+        }
+}
+
 /* Screens x (d, 64) against w (n, d). Where the margin is above 0 the label must be the only
  * nearest centroid in float64, and the next one at least that much farther. Returns the number of
  * rows that were left in doubt. */
@@ -255,7 +286,17 @@ static size_t check_screen(const struct seg_screen_kernel *k, size_t d, size_t n
     seg_screen_set(&s, &c);
     for (size_t i = 0; i < ROWS; i++)
         code[n_code + i] = 77;
-    k->screen(&s, x, code, label, margin);
+    uint32_t same[ROWS];
+    float same_margin[ROWS], rest[ROWS];
+    uint16_t near[ROWS][SEG_NEAR];
+    k->screen(&s, x, code, label, margin, NULL, NULL);
+    if (n > SEG_NEAR) {
+        k->screen(&s, x, code, same, same_margin, near[0], rest);
+        assert_memory_equal(label, same, sizeof label);
+        for (size_t r = 0; r < ROWS; r++)
+            assert_int_equal(same_margin[r] > 0, margin[r] > 0);
+        check_lists(k, &s, near, rest);
+    }
     for (size_t i = 0; i < ROWS; i++)
         assert_int_equal(code[n_code + i], 77);
     for (size_t r = 0; r < ROWS; r++) {

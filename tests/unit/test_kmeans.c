@@ -71,34 +71,38 @@ static double naive_assign(const float *x, size_t n, size_t d, const struct seg_
     return inertia;
 }
 
-/* The twin: Lloyd's iteration as in the textbook, no cluster may become empty. Returns the inertia.
- */
+/* The twin: the means of the rows by label, no cluster may be empty. */
+static void naive_means(const float *x, size_t n, const uint32_t *label, struct seg_matrix *c)
+{
+    const size_t k = c->n_rows, d = c->n_cols;
+    double *sum = seg_calloc(k * d, sizeof *sum);
+    size_t *size = seg_calloc(k, sizeof *size);
+    assert_true(sum != NULL && size != NULL);
+    for (size_t r = 0; r < n; r++) {
+        size[label[r]]++;
+        for (size_t col = 0; col < d; col++)
+            sum[label[r] * d + col] += (double)x[r * d + col];
+    }
+    for (size_t j = 0; j < k; j++) {
+        assert_true(size[j] > 0);
+        for (size_t col = 0; col < d; col++)
+            c->data[j * d + col] = (float)(sum[j * d + col] / (double)size[j]);
+    }
+    seg_free(sum);
+    seg_free(size);
+}
+
+/* The twin: Lloyd's iteration as in the textbook. Returns the inertia. */
 static double naive_lloyd(const float *x, size_t n, size_t d, struct seg_matrix *c, unsigned n_iter)
 {
-    const size_t k = c->n_rows;
     uint32_t *label = seg_alloc(n, sizeof *label);
-    double *sum = seg_alloc(k * d, sizeof *sum);
-    size_t *size = seg_alloc(k, sizeof *size);
-    assert_true(label != NULL && sum != NULL && size != NULL);
+    assert_non_null(label);
     for (unsigned i = 0; i < n_iter; i++) {
         naive_assign(x, n, d, c, label);
-        memset(sum, 0, k * d * sizeof *sum);
-        memset(size, 0, k * sizeof *size);
-        for (size_t r = 0; r < n; r++) {
-            size[label[r]]++;
-            for (size_t col = 0; col < d; col++)
-                sum[label[r] * d + col] += (double)x[r * d + col];
-        }
-        for (size_t j = 0; j < k; j++) {
-            assert_true(size[j] > 0);
-            for (size_t col = 0; col < d; col++)
-                c->data[j * d + col] = (float)(sum[j * d + col] / (double)size[j]);
-        }
+        naive_means(x, n, label, c);
     }
     double inertia = naive_assign(x, n, d, c, label);
     seg_free(label);
-    seg_free(sum);
-    seg_free(size);
     return inertia;
 }
 
@@ -122,8 +126,9 @@ static void kmeans_fit_equals_lloyd_after_any_number_of_iterations(void **state)
         uint32_t d, n_groups, k;
         float offset;
     } CASES[] = {
-        { 5000, 3, 3, 7, 0 },     { 9001, 20, 50, 8, 0 },  { 4500, 2, 4, 40, 1000 },
-        { 2000, 70, 64, 33, -5 }, { 777, 130, 90, 65, 0 }, { 300, 1, 2, 3, 1e6f },
+        { 5000, 3, 3, 7, 0 },      { 9001, 20, 50, 8, 0 },  { 4500, 2, 4, 40, 1000 },
+        { 2000, 70, 64, 33, -5 },  { 777, 130, 90, 65, 0 }, { 300, 1, 2, 3, 1e6f },
+        { 2000, 65, 1, 50, 1e3f },
     };
     static const unsigned N_ITERS[] = { 1, 2, 3, 7, 20, 60 };
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
@@ -149,6 +154,38 @@ static void kmeans_fit_equals_lloyd_after_any_number_of_iterations(void **state)
         seg_tiles_release(&t);
         seg_free(x);
     }
+}
+
+/* Late enough for rows to be looked for among the centroids they remember, and for others to come
+ * near meanwhile. Labels of the twin are those of the kernel: on noise, a row that float64 puts on
+ * the other side of a border soon makes other clusters. */
+static void kmeans_fit_equals_lloyd_when_rows_remember_what_is_near(void **state)
+{
+    (void)state;
+    const size_t n = 20000, d = 64;
+    const uint32_t k = 64;
+    float *x = group_rows(n, (uint32_t)d, 1, 100);
+    uint32_t *label = seg_alloc(n, sizeof *label);
+    struct seg_tiles t = tiles_of(x, n, (uint32_t)d);
+    struct seg_matrix c = first_rows(&t, k), start = first_rows(&t, k);
+    struct seg_kmeans_params p = params(k);
+    p.init = SEG_INIT_GIVEN;
+    p.start = &start;
+    p.n_iter_max = 100;
+    assert_non_null(label);
+    for (unsigned i = 0; i < p.n_iter_max; i++) {
+        seg_kmeans_assign(NULL, &t, &c, label, NULL);
+        naive_means(x, n, label, &c);
+    }
+    struct seg_kmeans km = fit(NULL, &t, &p);
+    assert_int_equal(km.n_iter, p.n_iter_max);
+    assert_same_centroids(&c, &km.centroids, 1e-4);
+    seg_kmeans_release(&km);
+    seg_matrix_release(&c);
+    seg_matrix_release(&start);
+    seg_tiles_release(&t);
+    seg_free(label);
+    seg_free(x);
 }
 
 static void kmeans_fit_finds_the_inertia_of_scikit_learn(void **state)
@@ -571,6 +608,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kmeans_fit_equals_lloyd_after_any_number_of_iterations),
+        cmocka_unit_test(kmeans_fit_equals_lloyd_when_rows_remember_what_is_near),
         cmocka_unit_test(kmeans_fit_finds_the_inertia_of_scikit_learn),
         cmocka_unit_test(kmeans_fit_gives_the_same_bits_at_any_worker_count),
         cmocka_unit_test(kmeans_fit_own_gives_the_bits_of_fit_and_the_rows_back),
