@@ -6,57 +6,24 @@
 
 #include <float.h>
 #include <string.h>
+#include "compute/kernels_lanes.h"
 
-#if defined(__AVX512F__)
-#define VECTOR_BYTES 64
-#define VECS         4
-#elif defined(__AVX2__)
-#define VECTOR_BYTES 32
-#define VECS         2
-#else
-#define VECTOR_BYTES 16
-#define VECS         2
-#endif
-#define OUTS_MAX 4
-
-#define INLINE   static inline __attribute__((always_inline))
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
-
-#define LANES      (VECTOR_BYTES / 4)
-#define ROWS       SEG_TILE_ROWS
-#define BLOCK_ROWS (VECS * LANES)
-_Static_assert(ROWS % BLOCK_ROWS == 0, "row blocks fill a tile");
-
-typedef float vfloat __attribute__((vector_size(VECTOR_BYTES), may_alias));
-typedef int32_t vint __attribute__((vector_size(VECTOR_BYTES), may_alias));
-
-INLINE vfloat splat(float a)
-{
-    return a - (vfloat){ 0 };
-}
-
-INLINE vfloat blend(vint mask, vfloat a, vfloat b)
-{
-    return (vfloat)(((vint)a & mask) | ((vint)b & ~mask));
-}
+/* Prototypes in a block: counts of categories take as many registers as sums do. */
+#define OUTS 4u
 
 /* Squared distances of a block of rows of x to n_outs prototypes c. n_outs is a constant at each
  * call, so that the arrays become registers. */
-INLINE void sums(const struct seg_mixed *m, const float *x, const float *c,
-                 vfloat sum[OUTS_MAX][VECS], const size_t n_outs)
+INLINE void sums(const struct seg_mixed *m, const float *x, const float *c, vfloat sum[OUTS][VECS],
+                 const size_t n_outs)
 {
     const size_t d = m->n_cols;
-    vint differ[OUTS_MAX][VECS];
+    vint differ[OUTS][VECS];
     UNROLL
     for (size_t j = 0; j < n_outs; j++) {
         UNROLL
         for (size_t v = 0; v < VECS; v++) {
             sum[j][v] = splat(0.0f);
-            differ[j][v] = (vint){ 0 };
+            differ[j][v] = splat_int(0);
         }
     }
     for (size_t i = 0; i < m->n_numbers; i++) {
@@ -98,18 +65,18 @@ INLINE void sums(const struct seg_mixed *m, const float *x, const float *c,
 }
 
 /* Runs `call(n)` with the constant n = n_outs. */
-#define WITH_CONSTANT(n_outs, call)                                                                \
+#define WITH_OUTS(n_outs, call)                                                                    \
     switch (n_outs) {                                                                              \
     case 1: call(1); break;                                                                        \
     case 2: call(2); break;                                                                        \
     case 3: call(3); break;                                                                        \
-    default: call(OUTS_MAX); break;                                                                \
+    default: call(OUTS); break;                                                                    \
     }
 
 INLINE void squares_block(const struct seg_mixed *m, const float *x, const float *c, float *out,
                           const size_t n_outs)
 {
-    vfloat sum[OUTS_MAX][VECS];
+    vfloat sum[OUTS][VECS];
     sums(m, x, c, sum, n_outs);
     UNROLL
     for (size_t j = 0; j < n_outs; j++) {
@@ -124,9 +91,9 @@ static void squares(const struct seg_mixed *m, const float *x, const float *c, s
     for (size_t row = 0; row < ROWS; row += BLOCK_ROWS) {
         size_t n_outs;
         for (size_t j = 0; j < k; j += n_outs) {
-            n_outs = k - j < OUTS_MAX ? k - j : OUTS_MAX;
+            n_outs = k - j < OUTS ? k - j : OUTS;
 #define CALL(n) squares_block(m, x + row, c + j * m->n_cols, out + j * ROWS + row, n)
-            WITH_CONSTANT(n_outs, CALL)
+            WITH_OUTS(n_outs, CALL)
 #undef CALL
         }
     }
@@ -142,19 +109,19 @@ struct best {
 INLINE void nearest_block(const struct seg_mixed *m, const float *x, const float *c, size_t first,
                           struct best *best, const size_t n_outs)
 {
-    vfloat sum[OUTS_MAX][VECS];
+    vfloat sum[OUTS][VECS];
     sums(m, x, c, sum, n_outs);
     UNROLL
     for (size_t v = 0; v < VECS; v++) {
         UNROLL
         for (size_t j = 0; j < n_outs; j++) {
             const vfloat now = sum[j][v], dist2 = best->dist2[v], second2 = best->second2[v];
-            const vint label = (vint){ 0 } + (int32_t)(first + j);
-            const vint is_nearer = (vint)(now < dist2); /* not so at a tie: the lower stays */
+            const vfloat label = (vfloat)splat_int((int32_t)(first + j));
+            const vmask is_nearer = less(now, dist2); /* not so at a tie: the lower stays */
             const vfloat loser = blend(is_nearer, dist2, now);
-            best->second2[v] = blend((vint)(loser < second2), loser, second2);
+            best->second2[v] = blend(less(loser, second2), loser, second2);
             best->dist2[v] = blend(is_nearer, now, dist2);
-            best->label[v] = (label & is_nearer) | (best->label[v] & ~is_nearer);
+            best->label[v] = (vint)blend(is_nearer, label, (vfloat)best->label[v]);
         }
     }
 }
@@ -166,13 +133,13 @@ static void nearest(const struct seg_mixed *m, const float *x, const float *c, s
         struct best best;
         for (size_t v = 0; v < VECS; v++) {
             best.dist2[v] = best.second2[v] = splat(FLT_MAX);
-            best.label[v] = (vint){ 0 };
+            best.label[v] = splat_int(0);
         }
         size_t n_outs;
         for (size_t j = 0; j < k; j += n_outs) {
-            n_outs = k - j < OUTS_MAX ? k - j : OUTS_MAX;
+            n_outs = k - j < OUTS ? k - j : OUTS;
 #define CALL(n) nearest_block(m, x + row, c + j * m->n_cols, j, &best, n)
-            WITH_CONSTANT(n_outs, CALL)
+            WITH_OUTS(n_outs, CALL)
 #undef CALL
         }
         memcpy(label + row, best.label, sizeof best.label);
