@@ -26,6 +26,7 @@ TEMPLATE = "segmentd_template"
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: minutes; run by ./run test --slow")
+    config.addinivalue_line("markers", "long: seconds of training, which a sanitizer makes minutes: left out there")
     config.addinivalue_line("markers", "races: worth running under ThreadSanitizer")
     if "SEGMENTD_TEST_DATABASE_URL" not in os.environ:
         raise pytest.UsageError("no private PostgreSQL: run tests/with_postgres /usr/bin/python3 -m pytest …")

@@ -96,7 +96,7 @@ def main():
         ("check", lambda: tally.add(1, 0) if run([PYTHON, "tests/check.py", "build-gcc/server/segmentd"]).returncode == 0 else tally.add(0, 1)),
         ("clang", lambda: tally.add(1, 0) if build(tally, "build-clang", ["--buildtype=release", "-Dwerror=true"], {"CC": "clang-14"}) else None),
         ("asan", lambda: build(tally, "build-asan", ["--buildtype=debugoptimized", "-Db_sanitize=address,undefined", "-Db_lundef=false"])
-         and (unit(tally, "build-asan"), service(tally, "build-asan", "tests/db", "tests/http", marks="not slow"))),
+         and (unit(tally, "build-asan"), service(tally, "build-asan", "tests/db", "tests/http", marks="not slow and not long"))),
         ("tsan", lambda: build(tally, "build-tsan", ["--buildtype=debugoptimized", "-Db_sanitize=thread", "-Db_lundef=false"])
          and (unit(tally, "build-tsan", "worker_pool", "pipeline"), service(tally, "build-tsan", "tests/http", marks="races and not slow"))),
     ]

@@ -85,6 +85,7 @@ def test_k_auto_finds_how_many_clusters_there_are(http, train, name, k):
     assert version["metrics"]["k"] == k, version["metrics"]["k_reason"]
 
 
+@pytest.mark.long
 def test_a_search_on_ranks_predicts_buyers(http, train):
     """Ranks instead of the long tails of durations and values, then the network that a search finds."""
     load_csv(http, "shoppers", (DATA / "online_shoppers_intention.csv").read_bytes())
@@ -94,6 +95,7 @@ def test_a_search_on_ranks_predicts_buyers(http, train):
     assert numpy.mean(found) >= 0.925, found
 
 
+@pytest.mark.long
 def test_pulsars_are_told_from_noise(http, train):
     """HTRU2, with every option left out: scikit-learn's networks reach 0.976, its gradient boosting 0.979."""
     load_csv(http, "pulsars", (DATA / "clustering" / "htru2.csv").read_bytes())
@@ -102,6 +104,7 @@ def test_pulsars_are_told_from_noise(http, train):
     assert numpy.mean(found) >= 0.977, found
 
 
+@pytest.mark.long
 def test_codes_of_digits_cluster_better_than_their_pixels(http, train):
     body = gzip.open(DATA / "clustering" / "digits.csv.gz").read().decode()
     rows = list(csv.DictReader(io.StringIO(body)))
@@ -121,6 +124,7 @@ def digits(http):
     return pixels, [[float(r[p]) for p in pixels] for r in rows], [int(float(r[target])) for r in rows]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [42, 1, 2, 3, 4])
 def test_deep_clustering_finds_the_digits(http, train, digits, seed):
     pixels, rows, truth = digits
@@ -130,6 +134,7 @@ def test_deep_clustering_finds_the_digits(http, train, digits, seed):
     assert version["metrics"]["converged"] and version["duration_ms"]["fit"] < 60_000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name, k, ari", [("s1", 15, 0.97), ("a2", 35, 0.92), ("unbalance", 8, 0.99)])
 def test_deep_clustering_leaves_plain_groups_as_they_are(http, train, name, k, ari):
     x = numpy.loadtxt(gzip.open(DATA / "clustering" / f"{name}.data.gz"))
@@ -139,6 +144,7 @@ def test_deep_clustering_leaves_plain_groups_as_they_are(http, train, name, k, a
     assert adjusted_rand(truth, segments(http, f"{name}_deep", ["x", "y"], x.tolist())) >= ari
 
 
+@pytest.mark.long
 def test_deep_clustering_tells_the_channels_of_wholesale_apart_as_well_as_kmeans(http, train):
     body = (DATA / "wholesale_customers.csv").read_text()
     rows = list(csv.DictReader(io.StringIO(body)))
@@ -149,6 +155,7 @@ def test_deep_clustering_tells_the_channels_of_wholesale_apart_as_well_as_kmeans
     assert adjusted_rand([int(r["Channel"]) for r in rows], found) >= 0.5
 
 
+@pytest.mark.long
 def test_purchase_intent_is_predicted_as_well_as_the_reference(http, train):
     load_csv(http, "shoppers", (DATA / "online_shoppers_intention.csv").read_bytes())
     found = [train("intent", {"feature_set": "shoppers", "task": "classification", "target": "Revenue", "seed": seed,
