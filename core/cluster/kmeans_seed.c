@@ -53,6 +53,7 @@ static void seed_chunk(void *ctx, size_t chunk)
         const float *tile = seg_tiles_at(s->x, t);
         float *closest = s->closest + t * SEG_TILE_ROWS;
         kmeans_prefetch(s->x, t + 1);
+        if (t % 8 == 7) seg_pool_give_way();
         if (s->newest != NULL) {
             s->kernels->squares(tile, s->x->n_cols, s->newest, 1, fresh);
             lower(fresh, closest);
@@ -99,6 +100,7 @@ static size_t draw(const struct seeding *s, const double *left, double at)
             s->kernels->squares(seg_tiles_at(s->x, t), s->x->n_cols, s->newest, 1, fresh);
             lower(fresh, dist2);
         }
+        seg_pool_give_way();
         for (unsigned i = 0; i < seg_tiles_rows(s->x, t); i++) {
             if (dist2[i] <= 0) continue;
             last = t * SEG_TILE_ROWS + i;
