@@ -334,7 +334,7 @@ static enum seg_status search_init(struct search *s, const struct seg_tiles *x)
     if (s->n_draw > SEG_K_SEARCH_DRAW_ROWS) s->n_draw = SEG_K_SEARCH_DRAW_ROWS;
     if (s->n_draw < DRAW_ROWS_A_CLUSTER * (size_t)s->p->k_max)
         s->n_draw = DRAW_ROWS_A_CLUSTER * (size_t)s->p->k_max;
-    if (s->n_draw > n) s->n_draw = n / 2;
+    if (s->n_draw > n) s->n_draw = n;
     s->n_slots = 2 + (size_t)(s->p->k_max - s->p->k_min);
     s->slots = seg_calloc(s->n_slots, sizeof *s->slots);
     if (s->slots == NULL) return SEG_ENOMEM;

@@ -11,10 +11,10 @@
  *
  * All is measured on at most SEG_K_SEARCH_ROWS rows (fewer when they are wide), drawn without
  * replacement; silhouettes on at most SEG_K_SEARCH_SILHOUETTE_ROWS of them; resamples and reference
- * sets have half of them and at most SEG_K_SEARCH_DRAW_ROWS. So the time does not grow with the
- * table. Pure functions: any thread may call, nothing is logged. Same data,
- * params and seed give the same bits, whatever the worker count: every fit is a task with a random
- * stream of its own, and tasks are put together in order. */
+ * sets have half of them, at most SEG_K_SEARCH_DRAW_ROWS, but 40 for each of k_max clusters where
+ * there are as many. So the time does not grow with the table. Pure functions: any thread may call,
+ * nothing is logged. Same data, params and seed give the same bits, whatever the worker count:
+ * every fit is a task with a random stream of its own, and tasks are put together in order. */
 #ifndef SEG_CLUSTER_K_SEARCH_H
 #define SEG_CLUSTER_K_SEARCH_H
 
@@ -37,8 +37,9 @@ struct seg_k_search_params {
     const bool *columns;   /* (d) those to look at, at least one; NULL: all. A column of two values
                               cuts every cluster in two clean halves: each index finds twice as many
                               clusters as there are. Callers leave such columns out */
-    struct seg_kmeans_params kmeans; /* of each fit; k and seed are not used, init not GIVEN. At
-                                        most 5 of the n_init starts are made */
+    struct seg_kmeans_params kmeans; /* of each fit; k and seed are not used, init not GIVEN. Of
+                                        the n_init starts at most 5 are made for
+                                        k_max and 2 for every other k */
     uint64_t seed;
 };
 
@@ -53,9 +54,9 @@ struct seg_k_candidate {
     double gap_error;         /* sd over the reference sets * sqrt(1 + 1 / their number) */
     double stability_ari;     /* mean over resamples: adjusted Rand index of the sample's rows, by
                                  the resample's centroids against by its own */
-    double share_min;         /* share of the rows in the smallest cluster that has any */
     double stability_jaccard; /* the same rows: mean over clusters of the best match's Jaccard
                                  index, mean over resamples */
+    double share_min;         /* share of the rows in the smallest cluster that has any */
 };
 
 struct seg_k_search {

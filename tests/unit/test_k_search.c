@@ -132,6 +132,18 @@ static void search_takes_the_smallest_k_where_there_is_one_group(void **state)
     seg_tiles_release(&t);
 }
 
+static void search_reaches_every_k_of_a_few_rows(void **state)
+{
+    (void)state;
+    struct seg_tiles t = group_tiles(24, 2, 3, 0);
+    struct seg_k_search s = search(NULL, &t, 2, 24);
+    assert_int_equal(s.k, 3);
+    assert_int_equal(s.n_candidates, 23);
+    assert_true(s.candidates[22].inertia == 0);
+    seg_k_search_release(&s);
+    seg_tiles_release(&t);
+}
+
 static void search_survives_fewer_distinct_rows_than_k(void **state)
 {
     (void)state;
@@ -344,6 +356,7 @@ int main(void)
         cmocka_unit_test(a_column_of_two_values_counts_only_when_it_is_looked_at),
         cmocka_unit_test(a_handful_of_outliers_is_no_cluster),
         cmocka_unit_test(search_takes_the_smallest_k_where_there_is_one_group),
+        cmocka_unit_test(search_reaches_every_k_of_a_few_rows),
         cmocka_unit_test(search_survives_fewer_distinct_rows_than_k),
         cmocka_unit_test(search_of_equal_rows_takes_the_smallest_k),
         cmocka_unit_test(gap_of_uniform_rows_is_within_its_error_of_zero),
