@@ -4,6 +4,7 @@
  * streams that differ in one bit have unrelated keys, and so unrelated counters. */
 #include "base/rng.h"
 
+#include <assert.h>
 #include <math.h>
 
 #define GAMMA 0x9e3779b97f4a7c15u /* 2^64 / golden ratio, odd */
@@ -66,4 +67,11 @@ void seg_rng_shuffle(struct seg_rng *rng, uint32_t *index, size_t n)
         index[i - 1] = index[j];
         index[j] = swapped;
     }
+}
+
+void seg_rng_sample(struct seg_rng *rng, size_t n, size_t n_drawn, uint32_t *drawn)
+{
+    assert(n_drawn <= n && n <= (size_t)UINT32_MAX + 1);
+    for (size_t i = 0, taken = 0; taken < n_drawn; i++)
+        if (seg_rng_below(rng, n - i) < n_drawn - taken) drawn[taken++] = (uint32_t)i;
 }

@@ -27,5 +27,9 @@ double seg_rng_normal(struct seg_rng *rng);
 uint64_t seg_rng_below(struct seg_rng *rng, uint64_t n);
 /* Fisher-Yates shuffle of n indices in place. */
 void seg_rng_shuffle(struct seg_rng *rng, uint32_t *index, size_t n);
+/* n_drawn different numbers of 0..n-1 into drawn (n_drawn), ascending; every set of them is as
+ * likely as any other. n_drawn <= n <= 2^32. Selection sampling (Knuth, The Art of Computer
+ * Programming 2, 3.4.2, algorithm S): one draw for each number up to the last one taken. */
+void seg_rng_sample(struct seg_rng *rng, size_t n, size_t n_drawn, uint32_t *drawn);
 
 #endif

@@ -81,8 +81,7 @@ static enum seg_status gather_columns(struct search *s, const struct seg_tiles *
     return st;
 }
 
-/* Points s->x at all rows, or at a sample in row order (Knuth, The Art of Computer Programming 2,
- * 3.4.2 S). */
+/* Points s->x at all rows, or at a sample in row order. */
 static enum seg_status sample_rows(struct search *s, const struct seg_tiles *x)
 {
     const size_t n = rows_to_use(x, s->p->k_max);
@@ -91,8 +90,7 @@ static enum seg_status sample_rows(struct search *s, const struct seg_tiles *x)
     struct seg_rng rng = seg_rng_make(s->p->seed, K_STREAM_SAMPLE);
     uint32_t *rows = seg_alloc(n, sizeof *rows);
     if (rows == NULL) return SEG_ENOMEM;
-    for (size_t r = 0, taken = 0; taken < n; r++)
-        if (seg_rng_below(&rng, x->n_rows - r) < n - taken) rows[taken++] = (uint32_t)r;
+    seg_rng_sample(&rng, x->n_rows, n, rows);
     enum seg_status st = s->p->columns != NULL ? gather_columns(s, x, rows, n)
                                                : seg_tiles_gather(x, rows, n, &s->sample);
     if (st == SEG_OK) s->x = &s->sample;

@@ -232,29 +232,27 @@ static void view_row(const struct view *view, size_t r, float *out)
             (uint32_t)*seg_tiles_cell(view->x, r, m->categories[i])] = view->on;
 }
 
-/* Draws at most n_max rows (selection sampling, Knuth 3.4.2 S). */
+/* Draws at most n_max rows. */
 static enum seg_status sample_init(struct sample *s, const struct view *view, const uint32_t *label,
                                    uint32_t k, size_t n_max, uint64_t seed)
 {
     const size_t d = view->d, n = view->x->n_rows;
     struct seg_rng rng = seg_rng_make(seed, 0);
     enum seg_status st = SEG_ENOMEM;
-    size_t taken = 0, *place = seg_alloc(k, sizeof *place);
+    size_t *place = seg_alloc(k, sizeof *place);
     s->n = n < n_max ? n : n_max;
     s->k = k;
     s->kernels = seg_kernels_get();
-    size_t *drawn = seg_alloc(s->n, sizeof *drawn);
+    uint32_t *drawn = seg_alloc(s->n, sizeof *drawn);
     s->rows = seg_alloc(s->n * d, sizeof *s->rows);
     s->label = seg_alloc(s->n, sizeof *s->label);
     s->first = seg_calloc(k + 1u, sizeof *s->first);
     s->score = seg_calloc(s->n, sizeof *s->score);
     if (!place || !drawn || !s->rows || !s->label || !s->first || !s->score) goto out;
 
-    for (size_t r = 0; r < n && taken < s->n; r++)
-        if (seg_rng_below(&rng, n - r) < s->n - taken) {
-            drawn[taken++] = r;
-            s->first[label[r] + 1]++;
-        }
+    seg_rng_sample(&rng, n, s->n, drawn);
+    for (size_t i = 0; i < s->n; i++)
+        s->first[label[drawn[i]] + 1]++;
     for (uint32_t j = 0; j < k; j++) {
         place[j] = s->first[j];
         s->first[j + 1] += s->first[j];

@@ -14,15 +14,6 @@
 #define SUBSPACE_STEPS_MAX 50u
 #define BLOCKS_MAX         16u
 
-/* Sorted row numbers, at most n_max of n, drawn without replacement (Knuth 3.4.2 S). */
-static size_t draw_rows(size_t n, size_t n_max, struct seg_rng *rng, uint64_t *rows)
-{
-    size_t wanted = n < n_max ? n : n_max, taken = 0;
-    for (size_t r = 0; r < n && taken < wanted; r++)
-        if (seg_rng_below(rng, n - r) < wanted - taken) rows[taken++] = r;
-    return taken;
-}
-
 /* ---- up to JACOBI_COLS_MAX columns: the covariance of all rows ---- */
 
 /* Indices of the two largest values on the diagonal of a (d, d), d >= 2. */
@@ -83,7 +74,7 @@ out:
 
 struct subspace {
     const struct seg_tiles *x;
-    const uint64_t *rows; /* (n) */
+    const uint32_t *rows; /* (n) */
     size_t n, d, n_rows_block, n_blocks;
     double *mean;     /* (d); zero in the pass that takes it */
     double *basis;    /* (SUBSPACE, d) */
@@ -212,11 +203,11 @@ static enum seg_status fit_subspace(struct seg_pool *pool, const struct seg_tile
     const size_t d = x->n_cols;
     struct subspace s = { .x = x, .d = d };
     double *axes = seg_alloc(2 * d, sizeof *axes), values[2] = { 0 }, total = 0;
-    size_t n_max = x->n_rows < SUBSPACE_ROWS_MAX ? x->n_rows : SUBSPACE_ROWS_MAX;
-    uint64_t *rows = seg_alloc(n_max, sizeof *rows);
+    s.n = x->n_rows < SUBSPACE_ROWS_MAX ? x->n_rows : SUBSPACE_ROWS_MAX;
+    uint32_t *rows = seg_alloc(s.n, sizeof *rows);
     enum seg_status st = SEG_ENOMEM;
     if (rows == NULL || axes == NULL) goto out;
-    s.n = draw_rows(x->n_rows, n_max, rng, rows);
+    seg_rng_sample(rng, x->n_rows, s.n, rows);
     s.rows = rows;
     st = subspace_init(&s);
     if (st != SEG_OK) goto out;
@@ -274,16 +265,15 @@ static void project(const struct seg_tiles *x, struct seg_projection *p, float *
 enum seg_status seg_projection_fit(struct seg_pool *pool, const struct seg_tiles *x,
                                    size_t n_points_max, uint64_t seed, struct seg_projection *ret_p)
 {
-    const size_t n_points = x->n_rows < n_points_max ? x->n_rows : n_points_max;
-    struct seg_projection p = { 0 };
+    struct seg_projection p = { .n_points = x->n_rows < n_points_max ? x->n_rows : n_points_max };
     struct seg_rng rng = seg_rng_make(seed, 0), rng_fit = seg_rng_make(seed, 1);
     float *row = seg_alloc(x->n_cols, sizeof *row);
     enum seg_status st = seg_matrix_init(&p.axes, 2, x->n_cols);
     if (st != SEG_OK) goto out;
     st = SEG_ENOMEM;
     p.mean = seg_calloc(x->n_cols, sizeof *p.mean);
-    p.rows = seg_alloc(n_points, sizeof *p.rows);
-    p.points = seg_alloc(2 * n_points, sizeof *p.points);
+    p.rows = seg_alloc(p.n_points, sizeof *p.rows);
+    p.points = seg_alloc(2 * p.n_points, sizeof *p.points);
     if (row == NULL || p.mean == NULL || p.rows == NULL || p.points == NULL) goto out;
 
     st = SEG_OK;
@@ -291,7 +281,7 @@ enum seg_status seg_projection_fit(struct seg_pool *pool, const struct seg_tiles
         st = x->n_cols <= JACOBI_COLS_MAX ? fit_jacobi(pool, x, &p)
                                           : fit_subspace(pool, x, &rng_fit, &p);
     if (st != SEG_OK) goto out;
-    p.n_points = draw_rows(x->n_rows, n_points_max, &rng, p.rows);
+    seg_rng_sample(&rng, x->n_rows, p.n_points, p.rows);
     project(x, &p, row);
     *ret_p = p;
     p = (struct seg_projection){ 0 };

@@ -13,7 +13,7 @@ struct seg_projection {
     float *mean;            /* (d) subtracted first */
     double explained[2];    /* share of the variance along each axis */
     size_t n_points;
-    uint64_t *rows; /* (n_points) row numbers in x, ascending */
+    uint32_t *rows; /* (n_points) row numbers in x, ascending */
     float *points;  /* (n_points, 2) */
 };
 /* Fits the axes to all of x (above 256 columns: to at most 20,000 rows by power iteration) and

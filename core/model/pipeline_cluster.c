@@ -58,8 +58,7 @@ enum seg_status pipeline_embed_sample(const struct pipeline *p, size_t n_max,
     struct seg_rng rng = seg_rng_make(p->spec->seed, STREAM_EMBEDDED);
     uint32_t *rows = seg_alloc(n_max, sizeof(*rows));
     if (rows == NULL) return SEG_ENOMEM;
-    for (size_t r = 0, n = 0; n < n_max; r++) /* Knuth 2, 3.4.2 S */
-        if (seg_rng_below(&rng, x->n_rows - r) < n_max - n) rows[n++] = (uint32_t)r;
+    seg_rng_sample(&rng, x->n_rows, n_max, rows);
     enum seg_status st = seg_tiles_gather(x, rows, n_max, &taken);
     if (st == SEG_OK) st = seg_mixed_embed_rows(p->pool, &taken, m, on, ret_x);
     seg_tiles_release(&taken);

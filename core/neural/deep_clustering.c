@@ -40,11 +40,8 @@ static enum seg_status draw_sample(struct seg_deep *d, uint32_t k_max)
     if (n <= wanted) return SEG_OK;
     uint32_t *rows = seg_alloc(wanted, sizeof *rows);
     if (rows == NULL) return SEG_ENOMEM;
-    /* Knuth's algorithm S: each row is taken with the chance that what is left asks for. */
     struct seg_rng rng = seg_rng_make(d->params->network.seed, SAMPLE_STREAM);
-    size_t taken = 0;
-    for (size_t row = 0; row < n && taken < wanted; row++)
-        if (seg_rng_below(&rng, n - row) < wanted - taken) rows[taken++] = (uint32_t)row;
+    seg_rng_sample(&rng, n, wanted, rows);
     enum seg_status st = seg_tiles_gather(d->x, rows, wanted, &d->sample);
     if (st == SEG_OK) d->x = &d->sample;
     seg_free(rows);

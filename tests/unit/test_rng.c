@@ -203,6 +203,48 @@ static void rng_shuffle_of_nothing_and_of_one_draws_nothing(void **state)
     assert_int_equal(rng.counter, 0);
 }
 
+static void rng_sample_gives_every_set_equally_often_and_in_order(void **state)
+{
+    (void)state;
+    struct seg_rng rng = seg_rng_make(14, 0);
+    double counts[32] = { 0 }; /* by the bits of the set */
+    const int n = 60000;
+    for (int i = 0; i < n; i++) {
+        uint32_t drawn[3] = { 9, 9, 9 };
+        seg_rng_sample(&rng, 5, 3, drawn);
+        assert_true(drawn[0] < drawn[1] && drawn[1] < drawn[2] && drawn[2] < 5);
+        counts[1u << drawn[0] | 1u << drawn[1] | 1u << drawn[2]]++;
+    }
+    for (unsigned set = 0; set < 32; set++)
+        if (__builtin_popcount(set) == 3)
+            assert_true(fabs(counts[set] - n / 10.0) < 6 * sqrt(n * 9.0 / 100.0));
+}
+
+/* Samples decide which rows models learn from: these must never change either. */
+static void rng_sample_is_pinned_and_draws_once_for_each_number_it_passes(void **state)
+{
+    (void)state;
+    static const uint32_t expected[] = { 2, 12, 13, 14, 17 };
+    struct seg_rng rng = seg_rng_make(15, 0);
+    uint32_t drawn[5];
+    seg_rng_sample(&rng, 20, 5, drawn);
+    assert_memory_equal(drawn, expected, sizeof expected);
+    assert_int_equal(rng.counter, drawn[4] + 1);
+}
+
+static void rng_sample_of_all_is_all_and_of_nothing_is_nothing(void **state)
+{
+    (void)state;
+    struct seg_rng rng = seg_rng_make(16, 0);
+    uint32_t all[100];
+    seg_rng_sample(&rng, 0, 0, NULL);
+    seg_rng_sample(&rng, 100, 0, NULL);
+    assert_int_equal(rng.counter, 0);
+    seg_rng_sample(&rng, 100, 100, all);
+    for (uint32_t i = 0; i < 100; i++)
+        assert_int_equal(all[i], i);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +260,9 @@ int main(void)
         cmocka_unit_test(rng_normal_has_the_moments_of_a_normal),
         cmocka_unit_test(rng_shuffle_gives_every_permutation_equally_often),
         cmocka_unit_test(rng_shuffle_of_nothing_and_of_one_draws_nothing),
+        cmocka_unit_test(rng_sample_gives_every_set_equally_often_and_in_order),
+        cmocka_unit_test(rng_sample_is_pinned_and_draws_once_for_each_number_it_passes),
+        cmocka_unit_test(rng_sample_of_all_is_all_and_of_nothing_is_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
