@@ -128,7 +128,7 @@ static void sum_chunk(void *ctx, size_t index)
 
 enum seg_status gmm_run_sum(struct gmm_run *run)
 {
-    const size_t n_chunks = (seg_tiles_count(run->x) + SEG_CHUNK_TILES - 1) / SEG_CHUNK_TILES;
+    const size_t n_chunks = run->x->n_chunks;
     const size_t n_sums = run->g->k * run->stride;
     struct gmm_slot *total = &run->total;
     memset(total->sums, 0, n_sums * sizeof *total->sums);

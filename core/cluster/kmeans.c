@@ -53,7 +53,7 @@ void kmeans_assign(struct seg_pool *pool, const struct seg_tiles *x, const struc
                    const struct seg_progress *progress, uint32_t *label, float *dist2)
 {
     struct assignment a = { x, seg_kernels_get(), c, progress, label, dist2 };
-    seg_pool_for(pool, SEG_PRIORITY_TRAINING, kmeans_n_chunks(x), assign_chunk, &a);
+    seg_pool_for(pool, SEG_PRIORITY_TRAINING, x->n_chunks, assign_chunk, &a);
 }
 
 void seg_kmeans_assign(struct seg_pool *pool, const struct seg_tiles *x,

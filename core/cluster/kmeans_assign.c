@@ -311,6 +311,5 @@ static void assign_chunk(void *ctx, size_t chunk)
 void kmeans_run_assign(struct kmeans_run *run)
 {
     if (run->is_screened) seg_screen_set(&run->screen, &run->c);
-    seg_pool_for(run->pool, SEG_PRIORITY_TRAINING, kmeans_n_chunks(run->data->x), assign_chunk,
-                 run);
+    seg_pool_for(run->pool, SEG_PRIORITY_TRAINING, run->data->x->n_chunks, assign_chunk, run);
 }

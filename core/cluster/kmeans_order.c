@@ -24,7 +24,7 @@
 enum seg_status kmeans_order_init(struct kmeans_run *run, struct seg_tiles *own)
 {
     const size_t n_tiles = seg_tiles_count(own);
-    if (kmeans_n_chunks(own) < CHUNKS_MIN * run->n_desks) return SEG_OK;
+    if (own->n_chunks < CHUNKS_MIN * run->n_desks) return SEG_OK;
     run->place = seg_alloc(n_tiles * SEG_TILE_ROWS, sizeof *run->place);
     if (run->place == NULL) return SEG_ENOMEM;
     for (size_t i = 0; i < run->n_desks; i++) {
@@ -63,12 +63,6 @@ static void permute_cells(struct kmeans_run *run, size_t chunk, const uint16_t *
     run->own->chunks[chunk] = out;
     desk->spare = in;
     kmeans_desk_give(desk);
-}
-
-static size_t rows_of_chunk(const struct kmeans_run *run, size_t chunk)
-{
-    const size_t left = run->own->n_rows - chunk * SEG_CHUNK_ROWS;
-    return left < SEG_CHUNK_ROWS ? left : SEG_CHUNK_ROWS;
 }
 
 /* The bucket of a row with so much left at this pace: exponent and upper two bits of the mantissa
@@ -110,7 +104,7 @@ static void sort_rows(const struct kmeans_run *run, size_t first, size_t n, uint
 static void order_chunk(void *ctx, size_t chunk)
 {
     struct kmeans_run *run = ctx;
-    const size_t first = chunk * SEG_CHUNK_ROWS, n = rows_of_chunk(run, chunk);
+    const size_t first = chunk * SEG_CHUNK_ROWS, n = seg_tiles_chunk_rows(run->own, chunk);
     uint16_t from[SEG_CHUNK_ROWS], place[SEG_CHUNK_ROWS];
     uint32_t label[SEG_CHUNK_ROWS];
     float slack[SEG_CHUNK_ROWS];
@@ -133,7 +127,7 @@ void kmeans_order_if_it_pays(struct kmeans_run *run)
 {
     if (run->own == NULL) return;
     if (run->is_surveyed) {
-        seg_pool_for(run->pool, SEG_PRIORITY_TRAINING, kmeans_n_chunks(run->own), order_chunk, run);
+        seg_pool_for(run->pool, SEG_PRIORITY_TRAINING, run->own->n_chunks, order_chunk, run);
         run->is_surveyed = false;
         run->is_ordered = true;
         run->n_wasted = 0;
@@ -148,7 +142,7 @@ void kmeans_order_if_it_pays(struct kmeans_run *run)
 static void restore_chunk(void *ctx, size_t chunk)
 {
     struct kmeans_run *run = ctx;
-    const size_t first = chunk * SEG_CHUNK_ROWS, n = rows_of_chunk(run, chunk);
+    const size_t first = chunk * SEG_CHUNK_ROWS, n = seg_tiles_chunk_rows(run->own, chunk);
     uint16_t from[SEG_CHUNK_ROWS];
     for (size_t i = 0; i < SEG_CHUNK_ROWS; i++)
         from[i < n ? run->place[first + i] : i] = (uint16_t)i;
@@ -159,5 +153,5 @@ void kmeans_order_restore(struct kmeans_run *run)
 {
     if (!run->is_ordered) return;
     run->is_ordered = false;
-    seg_pool_for(run->pool, SEG_PRIORITY_TRAINING, kmeans_n_chunks(run->own), restore_chunk, run);
+    seg_pool_for(run->pool, SEG_PRIORITY_TRAINING, run->own->n_chunks, restore_chunk, run);
 }

@@ -25,11 +25,6 @@ static inline void kmeans_prefetch(const struct seg_tiles *x, size_t tile)
         __builtin_prefetch(cells + i, 0, 2);
 }
 
-static inline size_t kmeans_n_chunks(const struct seg_tiles *x)
-{
-    return (x->n_rows + SEG_CHUNK_ROWS - 1) / SEG_CHUNK_ROWS;
-}
-
 /* What is known of the data before the first start; shared by all starts. */
 struct kmeans_data {
     const struct seg_tiles *x;
@@ -41,6 +36,10 @@ struct kmeans_data {
 enum seg_status kmeans_data_init(struct kmeans_data *data, struct seg_pool *pool,
                                  const struct seg_tiles *x);
 void kmeans_data_release(struct kmeans_data *data);
+
+/* The largest power of two that keeps the sum of n_rows values, none beyond `largest`, within 61
+ * bits: what a column's values are multiplied by. */
+float kmeans_sum_scale(float largest, size_t n_rows);
 
 struct kmeans_sums {
     size_t k, d;

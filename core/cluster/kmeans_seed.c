@@ -178,7 +178,7 @@ enum seg_status kmeans_seed(struct seg_pool *pool, const struct seg_tiles *x,
     if (init == SEG_INIT_PARALLEL) return kmeans_seed_parallel(pool, x, rng, closest, progress, c);
     struct seeding s = { .x = x, .closest = closest, .progress = progress };
     s.kernels = seg_kernels_get();
-    s.n_chunks = (seg_tiles_count(x) + SEG_CHUNK_TILES - 1) / SEG_CHUNK_TILES;
+    s.n_chunks = x->n_chunks;
     s.left = seg_alloc(CANDIDATES_MAX * s.n_chunks, sizeof *s.left);
     enum seg_status st = s.left == NULL ? SEG_ENOMEM : SEG_OK;
     if (st == SEG_OK) st = seg_matrix_init(&s.tried, CANDIDATES_MAX, x->n_cols);

@@ -105,7 +105,7 @@ static enum seg_status collect(struct gathering *g, size_t room)
 static enum seg_status gather(struct seg_pool *pool, struct gathering *g, size_t k,
                               struct seg_rng *rng)
 {
-    const size_t n_chunks = kmeans_n_chunks(g->x), n_lanes = seg_tiles_count(g->x) * SEG_TILE_ROWS;
+    const size_t n_chunks = g->x->n_chunks, n_lanes = seg_tiles_count(g->x) * SEG_TILE_ROWS;
     for (size_t i = 0; i < n_lanes; i++)
         g->closest[i] = i < g->x->n_rows ? FLT_MAX : 0;
     seg_tiles_get_row(g->x, seg_rng_below(rng, g->x->n_rows), g->c.data);
@@ -271,7 +271,7 @@ enum seg_status kmeans_seed_parallel(struct seg_pool *pool, const struct seg_til
     enum seg_status st = SEG_ENOMEM;
     g.owner = seg_alloc(n_tiles * SEG_TILE_ROWS, sizeof *g.owner);
     g.drawn = seg_alloc(n_tiles, sizeof *g.drawn);
-    g.sum = seg_alloc(kmeans_n_chunks(x), sizeof *g.sum);
+    g.sum = seg_alloc(x->n_chunks, sizeof *g.sum);
     if (g.owner == NULL || g.drawn == NULL || g.sum == NULL) goto out;
     g.room = 1;
     st = seg_matrix_init(&g.c, g.room, x->n_cols);

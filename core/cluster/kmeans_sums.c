@@ -36,8 +36,8 @@ static void survey_chunk(void *ctx, size_t chunk)
 {
     struct survey *s = ctx;
     const size_t d = s->x->n_cols, first = chunk * SEG_CHUNK_TILES;
-    const size_t n_tiles = seg_tiles_count(s->x), left = s->x->n_rows - chunk * SEG_CHUNK_ROWS;
-    const double n = (double)(left < SEG_CHUNK_ROWS ? left : SEG_CHUNK_ROWS);
+    const size_t n_tiles = seg_tiles_count(s->x);
+    const double n = (double)seg_tiles_chunk_rows(s->x, chunk);
     double *sum = s->mean + chunk * d, *square = s->scatter + chunk * d;
     float *largest = s->largest + chunk * d, *shift = s->shift + chunk * d;
     seg_tiles_get_row(s->x, chunk * SEG_CHUNK_ROWS, shift);
@@ -57,13 +57,12 @@ static void survey_chunk(void *ctx, size_t chunk)
     }
 }
 
-/* The largest power of two that keeps n_rows * largest * scale under 2^SUM_BITS. */
-static float column_scale(float largest, size_t n_rows)
+float kmeans_sum_scale(float largest, size_t n_rows)
 {
     int rows_exp, value_exp;
     frexp((double)n_rows, &rows_exp);
     frexpf(largest, &value_exp);
-    int e = SUM_BITS - rows_exp - value_exp;
+    const int e = SUM_BITS - rows_exp - value_exp;
     return ldexpf(1.0f, e < FLT_MIN_EXP ? FLT_MIN_EXP : e > FLT_MAX_EXP - 1 ? FLT_MAX_EXP - 1 : e);
 }
 
@@ -71,7 +70,7 @@ enum seg_status kmeans_data_init(struct kmeans_data *data, struct seg_pool *pool
                                  const struct seg_tiles *x)
 {
     size_t d = x->n_cols;
-    size_t n_chunks = (x->n_rows + SEG_CHUNK_ROWS - 1) / SEG_CHUNK_ROWS;
+    const size_t n_chunks = x->n_chunks;
     struct survey s = { .x = x, .kernels = seg_kernels_get() };
     enum seg_status st = SEG_ENOMEM;
     *data = (struct kmeans_data){ .x = x };
@@ -88,8 +87,7 @@ enum seg_status kmeans_data_init(struct kmeans_data *data, struct seg_pool *pool
         double n = 0, mean = 0, scatter = 0;
         float largest = 0;
         for (size_t i = 0; i < n_chunks; i++) {
-            size_t left = x->n_rows - i * SEG_CHUNK_ROWS;
-            double n_chunk = (double)(left < SEG_CHUNK_ROWS ? left : SEG_CHUNK_ROWS);
+            double n_chunk = (double)seg_tiles_chunk_rows(x, i);
             double off = s.mean[i * d + c] - mean;
             scatter += s.scatter[i * d + c] + off * off * n * n_chunk / (n + n_chunk);
             n += n_chunk;
@@ -97,7 +95,7 @@ enum seg_status kmeans_data_init(struct kmeans_data *data, struct seg_pool *pool
             largest = fmaxf(largest, s.largest[i * d + c]);
         }
         data->mean[c] = mean;
-        data->scale[c] = column_scale(largest, x->n_rows);
+        data->scale[c] = kmeans_sum_scale(largest, x->n_rows);
         data->scatter += scatter;
     }
     data->variance_mean = data->scatter / (double)x->n_rows / (double)d;

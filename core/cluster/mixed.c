@@ -14,17 +14,10 @@ static const struct seg_mixed_kernels *const ALL[] = { &seg_mixed_kernels_v4, &s
 #else
 static const struct seg_mixed_kernels *const ALL[] = { &seg_mixed_kernels_baseline, NULL };
 #endif
-#define N_ALL (sizeof ALL / sizeof *ALL - 1)
 
-/* Built for the same instruction sets as compute/kernels.c, best first: the same number is skipped.
- */
 const struct seg_mixed_kernels *const *seg_mixed_kernels_all(void)
 {
-    const struct seg_kernels *const *all = seg_kernels_all();
-    size_t n_run = 0;
-    while (all[n_run] != NULL)
-        n_run++;
-    return &ALL[N_ALL - n_run];
+    return &ALL[seg_kernels_n_skipped()];
 }
 
 const struct seg_mixed_kernels *seg_mixed_kernels_get(void)
@@ -79,11 +72,6 @@ void seg_mixed_nearest(const struct seg_mixed *m, const float *x, const float *c
     m->kernels->nearest(m, x, c, k, label, dist2, second2);
 }
 
-static size_t chunks_of(const struct seg_tiles *x)
-{
-    return (seg_tiles_count(x) + SEG_CHUNK_TILES - 1) / SEG_CHUNK_TILES;
-}
-
 struct assignment {
     const struct seg_tiles *x;
     const struct seg_mixed *m;
@@ -112,7 +100,7 @@ void seg_mixed_assign(struct seg_pool *pool, const struct seg_tiles *x, const st
                       const struct seg_matrix *c, uint32_t *label, float *dist2)
 {
     struct assignment a = { x, m, c, label, dist2 };
-    seg_pool_for(pool, SEG_PRIORITY_TRAINING, chunks_of(x), assign_chunk, &a);
+    seg_pool_for(pool, SEG_PRIORITY_TRAINING, x->n_chunks, assign_chunk, &a);
 }
 
 /* ---- the numbers as a whole ---- */
@@ -125,16 +113,10 @@ struct survey {
     float *largest;  /* (n_chunks, n_numbers) */
 };
 
-static size_t chunk_rows(const struct seg_tiles *x, size_t chunk)
-{
-    const size_t left = x->n_rows - chunk * SEG_CHUNK_ROWS;
-    return left < SEG_CHUNK_ROWS ? left : SEG_CHUNK_ROWS;
-}
-
 static void survey_chunk(void *ctx, size_t chunk)
 {
     struct survey *s = ctx;
-    const size_t n = chunk_rows(s->x, chunk), n_numbers = s->m->n_numbers;
+    const size_t n = seg_tiles_chunk_rows(s->x, chunk), n_numbers = s->m->n_numbers;
     const size_t n_tiles = (n + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS;
     for (size_t i = 0; i < n_numbers; i++) {
         double sum = 0, scatter = 0;
@@ -163,7 +145,7 @@ static void survey_chunk(void *ctx, size_t chunk)
 enum seg_status seg_mixed_survey(struct seg_pool *pool, const struct seg_tiles *x,
                                  const struct seg_mixed *m, double *variance, float *largest)
 {
-    const size_t n_chunks = chunks_of(x), n_numbers = m->n_numbers;
+    const size_t n_chunks = x->n_chunks, n_numbers = m->n_numbers;
     enum seg_status st = SEG_ENOMEM;
     struct survey s = { .x = x, .m = m };
     s.mean = seg_alloc(n_chunks * n_numbers, sizeof *s.mean);
@@ -176,7 +158,7 @@ enum seg_status seg_mixed_survey(struct seg_pool *pool, const struct seg_tiles *
         largest[i] = 0;
         for (size_t chunk = 0; chunk < n_chunks; chunk++) {
             const size_t at = chunk * n_numbers + i;
-            const double n_chunk = (double)chunk_rows(x, chunk), off = s.mean[at] - mean;
+            const double n_chunk = (double)seg_tiles_chunk_rows(x, chunk), off = s.mean[at] - mean;
             scatter += s.scatter[at] + off * off * n * n_chunk / (n + n_chunk);
             n += n_chunk;
             mean += off * n_chunk / n;
@@ -247,12 +229,9 @@ static void embed_chunk(void *ctx, size_t chunk)
     const struct embedding *e = ctx;
     const size_t first = chunk * SEG_CHUNK_TILES, n_tiles = seg_tiles_count(e->x);
     for (size_t t = first; t < first + SEG_CHUNK_TILES && t < n_tiles; t++) {
-        const unsigned n = seg_tiles_rows(e->x, t);
-        float *to = seg_tiles_at(e->out, t);
         seg_pool_give_way();
-        seg_mixed_embed(e->m, seg_tiles_at(e->x, t), e->on, to);
-        for (uint32_t c = 0; n < SEG_TILE_ROWS && c < e->out->n_cols; c++) /* lanes, not rows */
-            memset(to + (size_t)c * SEG_TILE_ROWS + n, 0, (SEG_TILE_ROWS - n) * sizeof *to);
+        seg_mixed_embed(e->m, seg_tiles_at(e->x, t), e->on, seg_tiles_at(e->out, t));
+        seg_tiles_clear_lanes(e->out, t);
     }
 }
 
@@ -267,7 +246,7 @@ enum seg_status seg_mixed_embed_rows(struct seg_pool *pool, const struct seg_til
         seg_tiles_release(&out);
         return st;
     }
-    seg_pool_for(pool, SEG_PRIORITY_TRAINING, chunks_of(x), embed_chunk, &e);
+    seg_pool_for(pool, SEG_PRIORITY_TRAINING, x->n_chunks, embed_chunk, &e);
     *ret_x = out;
     return SEG_OK;
 }

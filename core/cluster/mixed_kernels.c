@@ -148,8 +148,6 @@ static void nearest(const struct seg_mixed *m, const float *x, const float *c, s
     }
 }
 
-#define PASTE(a, b)       a##b
-#define KERNELS_NAME(isa) PASTE(seg_mixed_kernels_, isa)
-
-extern const struct seg_mixed_kernels KERNELS_NAME(SEG_ISA);
-const struct seg_mixed_kernels KERNELS_NAME(SEG_ISA) = { .squares = squares, .nearest = nearest };
+extern const struct seg_mixed_kernels ISA_SYMBOL(seg_mixed_kernels_);
+const struct seg_mixed_kernels ISA_SYMBOL(seg_mixed_kernels_) = { .squares = squares,
+                                                                  .nearest = nearest };

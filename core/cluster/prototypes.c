@@ -2,7 +2,6 @@
  * clusters in order. */
 #include "cluster/prototypes.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -74,7 +73,7 @@ static enum seg_status measure_numbers(struct run *run)
                              : seg_mixed_survey(run->pool, run->x, m, variance, run->scale);
     for (size_t i = 0; st == SEG_OK && i < m->n_numbers; i++) {
         run->length2 += variance[i] / (double)m->n_numbers;
-        run->scale[i] = prototype_scale(run->scale[i], run->x->n_rows);
+        run->scale[i] = kmeans_sum_scale(run->scale[i], run->x->n_rows);
     }
     if (m->n_numbers == 0) run->length2 = (double)m->weight;
     seg_free(variance);
@@ -85,7 +84,7 @@ static enum seg_status run_init(struct run *run)
 {
     const size_t n_lanes = seg_tiles_count(run->x) * SEG_TILE_ROWS, k = run->p->k;
     const size_t n_desks = (run->pool != NULL ? seg_pool_size(run->pool) : 0) + 1;
-    run->n_chunks = (seg_tiles_count(run->x) + SEG_CHUNK_TILES - 1) / SEG_CHUNK_TILES;
+    run->n_chunks = run->x->n_chunks;
     run->scale = seg_alloc(run->m->n_numbers, sizeof *run->scale);
     run->label = seg_alloc_aligned(n_lanes, sizeof *run->label);
     run->dist2 = seg_alloc_aligned(n_lanes, sizeof *run->dist2);

@@ -27,9 +27,6 @@ void prototype_sums_drain(struct prototype_sums *s, struct prototype_sums *other
  * sum of the squared distances that they moved. */
 double prototype_sums_take(const struct prototype_sums *s, struct seg_matrix *c);
 
-/* The power of two that lets n_rows of the largest value fit in 61 bits. */
-float prototype_scale(float largest, size_t n_rows);
-
 /* Start prototypes c (k, n_cols) drawn from the rows: greedy k-means++, or plain rows. closest:
  * scratch of one float a row, whole tiles. With fewer distinct rows than k the spare ones repeat
  * the last found. SEG_ENOMEM, SEG_ECANCELED. */

@@ -137,7 +137,7 @@ enum seg_status prototypes_seed(struct seg_pool *pool, const struct seg_tiles *x
     if (init == SEG_INIT_RANDOM) /* knows no distance */
         return kmeans_seed(pool, x, init, rng, closest, progress, c);
     struct seeding s = { .x = x, .m = m, .progress = progress, .closest = closest };
-    s.n_chunks = (seg_tiles_count(x) + SEG_CHUNK_TILES - 1) / SEG_CHUNK_TILES;
+    s.n_chunks = x->n_chunks;
     s.left = seg_alloc(TRIED_MAX * s.n_chunks, sizeof *s.left);
     enum seg_status st = s.left == NULL ? SEG_ENOMEM : SEG_OK;
     if (st == SEG_OK) st = seg_matrix_init(&s.tried, TRIED_MAX, x->n_cols);

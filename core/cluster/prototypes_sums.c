@@ -1,20 +1,7 @@
 /* prototypes_sums.c - what clusters hold, as integers, and the prototypes that follow from it. */
-#include <float.h>
-#include <math.h>
 #include <string.h>
 #include "base/alloc.h"
 #include "cluster/prototypes_run.h"
-
-#define SUM_BITS 61
-
-float prototype_scale(float largest, size_t n_rows)
-{
-    int rows_exp, value_exp;
-    frexp((double)n_rows, &rows_exp);
-    frexpf(largest, &value_exp);
-    const int e = SUM_BITS - rows_exp - value_exp;
-    return ldexpf(1.0f, e < FLT_MIN_EXP ? FLT_MIN_EXP : e > FLT_MAX_EXP - 1 ? FLT_MAX_EXP - 1 : e);
-}
 
 static size_t n_codes_of(const struct prototype_sums *s)
 {

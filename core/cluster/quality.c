@@ -113,7 +113,7 @@ static enum seg_status measure_shape(struct seg_pool *pool, const struct view *v
 {
     enum { BLOCKS_MAX = 16 };
     struct shape blocks[BLOCKS_MAX] = { 0 };
-    size_t n_chunks = (seg_tiles_count(view->x) + SEG_CHUNK_TILES - 1) / SEG_CHUNK_TILES;
+    size_t n_chunks = view->x->n_chunks;
     size_t chunks_block = (n_chunks + BLOCKS_MAX - 1) / BLOCKS_MAX;
     size_t n_blocks = n_chunks > 0 ? (n_chunks + chunks_block - 1) / chunks_block : 0;
     struct shape_pass p = { *view, label, progress, chunks_block * SEG_CHUNK_TILES,

@@ -60,5 +60,8 @@ struct seg_kernels {
 const struct seg_kernels *seg_kernels_get(void);
 /* All that this build has, best first, that this machine can run; NULL-terminated. For tests. */
 const struct seg_kernels *const *seg_kernels_all(void);
+/* How many of this build's, the best ones, this machine cannot run. Other loops that are built for
+ * the same instruction sets and listed best first skip as many. */
+size_t seg_kernels_n_skipped(void);
 
 #endif

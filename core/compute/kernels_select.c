@@ -29,18 +29,23 @@ static const struct seg_kernels *const ALL[] = { &seg_kernels_v4, &seg_kernels_v
                                                  &seg_kernels_baseline, NULL };
 
 /* A machine that runs one of them runs all that follow. */
-const struct seg_kernels *const *seg_kernels_all(void)
+size_t seg_kernels_n_skipped(void)
 {
-    return runs_v4() ? &ALL[0] : runs_v3() ? &ALL[1] : &ALL[2];
+    return runs_v4() ? 0 : runs_v3() ? 1 : 2;
 }
 #else
 static const struct seg_kernels *const ALL[] = { &seg_kernels_baseline, NULL };
 
-const struct seg_kernels *const *seg_kernels_all(void)
+size_t seg_kernels_n_skipped(void)
 {
-    return ALL;
+    return 0;
 }
 #endif
+
+const struct seg_kernels *const *seg_kernels_all(void)
+{
+    return &ALL[seg_kernels_n_skipped()];
+}
 
 const struct seg_kernels *seg_kernels_get(void)
 {

@@ -67,6 +67,15 @@ enum seg_status seg_tiles_zeros(struct seg_tiles *ret_t, size_t n_rows, uint32_t
     return st;
 }
 
+void seg_tiles_clear_lanes(struct seg_tiles *t, size_t tile)
+{
+    const unsigned n = seg_tiles_rows(t, tile);
+    float *cells = seg_tiles_at(t, tile);
+    if (n == SEG_TILE_ROWS) return;
+    for (size_t c = 0; c < t->n_cols; c++)
+        memset(cells + c * SEG_TILE_ROWS + n, 0, (SEG_TILE_ROWS - n) * sizeof *cells);
+}
+
 void seg_tiles_drop_chunk(struct seg_tiles *t, size_t i)
 {
     seg_free(t->chunks[i]);

@@ -33,7 +33,8 @@ _Static_assert(sizeof(union seg_cell) == 4, "a cell is 4 bytes");
 struct seg_tiles {
     size_t n_rows;
     uint32_t n_cols;
-    size_t n_chunks;
+    size_t n_chunks; /* those that n_rows take; more only in one whose rows were taken back to
+                        be filled again */
     size_t chunks_cap;
     float **chunks; /* chunk i: SEG_CHUNK_TILES tiles of (n_cols, 64) cells; NULL once dropped */
 };
@@ -46,6 +47,9 @@ void seg_tiles_release(struct seg_tiles *t);
 enum seg_status seg_tiles_grow(struct seg_tiles *t, size_t n_rows);
 /* A new tiles of n_rows rows of zeros; on SEG_ENOMEM it is empty. */
 enum seg_status seg_tiles_zeros(struct seg_tiles *ret_t, size_t n_rows, uint32_t n_cols);
+/* Makes the lanes of tile i that are no rows zero bits again: a transformation of whole tiles has
+ * left something in them. */
+void seg_tiles_clear_lanes(struct seg_tiles *t, size_t tile);
 /* Frees chunk i: its rows may not be touched any more. For transformations that consume their
  * input. */
 void seg_tiles_drop_chunk(struct seg_tiles *t, size_t i);
@@ -76,6 +80,12 @@ static inline unsigned seg_tiles_rows(const struct seg_tiles *t, size_t tile)
 {
     size_t left = t->n_rows - tile * SEG_TILE_ROWS;
     return left < SEG_TILE_ROWS ? (unsigned)left : SEG_TILE_ROWS;
+}
+/* Rows of chunk i that exist: SEG_CHUNK_ROWS but for the last. */
+static inline size_t seg_tiles_chunk_rows(const struct seg_tiles *t, size_t chunk)
+{
+    const size_t left = t->n_rows - chunk * SEG_CHUNK_ROWS;
+    return left < SEG_CHUNK_ROWS ? left : SEG_CHUNK_ROWS;
 }
 static inline float *seg_tiles_cell(const struct seg_tiles *t, size_t row, uint32_t col)
 {

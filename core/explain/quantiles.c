@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "compute/worker_pool.h"
+#include "features/order.h"
 
 #define BINS     2048u
 #define HIST_MIN 8192u /* below it selecting from all values is faster */
@@ -59,28 +60,10 @@ static void select_nth(float *v, size_t n, size_t k)
 /* False when there is nothing to cut: one value, or a range that is too wide or too narrow. */
 static bool make_grid(const float *v, size_t n, struct grid *ret_grid)
 {
-    enum { LANES = 16 };
-    float least[LANES], most[LANES];
-    size_t i = 0;
-    for (size_t j = 0; j < LANES; j++)
-        least[j] = most[j] = v[0];
-    for (; i + LANES <= n; i += LANES)
-        for (size_t j = 0; j < LANES; j++) {
-            const float x = v[i + j];
-            least[j] = x < least[j] ? x : least[j];
-            most[j] = x > most[j] ? x : most[j];
-        }
-    for (; i < n; i++) {
-        least[0] = v[i] < least[0] ? v[i] : least[0];
-        most[0] = v[i] > most[0] ? v[i] : most[0];
-    }
-    for (size_t j = 1; j < LANES; j++) {
-        least[0] = least[j] < least[0] ? least[j] : least[0];
-        most[0] = most[j] > most[0] ? most[j] : most[0];
-    }
-    const float range = most[0] - least[0], scale = (float)(BINS - 1) / range;
-    *ret_grid = (struct grid){ least[0], scale };
-    return isfinite(range) && isfinite(scale) && scale > 0;
+    const struct seg_range range = seg_order_range(v, n);
+    const float width = range.most - range.least, scale = (float)(BINS - 1) / width;
+    *ret_grid = (struct grid){ range.least, scale };
+    return isfinite(width) && isfinite(scale) && scale > 0;
 }
 
 /* The bins of n <= BLOCK values, each below BINS: (most - least) * scale is BINS - 1 but for

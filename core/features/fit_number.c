@@ -26,36 +26,6 @@ struct column {
     bool has_missing_row; /* in any part */
 };
 
-struct range {
-    float least, most;
-};
-
-/* Of values (n >= 1). Sixteen of each side by side, because a single one would wait for itself. */
-static struct range range_of(const float *values, size_t n)
-{
-    enum { LANES = 16 };
-    float least[LANES], most[LANES];
-    size_t i = 0;
-    for (size_t j = 0; j < LANES; j++)
-        least[j] = most[j] = values[0];
-    for (; i + LANES <= n; i += LANES)
-        for (size_t j = 0; j < LANES; j++) {
-            const float x = values[i + j];
-            least[j] = x < least[j] ? x : least[j];
-            most[j] = x > most[j] ? x : most[j];
-        }
-    for (; i < n; i++) {
-        least[0] = values[i] < least[0] ? values[i] : least[0];
-        most[0] = values[i] > most[0] ? values[i] : most[0];
-    }
-    struct range r = { least[0], most[0] };
-    for (size_t j = 1; j < LANES; j++) {
-        r.least = least[j] < r.least ? least[j] : r.least;
-        r.most = most[j] > r.most ? most[j] : r.most;
-    }
-    return r;
-}
-
 static inline float clip(float x, float lower, float upper)
 {
     x = x < lower ? lower : x;
@@ -271,7 +241,7 @@ static enum seg_status most_likely_lambda(const struct seg_progress *progress,
 static enum seg_status fit_lambda(const struct seg_progress *progress, const struct column *c,
                                   struct seg_number *s)
 {
-    const struct range range = range_of(c->values, c->n);
+    const struct seg_range range = seg_order_range(c->values, c->n);
     s->lambda = 1; /* the identity, for a constant */
     if (range.least == range.most) return SEG_OK;
     const struct seg_number log1p_odd = { .transform = SEG_TRANSFORM_LOG1P };
@@ -337,7 +307,7 @@ static enum seg_status fit_robust(struct seg_number *s, float *values, size_t n)
 
 enum seg_status seg_fit_scale(struct seg_number *s, enum seg_scale scale, float *values, size_t n)
 {
-    const struct range range = range_of(values, n);
+    const struct seg_range range = seg_order_range(values, n);
     const double low = seg_number_transform(s, range.least);
     const double high = seg_number_transform(s, range.most);
     if (!(low < high) && scale != SEG_SCALE_NONE) {

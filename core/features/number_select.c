@@ -1,6 +1,4 @@
-/* number_select.c - the loops of number.h that go with the kernels this machine runs.
- * Both are built for the same instruction sets, best first, so the same number of variants is
- * skipped. */
+/* number_select.c - the loops of number.h that go with the kernels this machine runs. */
 #include "features/number.h"
 
 #include "compute/kernels.h"
@@ -14,15 +12,10 @@ static const struct seg_number_kernels *const ALL[] = { &seg_number_kernels_v4,
 #else
 static const struct seg_number_kernels *const ALL[] = { &seg_number_kernels_baseline, NULL };
 #endif
-#define N_ALL (sizeof ALL / sizeof *ALL - 1)
 
 const struct seg_number_kernels *const *seg_number_kernels_all(void)
 {
-    const struct seg_kernels *const *all = seg_kernels_all();
-    size_t n_run = 0;
-    while (all[n_run] != NULL)
-        n_run++;
-    return &ALL[N_ALL - n_run];
+    return &ALL[seg_kernels_n_skipped()];
 }
 
 const struct seg_number_kernels *seg_number_kernels_get(void)

@@ -32,6 +32,31 @@ static inline float value_of(uint32_t key)
     return x;
 }
 
+/* Sixteen of each side by side, because a single one would wait for itself. */
+struct seg_range seg_order_range(const float *x, size_t n)
+{
+    enum { LANES = 16 };
+    float least[LANES], most[LANES];
+    size_t i = 0;
+    for (size_t j = 0; j < LANES; j++)
+        least[j] = most[j] = x[0];
+    for (; i + LANES <= n; i += LANES)
+        for (size_t j = 0; j < LANES; j++) {
+            const float v = x[i + j];
+            least[j] = v < least[j] ? v : least[j];
+            most[j] = v > most[j] ? v : most[j];
+        }
+    for (; i < n; i++) {
+        least[0] = x[i] < least[0] ? x[i] : least[0];
+        most[0] = x[i] > most[0] ? x[i] : most[0];
+    }
+    for (size_t j = 1; j < LANES; j++) {
+        least[0] = least[j] < least[0] ? least[j] : least[0];
+        most[0] = most[j] > most[0] ? most[j] : most[0];
+    }
+    return (struct seg_range){ least[0], most[0] };
+}
+
 static void insertion_sort(float *x, size_t n)
 {
     for (size_t i = 1; i < n; i++) {

@@ -1,6 +1,5 @@
 /* order.h - sorting and order statistics of float columns in linear time.
- * Pure functions over caller memory. Values are finite: neither NaN nor Inf. Private to
- * core/features. */
+ * Pure functions over caller memory. Values are finite: neither NaN nor Inf. */
 #ifndef SEG_FEATURES_ORDER_H
 #define SEG_FEATURES_ORDER_H
 
@@ -22,6 +21,12 @@ static inline double seg_quantile_value(const struct seg_quantile *q)
 {
     return seg_quantile_mix((double)q->below, (double)q->above, q->weight);
 }
+
+struct seg_range {
+    float least, most;
+};
+/* Of x (n >= 1). */
+struct seg_range seg_order_range(const float *x, size_t n);
 
 /* Ascending, in place: most significant byte first ("American flag sort", McIlroy, Bostic, McIlroy
  * 1993). */

@@ -217,14 +217,10 @@ static void consume_chunk(void *ctx, size_t index)
         map_codes(c, raw);
         seg_preprocess_columns_tile(c->p, raw, scratch, out);
         if (c->folds != NULL) apply_folds(c, raw, first_row, n_rows, out);
-        if (tile != NULL) {
+        if (tile != NULL)
             scatter(c, tile, first_row, n_rows, next);
-            continue;
-        }
-        for (uint32_t j = 0; j < n_columns && n_rows < SEG_TILE_ROWS;
-             j++) /* rows that are not there */
-            memset(out + (size_t)j * SEG_TILE_ROWS + n_rows, 0,
-                   (SEG_TILE_ROWS - n_rows) * sizeof *out);
+        else
+            seg_tiles_clear_lanes(&c->out[SEG_PART_TRAIN], i);
     }
     seg_free(scratch);
 }
@@ -307,13 +303,9 @@ static void rotate_chunk(void *ctx, size_t index)
     const size_t chunk = rotation->first_chunk + index, n_tiles = seg_tiles_count(rotation->x);
     const size_t end = (chunk + 1) * SEG_CHUNK_TILES;
     for (size_t i = chunk * SEG_CHUNK_TILES; i < n_tiles && i < end; i++) {
-        const unsigned n_rows = seg_tiles_rows(rotation->x, i);
-        float *out = seg_tiles_at(&rotation->out, i);
         seg_pool_give_way();
-        seg_pca_tile(rotation->pca, seg_tiles_at(rotation->x, i), out);
-        for (uint32_t j = 0; j < rotation->pca->n_out && n_rows < SEG_TILE_ROWS; j++)
-            memset(out + (size_t)j * SEG_TILE_ROWS + n_rows, 0,
-                   (SEG_TILE_ROWS - n_rows) * sizeof *out);
+        seg_pca_tile(rotation->pca, seg_tiles_at(rotation->x, i), seg_tiles_at(&rotation->out, i));
+        seg_tiles_clear_lanes(&rotation->out, i);
     }
     seg_tiles_drop_chunk(rotation->x, chunk);
 }

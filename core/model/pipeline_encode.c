@@ -1,5 +1,4 @@
 /* pipeline_encode.c - rows to codes, chunk by chunk. */
-#include <string.h>
 #include "base/alloc.h"
 #include "model/pipeline_private.h"
 
@@ -26,11 +25,10 @@ static void encode_chunk(void *ctx, size_t chunk)
         return;
     }
     for (size_t i = first; i < last; i++) {
-        float *code = seg_tiles_at(e->codes, i);
-        unsigned n_rows = seg_tiles_rows(e->x, i);
-        model_encode_tile(e->autoencoder, seg_tiles_at(e->x, i), code, scratch);
-        for (uint32_t c = 0; n_rows < SEG_TILE_ROWS && c < e->codes->n_cols; c++)
-            memset(code + c * SEG_TILE_ROWS + n_rows, 0, (SEG_TILE_ROWS - n_rows) * sizeof(*code));
+        model_encode_tile(e->autoencoder, seg_tiles_at(e->x, i), seg_tiles_at(e->codes, i),
+                          scratch);
+        seg_tiles_clear_lanes(e->codes, i);
+        seg_pool_give_way();
     }
     seg_free(scratch);
     if (e->consume) seg_tiles_drop_chunk(e->x, chunk);

@@ -1,6 +1,4 @@
-/* layers_select.c - the loops of training that go with the kernels this machine runs.
- * All are built for the same instruction sets, best first, so the same number of variants is
- * skipped. */
+/* layers_select.c - the loops of training that go with the kernels this machine runs. */
 #include "compute/kernels.h"
 #include "neural/layers.h"
 #include "neural/normalize.h"
@@ -21,21 +19,10 @@ static const struct seg_layer_kernels *const LAYERS[] = { &seg_layer_kernels_bas
 static const struct seg_normalize_kernels *const NORMALIZE[] = { &seg_normalize_kernels_baseline,
                                                                  NULL };
 #endif
-#define N_ALL (sizeof LAYERS / sizeof *LAYERS - 1)
-
-/* Variants that this machine does not run. */
-static size_t n_skipped(void)
-{
-    const struct seg_kernels *const *all = seg_kernels_all();
-    size_t n_run = 0;
-    while (all[n_run] != NULL)
-        n_run++;
-    return N_ALL - n_run;
-}
 
 const struct seg_layer_kernels *const *seg_layer_kernels_all(void)
 {
-    return &LAYERS[n_skipped()];
+    return &LAYERS[seg_kernels_n_skipped()];
 }
 
 const struct seg_layer_kernels *seg_layer_kernels_get(void)
@@ -45,7 +32,7 @@ const struct seg_layer_kernels *seg_layer_kernels_get(void)
 
 const struct seg_normalize_kernels *const *seg_normalize_kernels_all(void)
 {
-    return &NORMALIZE[n_skipped()];
+    return &NORMALIZE[seg_kernels_n_skipped()];
 }
 
 const struct seg_normalize_kernels *seg_normalize_kernels_get(void)

@@ -77,6 +77,40 @@ static void tiles_past_the_last_row_are_zero_bits(void **state)
     seg_free(x);
 }
 
+static void tiles_clear_lanes_clears_what_is_no_row_and_nothing_else(void **state)
+{
+    (void)state;
+    struct seg_tiles t;
+    assert_int_equal(seg_tiles_zeros(&t, 70, 3), SEG_OK);
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t at = 0; at < 3 * 64; at++)
+            seg_tiles_at(&t, i)[at] = 5.0f;
+        seg_tiles_clear_lanes(&t, i);
+        for (size_t at = 0; at < 3 * 64; at++)
+            assert_true(seg_tiles_at(&t, i)[at] == (i == 0 || at % 64 < 6 ? 5.0f : 0.0f));
+    }
+    seg_tiles_release(&t);
+}
+
+static void tiles_chunk_rows_add_up_to_all_rows(void **state)
+{
+    (void)state;
+    static const size_t n_rows[] = { 1, SEG_CHUNK_ROWS, SEG_CHUNK_ROWS + 1,
+                                     3 * SEG_CHUNK_ROWS - 1 };
+    for (size_t i = 0; i < sizeof n_rows / sizeof *n_rows; i++) {
+        struct seg_tiles t;
+        size_t n = 0;
+        assert_int_equal(seg_tiles_zeros(&t, n_rows[i], 1), SEG_OK);
+        for (size_t chunk = 0; chunk < t.n_chunks; chunk++) {
+            assert_true(chunk + 1 == t.n_chunks ||
+                        seg_tiles_chunk_rows(&t, chunk) == SEG_CHUNK_ROWS);
+            n += seg_tiles_chunk_rows(&t, chunk);
+        }
+        assert_int_equal(n, n_rows[i]);
+        seg_tiles_release(&t);
+    }
+}
+
 static void tiles_grow_never_moves_nor_shrinks_what_is_there(void **state)
 {
     (void)state;
@@ -270,6 +304,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tiles_from_rows_give_every_row_back),
         cmocka_unit_test(tiles_past_the_last_row_are_zero_bits),
+        cmocka_unit_test(tiles_clear_lanes_clears_what_is_no_row_and_nothing_else),
+        cmocka_unit_test(tiles_chunk_rows_add_up_to_all_rows),
         cmocka_unit_test(tiles_grow_never_moves_nor_shrinks_what_is_there),
         cmocka_unit_test(tiles_drop_chunk_gives_its_memory_back),
         cmocka_unit_test(tiles_grow_leaves_all_as_it_was_when_memory_is_short),
