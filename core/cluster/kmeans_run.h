@@ -71,6 +71,13 @@ enum seg_status kmeans_seed(struct seg_pool *pool, const struct seg_tiles *x,
                             enum seg_kmeans_init init, struct seg_rng *rng, float *closest,
                             const struct seg_progress *progress, struct seg_matrix *c);
 
+/* Of sums by chunk, added in chunk order. */
+double kmeans_total(const double *sums, size_t n_chunks);
+/* The chunk in which the running total of sums (n_chunks), none negative, passes *at, which is
+ * lowered to what is left of it there. Rounding may carry past the end: then the last chunk whose
+ * sum is not 0. */
+size_t kmeans_draw_chunk(const double *sums, size_t n_chunks, double *at);
+
 /* The same for SEG_INIT_PARALLEL, which kmeans_seed calls; takes 4 more bytes a row. */
 enum seg_status kmeans_seed_parallel(struct seg_pool *pool, const struct seg_tiles *x,
                                      struct seg_rng *rng, float *closest,

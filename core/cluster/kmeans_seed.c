@@ -71,12 +71,24 @@ static void seed_chunk(void *ctx, size_t chunk)
         s->left[j * s->n_chunks + chunk] = sum[j];
 }
 
-static double total(const double *left, size_t n_chunks)
+double kmeans_total(const double *sums, size_t n_chunks)
 {
-    double sum = 0;
+    double total = 0;
     for (size_t i = 0; i < n_chunks; i++)
-        sum += left[i];
-    return sum;
+        total += sums[i];
+    return total;
+}
+
+size_t kmeans_draw_chunk(const double *sums, size_t n_chunks, double *at)
+{
+    size_t chunk = 0;
+    for (size_t i = 0; i < n_chunks; i++) {
+        if (sums[i] <= 0) continue;
+        chunk = i;
+        if (*at < sums[i]) break;
+        *at -= sums[i];
+    }
+    return chunk;
 }
 
 /* The row at which the running sum of squared distances passes `at`; left (n_chunks) holds the sums
@@ -84,14 +96,9 @@ static double total(const double *left, size_t n_chunks)
  */
 static size_t draw(const struct seeding *s, const double *left, double at)
 {
-    size_t chunk = 0, last = 0;
-    for (size_t i = 0; i < s->n_chunks; i++) {
-        if (left[i] <= 0) continue;
-        chunk = i;
-        if (at < left[i]) break;
-        at -= left[i];
-    }
+    const size_t chunk = kmeans_draw_chunk(left, s->n_chunks, &at);
     const size_t first = chunk * SEG_CHUNK_TILES, n_tiles = seg_tiles_count(s->x);
+    size_t last = 0;
     for (size_t t = first; t < first + SEG_CHUNK_TILES && t < n_tiles; t++) {
         _Alignas(SEG_ALIGN) float fresh[SEG_TILE_ROWS];
         float dist2[SEG_TILE_ROWS];
@@ -128,7 +135,7 @@ static enum seg_status seed_greedy(struct seg_pool *pool, struct seeding *s, str
             seg_pool_for(pool, SEG_PRIORITY_TRAINING, s->n_chunks, seed_chunk, s);
             s->newest = NULL;
         }
-        double sum = total(left, s->n_chunks);
+        double sum = kmeans_total(left, s->n_chunks);
         if (!(sum > 0)) { /* every row stands on a centroid */
             for (size_t i = j; i < k; i++)
                 memcpy(seg_matrix_row(c, i), seg_matrix_row(c, j - 1), d * sizeof *c->data);
@@ -142,8 +149,8 @@ static enum seg_status seed_greedy(struct seg_pool *pool, struct seeding *s, str
         if (seg_progress_cancelled(s->progress)) return SEG_ECANCELED;
         size_t best = 0;
         for (size_t i = 1; i < n_candidates; i++)
-            if (total(s->left + i * s->n_chunks, s->n_chunks) <
-                total(s->left + best * s->n_chunks, s->n_chunks))
+            if (kmeans_total(s->left + i * s->n_chunks, s->n_chunks) <
+                kmeans_total(s->left + best * s->n_chunks, s->n_chunks))
                 best = i;
         memcpy(seg_matrix_row(c, j), seg_matrix_row(&s->tried, best), d * sizeof *c->data);
         s->newest = seg_matrix_row(c, j);

@@ -175,14 +175,6 @@ static size_t reseed_empty(struct run *run)
     return n_reseeded;
 }
 
-static double total(const double *v, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += v[i];
-    return sum;
-}
-
 static void report(const struct run *run, uint32_t start)
 {
     char text[128];
@@ -204,7 +196,7 @@ static enum seg_status iterate(struct run *run, uint32_t start)
     while (run->n_iter < p->n_iter_max && !run->converged) {
         uint64_t n_moved = assign(run);
         if (seg_progress_cancelled(run->progress)) return SEG_ECANCELED;
-        const double cost = total(run->cost, run->n_chunks);
+        const double cost = kmeans_total(run->cost, run->n_chunks);
         /* Prototypes are rounded to float: near the end the last digit can go up and down. */
         if (run->n_iter > 0 && cost > run->curve[run->n_iter - 1]) {
             run->converged = true;

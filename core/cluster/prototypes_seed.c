@@ -52,10 +52,7 @@ static void seed_chunk(void *ctx, size_t chunk)
 
 static double total(const struct seeding *s, size_t tried)
 {
-    double sum = 0;
-    for (size_t i = 0; i < s->n_chunks; i++)
-        sum += s->left[tried * s->n_chunks + i];
-    return sum;
+    return kmeans_total(s->left + tried * s->n_chunks, s->n_chunks);
 }
 
 /* Takes the newest prototype, tried[0], into the `closest` of one chunk: the pass over all does it
@@ -76,13 +73,8 @@ static void take_newest(const struct seeding *s, size_t chunk)
  * its sums. Rounding may carry past the end: then the last row that has a distance. */
 static size_t draw(const struct seeding *s, const double *left, double at)
 {
-    size_t chunk = 0, last = 0;
-    for (size_t i = 0; i < s->n_chunks; i++) {
-        if (left[i] <= 0) continue;
-        chunk = i;
-        if (at < left[i]) break;
-        at -= left[i];
-    }
+    const size_t chunk = kmeans_draw_chunk(left, s->n_chunks, &at);
+    size_t last = 0;
     take_newest(s, chunk);
     const size_t end = (chunk + 1) * SEG_CHUNK_ROWS;
     for (size_t r = chunk * SEG_CHUNK_ROWS; r < end && r < s->x->n_rows; r++) {
