@@ -53,12 +53,11 @@ const char *seg_k_search_check(const struct seg_k_search_params *p, size_t n_row
     return seg_kmeans_check(&largest, n_rows);
 }
 
-static size_t rows_to_use(const struct seg_tiles *x, uint32_t k_max)
+size_t seg_k_search_rows_max(uint32_t n_cols, uint32_t k_max)
 {
-    size_t n = SEG_K_SEARCH_CELLS / x->n_cols;
-    if (n > SEG_K_SEARCH_ROWS) n = SEG_K_SEARCH_ROWS;
-    if (n < 10 * (size_t)k_max) n = 10 * (size_t)k_max;
-    return n < x->n_rows ? n : x->n_rows;
+    const size_t n = SEG_K_SEARCH_CELLS / n_cols, n_min = 10 * (size_t)k_max;
+    const size_t n_fit = n < SEG_K_SEARCH_ROWS ? n : SEG_K_SEARCH_ROWS;
+    return n_fit > n_min ? n_fit : n_min;
 }
 
 /* The wanted columns of the n rows of x into the sample. */
@@ -84,7 +83,8 @@ static enum seg_status gather_columns(struct search *s, const struct seg_tiles *
 /* Points s->x at all rows, or at a sample in row order. */
 static enum seg_status sample_rows(struct search *s, const struct seg_tiles *x)
 {
-    const size_t n = rows_to_use(x, s->p->k_max);
+    const size_t n_max = seg_k_search_rows_max(x->n_cols, s->p->k_max);
+    const size_t n = n_max < x->n_rows ? n_max : x->n_rows;
     s->x = x;
     if (n == x->n_rows && s->p->columns == NULL) return SEG_OK;
     struct seg_rng rng = seg_rng_make(s->p->seed, K_STREAM_SAMPLE);

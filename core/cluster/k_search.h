@@ -68,6 +68,8 @@ struct seg_k_search {
     bool sampled; /* n_rows_used is less than the rows there are */
 };
 
+/* Rows of n_cols columns that all is measured on, at most. */
+size_t seg_k_search_rows_max(uint32_t n_cols, uint32_t k_max);
 /* NULL if the params suit n_rows rows, else a sentence for the user (static storage). */
 const char *seg_k_search_check(const struct seg_k_search_params *p, size_t n_rows);
 /* x (n, d), finite. SEG_EINVAL: bad params.  SEG_ENOMEM.  SEG_ECANCELED. */

@@ -75,11 +75,9 @@ enum seg_status pipeline_embed_sample(const struct pipeline *p, size_t n_max,
 static enum seg_status search_embedded(struct pipeline *p, const struct seg_k_search_params *search,
                                        const struct seg_progress *progress, struct seg_error *err)
 {
-    size_t n = SEG_K_SEARCH_CELLS / seg_mixed_width(&p->model->mixed);
+    const size_t n = seg_k_search_rows_max(seg_mixed_width(&p->model->mixed), search->k_max);
     struct seg_tiles embedded = { 0 };
     uint32_t *rows = NULL;
-    if (n > SEG_K_SEARCH_ROWS) n = SEG_K_SEARCH_ROWS;
-    if (n < 10 * (size_t)search->k_max) n = 10 * (size_t)search->k_max;
     enum seg_status st = pipeline_embed_sample(p, n, &embedded, &rows);
     if (st == SEG_OK)
         st = seg_k_search(p->pool, &embedded, search, progress, &p->report.k_search, err);
