@@ -34,13 +34,20 @@ struct entry {
     uint64_t used;       /* clock of look-ups, for dropping the version unused for longest */
 };
 
+struct champions { /* as the database had them at a moment */
+    struct seg_arena arena;
+    struct db_champion *items; /* (n) by name */
+    size_t n;
+};
+
 struct model_cache {
     struct app *app;
-    pthread_mutex_t lock; /* guards entries … ready */
+    pthread_mutex_t lock; /* guards entries … seen */
     struct entry *entries;
     size_t n_entries, entries_cap;
     uint64_t clock;
     bool ready;
+    struct champions seen;      /* by the last refresh that went through */
     pthread_mutex_t refreshing; /* one refresh at a time; taken before lock */
     pthread_t thread;
     bool has_thread;
@@ -288,42 +295,74 @@ static void drop_deleted(struct model_cache *c, struct db *db, struct seg_arena 
     }
 }
 
+static enum db_status read_champions(struct db *db, struct champions *ret)
+{
+    *ret = (struct champions){ 0 };
+    seg_arena_init(&ret->arena, 0);
+    return db_models_champions(db, &ret->arena, &ret->items, &ret->n);
+}
+
+static bool champion_equals(const struct db_champion *a, const struct db_champion *b)
+{
+    return a->version == b->version && strcmp(a->name, b->name) == 0 &&
+           strcmp(a->names_hash, b->names_hash) == 0;
+}
+
+/* Loads the champion unless it is there. DB_FATAL: its bytes are refused. */
+static enum db_status bring_up(struct model_cache *c, struct db *db, const struct db_champion *ch)
+{
+    struct shared *s = NULL;
+    pthread_mutex_lock(&c->lock);
+    struct entry *e = find(c, ch->name, ch->version);
+    bool fresh = e != NULL && e->champion && strcmp(e->names_hash, ch->names_hash) == 0;
+    pthread_mutex_unlock(&c->lock);
+    if (fresh) return DB_ONE;
+    enum db_status st = load(db, ch->name, ch->version, &s);
+    if (st == DB_ONE) set_champion(c, ch, s);
+    return st;
+}
+
 enum db_status model_cache_refresh(struct model_cache *c, struct db *db)
 {
-    struct seg_arena arena;
-    struct db_champion *champions = NULL;
-    size_t n = 0, n_failed = 0;
-    seg_arena_init(&arena, 0);
+    struct champions now;
+    size_t n_failed = 0;
     pthread_mutex_lock(&c->refreshing);
-    enum db_status st = db_models_champions(db, &arena, &champions, &n);
-    for (size_t i = 0; (st == DB_ONE || st == DB_FATAL) && i < n; i++) {
-        pthread_mutex_lock(&c->lock);
-        struct entry *e = find(c, champions[i].name, champions[i].version);
-        bool fresh =
-            e != NULL && e->champion && strcmp(e->names_hash, champions[i].names_hash) == 0;
-        pthread_mutex_unlock(&c->lock);
-        if (fresh) continue;
-        struct shared *s = NULL;
-        enum db_status one = load(db, champions[i].name, champions[i].version, &s);
-        if (one == DB_RETRY)
-            st = one; /* a bad model keeps the old one serving and does not hold up the others */
-        if (one == DB_ONE)
-            set_champion(c, &champions[i], s);
-        else
-            n_failed++;
+    enum db_status st = read_champions(db, &now);
+    bool is_known = st == DB_ONE || st == DB_NONE;
+    for (size_t i = 0; is_known && i < now.n; i++) {
+        enum db_status one = bring_up(c, db, &now.items[i]);
+        is_known = one != DB_RETRY; /* a bad model does not hold up the others */
+        n_failed += one != DB_ONE;
     }
-    if (st == DB_ONE || st == DB_NONE) {
-        drop_others(c, champions, n);
-        drop_deleted(c, db, &arena);
+    if (is_known) {
+        drop_others(c, now.items, now.n);
+        drop_deleted(c, db, &now.arena);
+        metrics_set(c->app->metrics, METRIC_MODELS_LOADED, (double)(now.n - n_failed));
         pthread_mutex_lock(&c->lock);
+        struct champions before = c->seen;
+        c->seen = now;
+        now = before;
         c->ready = true;
         pthread_mutex_unlock(&c->lock);
-        metrics_set(c->app->metrics, METRIC_MODELS_LOADED, (double)(n - n_failed));
-        st = DB_ONE;
     }
     pthread_mutex_unlock(&c->refreshing);
-    seg_arena_release(&arena);
-    return st;
+    seg_arena_release(&now.arena);
+    if (is_known) return DB_ONE;
+    return st == DB_FATAL ? DB_FATAL : DB_RETRY;
+}
+
+enum db_status model_cache_catch_up(struct model_cache *c, struct db *db)
+{
+    struct champions now;
+    enum db_status st = read_champions(db, &now);
+    pthread_mutex_lock(&c->lock);
+    bool is_seen = c->ready && c->seen.n == now.n;
+    for (size_t i = 0; is_seen && i < now.n; i++)
+        is_seen = champion_equals(&c->seen.items[i], &now.items[i]);
+    pthread_mutex_unlock(&c->lock);
+    seg_arena_release(&now.arena);
+    if (st != DB_ONE && st != DB_NONE) return st;
+    return is_seen ? DB_ONE : model_cache_refresh(c, db);
 }
 
 bool model_cache_ready(struct model_cache *c)
@@ -386,6 +425,7 @@ struct model_cache *model_cache_new(struct app *app)
     struct model_cache *c = seg_calloc(1, sizeof(*c));
     if (c == NULL) return NULL;
     c->app = app;
+    seg_arena_init(&c->seen.arena, 0);
     pthread_mutex_init(&c->lock, NULL);
     pthread_mutex_init(&c->refreshing, NULL);
     struct db *db = db_pool_get(app->db, 5000);
@@ -407,6 +447,7 @@ void model_cache_free(struct model_cache *c)
     for (size_t i = 0; i < c->n_entries; i++)
         served_model_unref(&c->entries[i].s->served);
     seg_free(c->entries);
+    seg_arena_release(&c->seen.arena);
     pthread_mutex_destroy(&c->lock);
     pthread_mutex_destroy(&c->refreshing);
     seg_free(c);

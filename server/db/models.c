@@ -156,6 +156,11 @@ static const struct db_stmt STMTS[MODEL_N_STMTS] = {
 };
 const struct db_stmts DB_MODELS_STMTS = { STMTS, MODEL_N_STMTS };
 
+enum db_status db_models_notify(struct db *db)
+{
+    return db_exec(db, &STMTS[MODEL_NOTIFY], NULL, NULL);
+}
+
 enum db_status db_models_ensure(struct db *db, const char *name, const char *task, int64_t *ret_id)
 {
     struct db_result *r = NULL;
@@ -286,7 +291,7 @@ static enum db_status alias_put_in_tx(struct db *db, void *ctx)
     if (!matches) return DB_CONFLICT;
     st = db_exec(db, &STMTS[MODEL_ALIAS_PUT],
                  (const char *[]){ a->name, a->alias, number(a->version).text }, NULL);
-    return st == DB_ONE ? db_exec(db, &STMTS[MODEL_NOTIFY], NULL, NULL) : st;
+    return st == DB_ONE ? db_models_notify(db) : st;
 }
 
 enum db_status db_models_alias_put(struct db *db, const char *name, const char *alias,
@@ -318,7 +323,7 @@ static enum db_status delete_in_tx(struct db *db, void *ctx)
     st = a->version == 0 ? db_exec(db, &STMTS[MODEL_DELETE], (const char *[]){ a->name }, NULL)
                          : db_exec(db, &STMTS[MODEL_VERSION_DELETE],
                                    (const char *[]){ a->name, number(a->version).text }, NULL);
-    return st == DB_ONE ? db_exec(db, &STMTS[MODEL_NOTIFY], NULL, NULL) : st;
+    return st == DB_ONE ? db_models_notify(db) : st;
 }
 
 enum db_status db_models_delete(struct db *db, const char *name, bool force)
@@ -357,7 +362,7 @@ enum db_status db_models_promote(struct db *db, int64_t model_id, unsigned versi
         db, &STMTS[MODEL_PROMOTE],
         (const char *[]){ number(model_id).text, number(version).text, promote ? "true" : "false" },
         NULL);
-    return st == DB_ONE || st == DB_NONE ? db_exec(db, &STMTS[MODEL_NOTIFY], NULL, NULL) : st;
+    return st == DB_ONE || st == DB_NONE ? db_models_notify(db) : st;
 }
 
 enum db_status db_models_champion_metric(struct db *db, int64_t model_id, const char *key,

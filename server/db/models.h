@@ -72,6 +72,9 @@ enum db_status db_models_version_add(struct db *db, const struct db_version_new 
 /* Inside the caller's transaction: moves champion to version, when `promote` says so or there is
  * none. Tells all instances at commit. */
 enum db_status db_models_promote(struct db *db, int64_t model_id, unsigned version, bool promote);
+/* Inside the caller's transaction: at its commit all instances look what has changed about models
+ * and names. */
+enum db_status db_models_notify(struct db *db);
 /* The figure by which versions compare: metrics ->> key of the champion; DB_NONE: no champion, or
  * it has no such figure. */
 enum db_status db_models_champion_metric(struct db *db, int64_t model_id, const char *key,

@@ -8,6 +8,7 @@
 #include "digest.h"
 #include "handlers/handlers.h"
 #include "handlers/list.h"
+#include "model_cache.h"
 
 static void write_job(struct json_out *o, const struct db_job *j)
 {
@@ -34,10 +35,23 @@ static void write_job(struct json_out *o, const struct db_job *j)
     json_out_end_object(o);
 }
 
+/* Whoever reads here that a job has succeeded is served by what it published from then on. False
+ * after a reply. */
+static bool published_serves(struct http_request *rq, const struct db_job *jobs, size_t n)
+{
+    bool published = false;
+    for (size_t i = 0; i < n; i++)
+        published = published || strcmp(jobs[i].state, "succeeded") == 0;
+    enum db_status st = published ? model_cache_catch_up(rq->app->models, rq->db) : DB_ONE;
+    if (st != DB_ONE) reply_db_error(rq, st);
+    return st == DB_ONE;
+}
+
 static enum http_status reply_job(struct http_request *rq, enum http_status status,
                                   const struct db_job *j)
 {
     struct json_out o;
+    if (!published_serves(rq, j, 1)) return HTTP_ERROR;
     json_out_init(&o);
     write_job(&o, j);
     return reply_json(rq, status, &o);
@@ -100,6 +114,7 @@ enum http_status jobs_list(struct http_request *rq)
     if (!list_page(rq, &limit, &after)) return HTTP_ERROR;
     enum db_status st = db_jobs_list(rq->db, state, model, after, limit + 1, &rq->arena, &jobs, &n);
     if (st != DB_ONE && st != DB_NONE) return reply_db_error(rq, st);
+    if (!published_serves(rq, jobs, n)) return HTTP_ERROR;
     struct db_document *docs = seg_arena_alloc(&rq->arena, (n + 1) * sizeof(*docs));
     for (size_t i = 0; i < n && docs != NULL; i++) {
         struct json_out o;
@@ -128,6 +143,7 @@ enum http_status jobs_cancel_post(struct http_request *rq)
     if (st == DB_NONE) return reply_error(rq, ERR_JOB_NOT_FOUND, NULL);
     if (st == DB_CONFLICT && strcmp(job.state, "cancelled") == 0)
         return reply_job(rq, HTTP_200, &job); /* asked twice */
+    if (st == DB_CONFLICT && !published_serves(rq, &job, 1)) return HTTP_ERROR;
     if (st == DB_CONFLICT)
         return reply_error(rq, ERR_JOB_STATE, "the job has %s already", job.state);
     return st == DB_ONE ? reply_job(rq, HTTP_202, &job) : reply_db_error(rq, st);
@@ -139,6 +155,7 @@ enum http_status jobs_retry_post(struct http_request *rq)
     enum db_status st = db_jobs_retry(rq->db, rq->path_args[0], rq->app->config->jobs.attempts_max,
                                       &rq->arena, &job);
     if (st == DB_NONE) return reply_error(rq, ERR_JOB_NOT_FOUND, NULL);
+    if (st == DB_CONFLICT && !published_serves(rq, &job, 1)) return HTTP_ERROR;
     if (st == DB_CONFLICT)
         return reply_error(rq, ERR_JOB_STATE,
                            "the job is %s; only a failed or cancelled one can be retried",

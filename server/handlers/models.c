@@ -164,6 +164,7 @@ enum http_status models_list(struct http_request *rq)
     size_t n = 0;
     if (!list_page(rq, &limit, &after)) return HTTP_ERROR;
     enum db_status st = db_models_list(rq->db, after, limit + 1, &rq->arena, &docs, &n);
+    if (st == DB_ONE) st = model_cache_catch_up(rq->app->models, rq->db);
     return st == DB_ONE || st == DB_NONE ? list_reply(rq, "", docs, n, limit)
                                          : reply_db_error(rq, st);
 }
@@ -184,6 +185,7 @@ enum http_status models_get(struct http_request *rq)
     enum db_status st = db_models_get(rq->db, rq->path_args[0], &rq->arena, &doc);
     if (st == DB_NONE)
         return reply_error(rq, ERR_MODEL_NOT_FOUND, "no model is called %s", rq->path_args[0]);
+    if (st == DB_ONE) st = model_cache_catch_up(rq->app->models, rq->db);
     return st == DB_ONE ? reply_document(rq, &doc) : reply_db_error(rq, st);
 }
 

@@ -83,7 +83,6 @@ enum job_outcome label_job_run(struct job_run *run)
         goto out;
     }
     db_labels_prune(write, model_id, app->config->jobs.label_runs_kept);
-    model_cache_refresh(app->models, run->db);
 out:
     if (st == DB_FATAL && outcome == JOB_AGAIN) outcome = job_db_failed(run, st, "labelling");
     label_run_release(&l);

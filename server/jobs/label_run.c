@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "db/labels.h"
+#include "db/models.h"
 #include "db/segments.h"
 #include "http/request.h"
 
@@ -435,6 +436,7 @@ enum db_status label_run_publish(struct db *write, const struct label_run *l,
     for (uint32_t i = 0; st == DB_ONE && l->has_profile && i < l->profile.n_segments; i++)
         st = publish_segment(write, l, m, model_id, i, centroids, silhouettes);
     seg_free(centroids);
+    if (st == DB_ONE && l->has_profile) st = db_models_notify(write); /* names are in answers */
     return st;
 }
 

@@ -14,7 +14,6 @@
 #include "jobs/table_load.h"
 #include "json/json.h"
 #include "model/pipeline.h"
-#include "model_cache.h"
 #include "spec.h"
 
 #define LOAD_SHARE 0.2 /* of the progress bar */
@@ -389,7 +388,6 @@ static enum job_outcome store(struct training *t)
     outcome = JOB_SUCCEEDED;
     if (st == DB_ONE) {
         db_labels_prune(write, t->model_id, run->app->config->jobs.label_runs_kept);
-        model_cache_refresh(run->app->models, run->db);
     } else {
         db_rollback(write);
         /* No row: the job is cancelled or another runner's by now. */
