@@ -82,6 +82,9 @@ int64_t db_result_int(const struct db_result *r, size_t row, unsigned col); /* 0
 bool db_result_bool(const struct db_result *r, size_t row, unsigned col);
 /* Decodes a bytea in hex text format into new bytes (seg_free). NULL on lack of memory. */
 uint8_t *db_result_bytea(const struct db_result *r, size_t row, unsigned col, size_t *ret_len);
+/* The same into the caller's bytes. How many there are; 0 when they are more than `most`. */
+size_t db_result_bytea_copy(const struct db_result *r, size_t row, unsigned col, uint8_t *out,
+                            size_t most);
 /* Hex text form of bytes for a bytea parameter ("\\x…"); seg_free. */
 char *db_bytea_text(const uint8_t *bytes, size_t len);
 

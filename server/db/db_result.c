@@ -54,15 +54,27 @@ static unsigned nibble(char c)
     return (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10); /* PostgreSQL writes lower case */
 }
 
+static size_t bytea_len(const struct db_result *r, size_t row, unsigned col)
+{
+    return db_result_text(r, row, col) == NULL ? 0 : (db_result_len(r, row, col) - 2) / 2;
+}
+
+size_t db_result_bytea_copy(const struct db_result *r, size_t row, unsigned col, uint8_t *out,
+                            size_t most)
+{
+    size_t n = bytea_len(r, row, col);
+    if (n == 0 || n > most) return 0;
+    const char *hex = db_result_text(r, row, col) + 2; /* after "\x" */
+    for (size_t i = 0; i < n; i++)
+        out[i] = (uint8_t)(nibble(hex[2 * i]) << 4 | nibble(hex[2 * i + 1]));
+    return n;
+}
+
 uint8_t *db_result_bytea(const struct db_result *r, size_t row, unsigned col, size_t *ret_len)
 {
-    const char *text = db_result_text(r, row, col);
-    size_t n = text == NULL ? 0 : (db_result_len(r, row, col) - 2) / 2; /* after "\x" */
+    size_t n = bytea_len(r, row, col);
     uint8_t *bytes = seg_alloc(n, 1);
-    if (bytes == NULL) return NULL;
-    for (size_t i = 0; i < n; i++)
-        bytes[i] = (uint8_t)(nibble(text[2 + 2 * i]) << 4 | nibble(text[3 + 2 * i]));
-    *ret_len = n;
+    if (bytes != NULL) *ret_len = db_result_bytea_copy(r, row, col, bytes, n);
     return bytes;
 }
 

@@ -19,6 +19,7 @@ enum {
     MODEL_VERSION_SHAPE,
     MODEL_PROJECTION,
     MODEL_ARTIFACT,
+    MODEL_ARTIFACT_PART,
     MODEL_CHAMPIONS,
     MODEL_VERSION_ID,
     MODEL_ALIAS_LOCK,
@@ -33,7 +34,9 @@ enum {
     MODEL_N_STMTS
 };
 
-#define RFC3339(column) "to_char(" column ", 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
+#define ARTIFACT_PART_BYTES 262144
+
+#define RFC3339(column)     "to_char(" column ", 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
 #define MODEL_JSON                                                                                 \
     " json_build_object('name', m.name, 'task', m.task"                                            \
     ", 'champion', (SELECT a.version FROM model_aliases a WHERE a.model_id = m.id AND a.alias = "  \
@@ -87,7 +90,13 @@ static const struct db_stmt STMTS[MODEL_N_STMTS] = {
     [MODEL_PROJECTION] = { "models_projection", 2, /* $1 model, $2 version */
                            "SELECT v.projection::text, v.version::text" VERSION_WHERE },
     [MODEL_ARTIFACT] = { "models_artifact", 2, /* $1 model, $2 version */
-                         "SELECT v.artifact, v.artifact_sha256" VERSION_WHERE },
+                         "SELECT v.model_id, v.version, octet_length(v.artifact), "
+                         "v.artifact_sha256" VERSION_WHERE },
+    [MODEL_ARTIFACT_PART] = { "models_artifact_part",
+                              4, /* $1 model id, $2 version, $3 first byte, from 1, $4 how many */
+                              "SELECT substring(artifact FROM $3::int FOR $4::int) FROM "
+                              "model_versions"
+                              " WHERE model_id = $1::bigint AND version = $2::int" },
     [MODEL_CHAMPIONS] = { "models_champions", 0,
                           "SELECT m.name, a.version"
                           ", (SELECT md5(v.artifact_sha256 || COALESCE(string_agg(s.segment || ':' "
@@ -222,17 +231,43 @@ enum db_status db_models_projection(struct db *db, const char *name, unsigned ve
                        arena, ret);
 }
 
+/* In parts, since a connection keeps the memory of the largest row that it ever received. */
+static enum db_status read_artifact(struct db *db, const char *model_id, const char *version,
+                                    uint8_t *bytes, size_t len)
+{
+    enum db_status st = DB_ONE;
+    for (size_t at = 0, n; st == DB_ONE && at < len; at += n) {
+        struct db_result *r = NULL;
+        const struct number_text from = number((int64_t)at + 1), most = number(ARTIFACT_PART_BYTES);
+        st = db_exec(db, &STMTS[MODEL_ARTIFACT_PART],
+                     (const char *[]){ model_id, version, from.text, most.text }, &r);
+        n = st == DB_ONE ? db_result_bytea_copy(r, 0, 0, bytes + at, len - at) : 0;
+        if (st == DB_ONE && n == 0) st = DB_FATAL;
+        db_result_free(r);
+    }
+    return st;
+}
+
 enum db_status db_models_artifact(struct db *db, const char *name, unsigned version,
                                   uint8_t **ret_bytes, size_t *ret_len, char ret_sha256[65])
 {
     struct db_result *r = NULL;
+    uint8_t *bytes = NULL;
     enum db_status st =
         db_exec(db, &STMTS[MODEL_ARTIFACT], (const char *[]){ name, number(version).text }, &r);
-    if (st == DB_ONE) {
-        *ret_bytes = db_result_bytea(r, 0, 0, ret_len);
-        snprintf(ret_sha256, 65, "%s", db_result_text(r, 0, 1));
-        if (*ret_bytes == NULL) st = DB_FATAL;
-    }
+    if (st != DB_ONE) goto out;
+    size_t len = (size_t)db_result_int(r, 0, 2);
+    bytes = seg_alloc(len, 1);
+    st = bytes != NULL
+             ? read_artifact(db, db_result_text(r, 0, 0), db_result_text(r, 0, 1), bytes, len)
+             : DB_FATAL;
+    if (st != DB_ONE) goto out;
+    snprintf(ret_sha256, 65, "%s", db_result_text(r, 0, 3));
+    *ret_len = len;
+    *ret_bytes = bytes;
+    bytes = NULL;
+out:
+    seg_free(bytes);
     db_result_free(r);
     return st;
 }

@@ -511,6 +511,10 @@ static void bytes_survive_the_round_trip(void **state)
     uint8_t *back = db_result_bytea(r, 0, 0, &len);
     assert_int_equal(len, sizeof bytes);
     assert_memory_equal(back, bytes, sizeof bytes);
+    memset(back, 0, sizeof bytes);
+    assert_int_equal(db_result_bytea_copy(r, 0, 0, back, sizeof bytes - 1), 0);
+    assert_int_equal(db_result_bytea_copy(r, 0, 0, back, sizeof bytes), sizeof bytes);
+    assert_memory_equal(back, bytes, sizeof bytes);
     seg_free(back);
     seg_free(text);
     db_result_free(r);

@@ -1,4 +1,6 @@
 """What serves: the champion that a job announced, versions by number beside it, and the memory of those that nobody asks for any more."""
+import concurrent.futures
+import csv
 import os
 import signal
 import time
@@ -88,3 +90,86 @@ def test_a_champion_whose_stored_bytes_were_changed_leaves_the_one_before_it_ser
     n_refused = server.log_path.read_text().count('"msg":"model refused"')
     assert 1 <= n_refused < 10, "refused at each look at the model"
     http.put("/v1/models/bent/aliases/champion", json={"version": 1})
+
+
+# ---- versions side by side ----
+
+FORMS = {  # how the versions are asked for, and where an answer has its segments
+    "json": (lambda users: {"json": {"rows": [{"features": f} for f in users]}}, lambda r: (r.json()["version"], [p["segment"] for p in r.json()["predictions"]])),
+    "csv": (lambda users: {"data": "x,y,channel\n" + "".join(f"{f['x']!r},{f['y']!r},{f['channel']}\n" for f in users), "headers": {"Content-Type": "text/csv"}},
+            lambda r: (int(r.headers["X-Model-Version"]), [int(row["segment"]) for row in csv.DictReader(r.text.splitlines())])),
+}
+
+
+def ask(session, model, version, form, users):
+    """(version that the answer names, its segments)"""
+    request, answer = FORMS[form]
+    reply = session.post(f"/v1/models/{model}/predict", params={"version": version} if version else None, **request(users))
+    assert reply.status_code == 200, reply.text
+    return answer(reply)
+
+
+@pytest.mark.races
+def test_versions_by_number_and_a_champion_that_moves_are_never_mixed(server, http, train, blobs):
+    """More versions than are kept in memory, so that they come and go while they are used."""
+    users = list(blobs.values())[:60]
+    for k in range(2, 14):
+        train("many", {**KMEANS, "algorithm": {"type": "kmeans", "k": k, "n_init": 1}, "promote": "never"})
+    http.put("/v1/models/many/aliases/champion", json={"version": 1})
+    expected = {v: ask(http, "many", v, "json", users)[1] for v in range(1, 13)}
+    assert len({tuple(e) for e in expected.values()}) == 12, "their answers tell them apart"
+    until = time.monotonic() + 3
+
+    def client(number):
+        seen, form = set(), list(FORMS)[number % 2]
+        with conftest.Http(server) as session:
+            turn = number
+            while time.monotonic() < until:
+                turn += 1
+                version = turn % 12 + 1 if number < 4 else None
+                named, segments = ask(session, "many", version, form, users)
+                assert version in (None, named) and segments == expected[named]
+                seen.add(named)
+        return seen
+
+    def switch():
+        with conftest.Http(server) as session:
+            turn = 0
+            while time.monotonic() < until:
+                turn += 1
+                assert session.put("/v1/models/many/aliases/champion", json={"version": turn % 12 + 1}).status_code == 200
+
+    with concurrent.futures.ThreadPoolExecutor(9) as pool:
+        clients = [pool.submit(client, n) for n in range(8)]
+        switches = pool.submit(switch)
+        seen = [c.result() for c in clients]
+        switches.result()
+    assert all(s == set(expected) for s in seen[:4]) and len(set.union(*seen[4:])) > 3, "the champion moved under them"
+
+
+def resident_mb(server):
+    text = open(f"/proc/{server.process.pid}/status").read()
+    return int(text.split("VmRSS:")[1].split()[0]) / 1024
+
+
+@pytest.mark.skipif("ASAN_OPTIONS" in os.environ, reason="a sanitizer keeps what was freed")
+def test_the_memory_of_versions_that_have_retired_returns(server, http, train, blobs):
+    """Each version has 4 MB of weights; a champion and 8 others stay."""
+    n = 16
+    wide = {"type": "mlp", "hidden": [1024, 1024], "epochs": 1, "batch_size": 300}
+    for seed in range(n):
+        train("wide", {"feature_set": "blobs", "task": "classification", "target": "channel", "algorithm": wide, "seed": seed, "promote": "never"})
+    row = {"rows": [{"features": {"x": 0.1, "y": 0.2}}]}
+    before = resident_mb(server)
+    figures = []
+    for turn in range(4):
+        for version in range(1, n + 1):
+            assert http.post(f"/v1/models/wide/predict?version={version}", json=row).json()["version"] == version
+        figures.append(resident_mb(server))
+    for version in [*range(1, n + 1)] * 2:
+        http.put("/v1/models/wide/aliases/champion", json={"version": version})
+        assert http.post("/v1/models/wide/predict", json=row).json()["version"] == version
+    figures.append(resident_mb(server))
+    assert max(figures) < before + 4.1 * 12, (before, figures)
+    assert http.delete("/v1/models/wide?force=true").status_code == 204
+    assert resident_mb(server) < before + 8, (before, figures, resident_mb(server))
