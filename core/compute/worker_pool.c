@@ -27,6 +27,10 @@
  * looked at each timer tick: 4 ms. Who yields forfeits its claim. Some 50 microseconds at 2 to 4
  * GHz. */
 #define OFFER_TICKS 150000u
+/* A training worker looks for a millisecond: it takes from nobody, and waking it goes wrong. Linux
+ * counts a processor with nothing but idle threads on it as free and wakes the second worker where
+ * the first one is; they share it until the next timer tick looks for balance. */
+#define LOOK_TICKS (20 * OFFER_TICKS)
 
 /* One seg_pool_for. */
 struct job {
@@ -244,14 +248,24 @@ static void sleep_until_woken(struct crew *crew)
     crew->n_asleep--;
 }
 
+static void look_for_work(struct crew *crew)
+{
+    if (crew->priority == SEG_PRIORITY_SCORING) {
+        for (int i = 0; i < SPINS_MAX && !is_waiting(crew); i++)
+            cpu_relax();
+        return;
+    }
+    for (uint64_t begin = ticks(); ticks() - begin < LOOK_TICKS && !is_waiting(crew);) {
+        cpu_relax();
+        seg_pool_give_way();
+    }
+}
+
 /* Under the lock: returns when something may be there to take. */
 static void wait_for_work(struct crew *crew)
 {
     pthread_mutex_unlock(&crew->lock);
-    for (int i = 0; i < SPINS_MAX; i++) {
-        if (is_waiting(crew)) break;
-        cpu_relax();
-    }
+    look_for_work(crew);
     pthread_mutex_lock(&crew->lock);
     if (!is_waiting(crew) && !crew->is_stopping) sleep_until_woken(crew);
 }
