@@ -1,4 +1,4 @@
-/* team.c - a leader publishes phases, helpers claim tasks by compare-and-swap. */
+/* team.c - a leader publishes phases, everybody claims tasks by compare-and-swap. */
 #include "neural/team.h"
 
 #include <assert.h>
@@ -47,17 +47,18 @@ static void restore_subnormals(unsigned long long was)
 #endif
 }
 
-/* Runs one task of the current phase; false when none is left to claim. */
-static bool run_one(struct seg_team *team)
+/* Runs one task of the current phase, the first or the last that is left; false when none is. */
+static bool run_one(struct seg_team *team, bool first)
 {
     uint64_t word = atomic_load_explicit(&team->phase, memory_order_acquire);
     for (;;) {
-        uint64_t n = (word >> 16) & 0xffff, next = word & 0xffff;
-        if (next >= n) return false;
+        uint64_t end = (word >> 16) & 0xffff, next = word & 0xffff;
+        if (next >= end) return false;
+        uint64_t claimed = first ? word + 1 : word - (1u << 16);
         /* fn and ctx are read only after the claim: until its tasks are done the phase stands */
-        if (atomic_compare_exchange_weak_explicit(&team->phase, &word, word + 1,
+        if (atomic_compare_exchange_weak_explicit(&team->phase, &word, claimed,
                                                   memory_order_acq_rel, memory_order_acquire)) {
-            team->fn(team->fn_ctx, (size_t)next);
+            team->fn(team->fn_ctx, (size_t)(first ? next : end - 1));
             atomic_fetch_add_explicit(&team->n_done, 1, memory_order_release);
             seg_pool_give_way();
             return true;
@@ -73,7 +74,7 @@ void seg_team_phase(struct seg_team *team, size_t n, seg_chunk_fn fn, void *ctx)
     team->fn_ctx = ctx;
     atomic_store_explicit(&team->n_done, 0, memory_order_relaxed);
     atomic_store_explicit(&team->phase, number << 32 | (uint64_t)n << 16, memory_order_release);
-    while (run_one(team))
+    while (run_one(team, true))
         ;
     unsigned n_spins = 0;
     while (atomic_load_explicit(&team->n_done, memory_order_acquire) < n)
@@ -84,7 +85,7 @@ static void help(struct seg_team *team)
 {
     unsigned n_spins = 0;
     while (!atomic_load_explicit(&team->finished, memory_order_acquire)) {
-        if (run_one(team))
+        if (run_one(team, false))
             n_spins = 0;
         else
             spin(&n_spins);

@@ -7,10 +7,13 @@
  * worker, or one that is busy, merely makes the leader do all the tasks.
  * Operation: seg_team_run(pool, lead, ctx) calls lead(team, ctx) once; lead calls seg_team_phase,
  * which runs fn(ctx, i) for every i in 0..n-1, n <= SEG_TEAM_TASKS_MAX, and returns when all are
- * done. What each task writes is seen by all tasks of later phases.
+ * done. What each task writes is seen by all tasks of later phases. The leader takes tasks from the
+ * front and helpers from the back, so that phase after phase most tasks find what they work on in
+ * the cache of the core where they ran before.
  * Leader and helpers run with subnormal numbers flushed to zero, on every thread alike.
  * Safety: a team belongs to one seg_team_run at a time. Tasks of a phase write disjoint memory.
- * A round should take a few milliseconds, since it holds the workers: scoring tasks go between. */
+ * A round should take a few milliseconds, since it holds the workers: other trainings go between.
+ */
 #ifndef SEG_NEURAL_TEAM_H
 #define SEG_NEURAL_TEAM_H
 
@@ -30,7 +33,7 @@ struct seg_team {
     atomic_bool led;      /* somebody leads */
     atomic_bool finished; /* the round is over */
     /* The phase as one word, so that a claim can never mix two phases: phase number (32 bits),
-     * tasks (16), next task (16). */
+     * end of the tasks that are left (16), first of them (16). */
     _Atomic uint64_t phase;
     atomic_uint n_done; /* tasks of this phase */
     seg_chunk_fn fn;    /* of this phase; written before `phase` is published */
