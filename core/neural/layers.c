@@ -125,26 +125,25 @@ static inline __attribute__((always_inline)) void turn(vec v[LANES])
 /* Squares of LANES rows and columns, then of four, then what is left of the columns. */
 static void scatter(const float *x, size_t d, float *const *to)
 {
-    for (size_t r0 = 0; r0 < ROWS; r0 += LANES) {
-        size_t c = 0;
-        for (; c + LANES <= d; c += LANES) {
+    size_t c = 0;
+    for (; c + LANES <= d; c += LANES)
+        for (size_t r0 = 0; r0 < ROWS; r0 += LANES) {
             vec v[LANES];
             UNROLL for (size_t i = 0; i < LANES; i++) v[i] =
                 *(const vec *)(x + (c + i) * ROWS + r0);
             turn(v);
             UNROLL for (size_t i = 0; i < LANES; i++) * (loose_vec *)(to[r0 + i] + c) = v[i];
         }
-        for (; c + 4 <= d; c += 4)
-            for (size_t r = r0; r < r0 + LANES; r += 4) {
-                const float *at = x + c * ROWS + r;
-                const float *const from[4] = { at, at + ROWS, at + 2 * ROWS, at + 3 * ROWS };
-                float *const rows[4] = { to[r] + c, to[r + 1] + c, to[r + 2] + c, to[r + 3] + c };
-                turn4(from, rows);
-            }
-        for (; c < d; c++)
-            for (size_t r = r0; r < r0 + LANES; r++)
-                to[r][c] = x[c * ROWS + r];
-    }
+    for (; c + 4 <= d; c += 4)
+        for (size_t r = 0; r < ROWS; r += 4) {
+            const float *at = x + c * ROWS + r;
+            const float *const from[4] = { at, at + ROWS, at + 2 * ROWS, at + 3 * ROWS };
+            float *const rows[4] = { to[r] + c, to[r + 1] + c, to[r + 2] + c, to[r + 3] + c };
+            turn4(from, rows);
+        }
+    for (; c < d; c++)
+        for (size_t r = 0; r < ROWS; r++)
+            to[r][c] = x[c * ROWS + r];
 }
 
 static void to_rows(const float *x, size_t d, size_t stride, float *out)
