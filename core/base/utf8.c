@@ -1,26 +1,10 @@
-/* utf8.c - Unicode 15, table 3-7, read from the lead byte. */
+/* utf8.c - a walk over the characters of a text. */
 #include "base/utf8.h"
-
-/* Bytes of the character at s, 0 if it is malformed; left >= 1 bytes are there. */
-static size_t char_bytes(const unsigned char *s, size_t left)
-{
-    const unsigned char lead = s[0];
-    if (lead < 0x80) return 1;
-    size_t n = lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
-    if (n == 0 || n > left) return 0;
-    /* The second byte's range excludes overlong forms, surrogates and what is past U+10FFFF. */
-    const unsigned char low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-    const unsigned char high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-    if (s[1] < low || s[1] > high) return 0;
-    for (size_t i = 2; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80) return 0;
-    return n;
-}
 
 bool seg_utf8_valid(const char *s, size_t len)
 {
     size_t n;
     for (size_t i = 0; i < len; i += n)
-        if ((n = char_bytes((const unsigned char *)s + i, len - i)) == 0) return false;
+        if ((n = seg_utf8_char(s + i, len - i)) == 0) return false;
     return true;
 }

@@ -164,7 +164,7 @@ static char *put_numbers(char *p, const struct score *s, const struct score_work
 static char *put_ok(char *p, const struct score *s, const struct score_work *w, unsigned r)
 {
     p = put_numbers(put_part(p, &s->results[w->scores.result[r]]), s, w, r);
-    if (s->format == SCORE_CSV) return PUT(p, "\r\n");
+    if (s->format == SCORE_CSV) return PUT(p, ",\r\n"); /* no error */
     if (s->has_probabilities) p = PUT(p, "}");
     if ((w->any_missing >> r & 1) == 0 && (w->any_unseen >> r & 1) == 0)
         return PUT(p, ",\"imputed\":[],\"unseen\":[]}");
@@ -174,15 +174,6 @@ static char *put_ok(char *p, const struct score *s, const struct score_work *w, 
     return PUT(p, "}");
 }
 
-/* The record of a row without a result: every field behind the status is empty. */
-static char *put_empty_record(char *p, const struct score *s, const char *status)
-{
-    size_t n_fields = (s->is_classification ? 2 : 4) + (s->has_probabilities ? s->n_results : 0);
-    p = put(p, status, strlen(status));
-    memset(p, ',', n_fields);
-    return PUT(p + n_fields, "\r\n");
-}
-
 static char *put_nothing(char *p, const struct score *s, const char *status)
 {
     p = put(PUT(p, "\"status\":\""), status, strlen(status));
@@ -190,12 +181,17 @@ static char *put_nothing(char *p, const struct score *s, const char *status)
                                 : PUT(p, "\",\"segment\":null,\"errors\":[");
 }
 
+static unsigned n_given(const struct score *s, const struct score_work *w, unsigned r)
+{
+    unsigned n = 0;
+    for (uint32_t f = 0; f < s->schema->n_features; f++)
+        n += (w->missing[f] >> r & 1) == 0;
+    return n;
+}
+
 static void write_insufficient(const struct score *s, const struct score_work *w, unsigned r,
                                uint32_t row, struct score_text *out)
 {
-    unsigned n_given = 0;
-    for (uint32_t f = 0; f < s->schema->n_features; f++)
-        n_given += (w->missing[f] >> r & 1) == 0;
     out->len = (size_t)(put_nothing(out->data + out->len, s, "insufficient_data") - out->data);
     if (s->format == SCORE_JSON)
         score_text_printf(out, "{\"pointer\":\"/rows/%u/features\",", row);
@@ -203,37 +199,53 @@ static void write_insufficient(const struct score *s, const struct score_work *w
         score_text_printf(out, "{\"pointer\":\"/features\",");
     score_text_printf(
         out, "\"code\":\"insufficient_data\",\"detail\":\"%u of %u features are given\"}]}",
-        n_given, s->schema->n_features);
+        n_given(s, w, r), s->schema->n_features);
+}
+
+/* Where the fault is: "line 3, column 7 (age)" of a text, without a column where it is about a
+ * whole value of an NDJSON row, or a JSON pointer. Its length. */
+static size_t place_of(const struct score *s, const struct row_fault *f,
+                       char pointer[static SEG_NAME_BYTES_MAX * 2 + 80])
+{
+    char *p = pointer;
+    const char *name = f->feature >= 0 ? s->schema->features[f->feature].name : f->name;
+    const bool is_text = f->line > 0;
+    if (is_text)
+        p += sprintf(p, "line %zu", f->line);
+    else
+        p += sprintf(p, "/rows/%u", f->row);
+    if (is_text && f->column > 0) p += sprintf(p, ", column %zu", f->column);
+    if (!is_text && strcmp(f->code, "bad_user_id") == 0) p += sprintf(p, "/user_id");
+    if (name == NULL) return (size_t)(p - pointer);
+    p += sprintf(p, is_text ? " (" : "/features/");
+    for (size_t n = 0; n < SEG_NAME_BYTES_MAX && name[n] != '\0'; n++) {
+        bool escapes = !is_text && (name[n] == '~' || name[n] == '/'); /* RFC 6901 */
+        if (escapes) *p++ = '~';
+        *p++ = !escapes ? name[n] : name[n] == '~' ? '0' : '1';
+    }
+    while (!utf8_valid(pointer, (size_t)(p - pointer)))
+        p--;
+    if (is_text) *p++ = ')';
+    return (size_t)(p - pointer);
+}
+
+static size_t detail_bytes(const struct row_fault *f)
+{
+    size_t len = strnlen(f->detail, 300);
+    return utf8_prefix(f->detail, len);
 }
 
 /* The fault as a member of errors. Its name and detail come from the body: cut to what fits. */
 static void write_fault(const struct score *s, const struct row_fault *f, bool first,
                         struct score_text *out)
 {
-    char pointer[640], *p = pointer;
-    const char *name = f->feature >= 0 ? s->schema->features[f->feature].name : f->name;
-    if (f->line > 0) {
-        p += sprintf(p, "line %zu, column %zu", f->line, f->column);
-    } else {
-        p += sprintf(p, "/rows/%u%s", f->row,
-                     strcmp(f->code, "bad_user_id") == 0 ? "/user_id"
-                     : name != NULL                      ? "/features/"
-                                                         : "");
-        size_t n = 0;
-        for (; name != NULL && name[n] != '\0' && n < SEG_NAME_BYTES_MAX; n++) {
-            if (name[n] == '~' || name[n] == '/') *p++ = '~'; /* RFC 6901 */
-            *p++ = name[n] == '~' ? '0' : name[n] == '/' ? '1' : name[n];
-        }
-        while (!utf8_valid(pointer, (size_t)(p - pointer)))
-            p--;
-    }
+    char pointer[SEG_NAME_BYTES_MAX * 2 + 80];
+    const size_t pointer_len = place_of(s, f, pointer);
+    const size_t detail_len = detail_bytes(f);
     if (!score_text_reserve(out, ERROR_BYTES)) return;
     char *q = out->data + out->len;
-    size_t detail_len = strnlen(f->detail, 300);
-    while (!utf8_valid(f->detail, detail_len))
-        detail_len--;
     if (!first) *q++ = ',';
-    q = put_json(PUT(q, "{\"pointer\":"), pointer, (size_t)(p - pointer));
+    q = put_json(PUT(q, "{\"pointer\":"), pointer, pointer_len);
     q = put_json(PUT(q, ",\"code\":"), f->code, strlen(f->code));
     q = put_json(PUT(q, ",\"detail\":"), f->detail, detail_len);
     *q++ = '}';
@@ -263,6 +275,43 @@ static void write_invalid(const struct score *s, const struct rows *r, uint32_t 
     score_text_printf(out, "]}");
 }
 
+/* The faults as the last field of a record. */
+static void write_error_field(const struct score *s, const struct rows *r, uint32_t row,
+                              struct score_text *out)
+{
+    char place[SEG_NAME_BYTES_MAX * 2 + 80];
+    size_t first = first_fault(r, row);
+    score_text_append(out, "\"", 1);
+    for (size_t i = first; i < r->n_faults && r->faults[i].row == row; i++) {
+        const struct row_fault *f = &r->faults[i];
+        if (!score_text_reserve(out, ERROR_BYTES)) return;
+        char *p = out->data + out->len;
+        if (i > first) p = PUT(p, "; ");
+        p = PUT(put_csv_quoted(p, place, place_of(s, f, place)), ": ");
+        p = put_csv_quoted(p, f->detail, detail_bytes(f));
+        out->len = (size_t)(p - out->data);
+    }
+    score_text_append(out, "\"", 1);
+}
+
+/* The record of a row without a result: nothing stands between its status and its error. */
+static void write_empty_record(const struct score *s, const struct rows *r,
+                               const struct score_work *w, uint32_t row, struct score_text *out)
+{
+    size_t n_empty = (s->is_classification ? 2 : 4) + (s->has_probabilities ? s->n_results : 0);
+    const char *status = r->invalid[row] ? "invalid" : "insufficient_data";
+    char *p = out->data + out->len;
+    p = put(p, status, strlen(status));
+    memset(p, ',', n_empty + 1);
+    out->len = (size_t)(p + n_empty + 1 - out->data);
+    if (r->invalid[row])
+        write_error_field(s, r, row, out);
+    else
+        score_text_printf(out, "%u of %u features are given", n_given(s, w, row % SEG_TILE_ROWS),
+                          s->schema->n_features);
+    score_text_append(out, "\r\n", 2);
+}
+
 static void write_row(const struct score *s, const struct rows *r, const struct score_work *w,
                       uint32_t row, struct score_text *out, struct score_tally *tally)
 {
@@ -276,12 +325,12 @@ static void write_row(const struct score *s, const struct rows *r, const struct 
     char *p = out->data + out->len;
     if (s->format == SCORE_JSON && row > 0) *p++ = ',';
     p = put_user_id(p, s, r, row);
-    if (ok)
-        p = put_ok(p, s, w, lane);
-    else if (s->format == SCORE_CSV)
-        p = put_empty_record(p, s, invalid ? "invalid" : "insufficient_data");
+    if (ok) p = put_ok(p, s, w, lane);
     out->len = (size_t)(p - out->data);
-    if (s->format == SCORE_CSV) return;
+    if (s->format == SCORE_CSV) {
+        if (!ok) write_empty_record(s, r, w, row, out);
+        return;
+    }
     if (invalid)
         write_invalid(s, r, row, out);
     else if (!ok)

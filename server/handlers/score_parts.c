@@ -94,7 +94,7 @@ static bool make_csv_head(struct score *s, struct seg_arena *arena)
                   : PUT(buf, "user_id,status,segment,segment_name,confidence,distance");
     for (uint32_t i = 0; s->has_probabilities && i < s->n_results; i++)
         p = put_column(PUT(p, ","), raw, s, i);
-    bool ok = part_take(&s->head, arena, buf, PUT(p, "\r\n"));
+    bool ok = part_take(&s->head, arena, buf, PUT(p, ",error\r\n"));
     seg_free(buf);
     return ok;
 }

@@ -69,19 +69,23 @@ static inline char *put_json(char *p, const char *s, size_t len)
     return p;
 }
 
+/* s within the quotes of a CSV field. */
+static inline char *put_csv_quoted(char *p, const char *s, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (s[i] == '"') *p++ = '"';
+        *p++ = s[i];
+    }
+    return p;
+}
+
 static inline char *put_csv(char *p, const char *s, size_t len)
 {
     bool quote = false;
     for (size_t i = 0; i < len; i++)
         quote |= s[i] == '"' || s[i] == ',' || s[i] == '\n' || s[i] == '\r';
     if (!quote) return put(p, s, len);
-    *p++ = '"';
-    for (size_t i = 0; i < len; i++) {
-        if (s[i] == '"') *p++ = '"';
-        *p++ = s[i];
-    }
-    *p++ = '"';
-    return p;
+    return PUT(put_csv_quoted(PUT(p, "\""), s, len), "\"");
 }
 
 #endif

@@ -14,9 +14,9 @@ struct table {
     const char *data, *user_ids; /* where they stand when they could not be read at once */
 };
 
-static bool start_array(struct scan *s, bool *ret_again, const char *detail)
+static bool start_array(struct scan *s, bool *ret_again, const char *pointer, const char *detail)
 {
-    return scan_expect(s, '[', detail) && scan_enter(s, ']', ret_again);
+    return scan_open(s, '[', pointer, detail) && scan_enter(s, ']', ret_again);
 }
 
 static bool too_many(struct scan *s, uint32_t n_rows_max)
@@ -32,7 +32,7 @@ static bool too_many(struct scan *s, uint32_t n_rows_max)
 static bool named_rows(struct scan *s, uint32_t n_rows_max)
 {
     bool again;
-    if (!start_array(s, &again, "\"rows\" must be an array")) return false;
+    if (!start_array(s, &again, "/rows", "\"rows\" must be an array")) return false;
     while (again)
         if (too_many(s, n_rows_max) || !rows_json_named(s) || !scan_more(s, ']', &again))
             return false;
@@ -58,11 +58,11 @@ static bool columns(struct scan *s, struct table *t)
     bool again;
     for (uint32_t i = 0; i < s->r->schema->n_features; i++)
         s->r->keys[i].seen = 0;
-    if (!start_array(s, &again, wanted)) return false;
+    if (!start_array(s, &again, "/columns", wanted)) return false;
     for (t->n_columns = 0; again; t->n_columns++) {
         const char *name;
         size_t len;
-        if (!scan_expect(s, '"', wanted) || !scan_string(s, &name, &len)) return false;
+        if (!scan_open(s, '"', "/columns", wanted) || !scan_string(s, &name, &len)) return false;
         int feature = rows_feature(s->r, t->n_columns, name, len);
         bool twice = feature >= 0 && s->r->keys[feature].seen == SEEN_IN_COLUMNS;
         if (feature < 0 || twice) return refuse_column(s, twice, t->n_columns, name, len);
@@ -78,7 +78,7 @@ static bool columns(struct scan *s, struct table *t)
 static bool data(struct scan *s, const struct table *t, uint32_t n_rows_max)
 {
     bool again;
-    if (!start_array(s, &again, "\"data\" must be an array of rows")) return false;
+    if (!start_array(s, &again, "/data", "\"data\" must be an array of rows")) return false;
     while (again)
         if (too_many(s, n_rows_max) || !rows_json_data(s, t->columns, t->n_columns) ||
             !scan_more(s, ']', &again))
@@ -92,7 +92,7 @@ static bool user_ids(struct scan *s)
     bool again;
     uint32_t n_rows = s->r->n_rows, n = 0;
     size_t n_faults = s->r->n_faults;
-    if (!start_array(s, &again, "\"user_ids\" must be an array")) return false;
+    if (!start_array(s, &again, "/user_ids", "\"user_ids\" must be an array")) return false;
     for (; again; n++) {
         if (n == n_rows)
             return scan_fail(s, "ragged_row", "/user_ids", "there are more user_ids than rows");
@@ -134,8 +134,8 @@ static bool members(struct scan *s, unsigned *ret_seen, struct table *t, uint32_
 {
     bool again;
     unsigned seen = 0;
-    if (!scan_expect(
-            s, '{', "the body must be an object with \"rows\", or with \"columns\" and \"data\"") ||
+    if (!scan_open(s, '{', "",
+                   "the body must be an object with \"rows\", or with \"columns\" and \"data\"") ||
         !scan_enter(s, '}', &again))
         return false;
     while (again) {

@@ -31,8 +31,22 @@ bool scan_no_memory(struct scan *s)
 
 bool scan_is_text(struct scan *s)
 {
-    return utf8_valid(s->start, (size_t)(s->end - s->start)) ||
-           scan_fail(s, "not_utf8", "", "the body is not valid UTF-8 without NUL");
+    const size_t len = (size_t)(s->end - s->start), valid = utf8_prefix(s->start, len);
+    if (valid == len) return true;
+    s->at = s->start + valid;
+    return scan_fail(s, "not_utf8", "", "the body is not valid UTF-8 without NUL from here on");
+}
+
+bool scan_open(struct scan *s, char bracket, const char *pointer, const char *detail)
+{
+    if (scan_peek(s, bracket)) {
+        s->at++;
+        return true;
+    }
+    const char *at = s->at;
+    if (!scan_skip_value(s)) return false; /* not even JSON */
+    s->at = at;
+    return scan_fail(s, "wrong_type", pointer, detail);
 }
 
 bool scan_word(struct scan *s, const char *word, size_t len)

@@ -29,6 +29,8 @@ bool scan_word(struct scan *s, const char *word, size_t len);
 bool scan_descend(struct scan *s);
 /* Takes any value, checked and left out. */
 bool scan_skip_value(struct scan *s);
+/* Takes the bracket that must begin the value; a value of another kind is wrong_type. */
+bool scan_open(struct scan *s, char bracket, const char *pointer, const char *detail);
 /* scan_string where the string, which begins at start, has an escape at s->at. */
 bool scan_unescape(struct scan *s, const char *start, const char **ret, size_t *ret_len);
 /* Nothing but blanks may follow. */

@@ -292,8 +292,12 @@ bool rows_json_data(struct scan *s, const uint16_t *columns, uint32_t n_columns)
     bool again;
     uint32_t n = 0;
     if (!rows_add(s->r)) return scan_no_memory(s);
-    if (!scan_expect(s, '[', "a row of \"data\" must be an array") || !scan_enter(s, ']', &again))
-        return false;
+    if (!scan_peek(s, '[')) {
+        rows_fault(s->r, -1, "wrong_type", NULL, "a row of \"data\" must be an array", 0, 0);
+        return scan_skip_value(s);
+    }
+    s->at++;
+    if (!scan_enter(s, ']', &again)) return false;
     const char *p = s->at;
     for (; again; n++) {
         if (n < n_columns) {

@@ -18,7 +18,7 @@ static bool take_text(struct scan *s, const char **ret, const char *detail)
 {
     const char *text;
     size_t len;
-    if (!scan_expect(s, '"', detail) || !scan_string(s, &text, &len)) return false;
+    if (!scan_open(s, '"', "", detail) || !scan_string(s, &text, &len)) return false;
     *ret = seg_arena_strndup(&s->r->arena, text, len);
     return *ret != NULL || scan_no_memory(s);
 }
@@ -51,7 +51,7 @@ static bool parameters(struct scan *s, bool *ret_all_binary, bool *ret_binary, u
                        bool *ret_has_size)
 {
     bool again;
-    if (!scan_expect(s, '{', "\"parameters\" must be an object") || !scan_enter(s, '}', &again))
+    if (!scan_open(s, '{', "", "\"parameters\" must be an object") || !scan_enter(s, '}', &again))
         return false;
     while (again) {
         const char *name;
@@ -78,7 +78,7 @@ static bool shape(struct scan *s, struct tensor *t)
 {
     static const char wanted[] = "\"shape\" must be an array of one or two sizes";
     bool again;
-    if (!scan_expect(s, '[', wanted) || !scan_enter(s, ']', &again)) return false;
+    if (!scan_open(s, '[', "", wanted) || !scan_enter(s, ']', &again)) return false;
     for (t->n_dims = 0; again; t->n_dims++) {
         uint64_t size;
         if (!take_size(s, &size, wanted) || !scan_more(s, ']', &again)) return false;
@@ -136,7 +136,7 @@ static bool input(struct reading *d)
         return scan_fail(s, "bad_body", "/inputs", "more inputs than a model can have features");
     struct tensor *t = &d->tensors[d->n_tensors++];
     *t = (struct tensor){ .feature = -1, .type = -1 };
-    if (!scan_expect(s, '{', "an input must be an object") || !scan_enter(s, '}', &again))
+    if (!scan_open(s, '{', "", "an input must be an object") || !scan_enter(s, '}', &again))
         return false;
     while (again) {
         const char *key;
@@ -157,7 +157,7 @@ static bool output(struct reading *d, struct tensor_request *q)
         return scan_fail(s, "bad_body", "/outputs", "no model has that many outputs");
     struct tensor_output *o = &q->outputs[q->n_outputs++];
     *o = (struct tensor_output){ .binary = q->binary_output };
-    if (!scan_expect(s, '{', "an output must be an object") || !scan_enter(s, '}', &again))
+    if (!scan_open(s, '{', "", "an output must be an object") || !scan_enter(s, '}', &again))
         return false;
     while (again) {
         const char *key;
@@ -184,8 +184,9 @@ static bool output(struct reading *d, struct tensor_request *q)
 static bool objects(struct reading *d, struct tensor_request *q)
 {
     bool again;
-    if (!scan_expect(&d->s, '[', "must be an array") || !scan_enter(&d->s, ']', &again))
-        return false;
+    const char *wanted = q != NULL ? "\"outputs\" must be an array of objects"
+                                   : "\"inputs\" must be an array of objects";
+    if (!scan_open(&d->s, '[', "", wanted) || !scan_enter(&d->s, ']', &again)) return false;
     while (again)
         if (!(q != NULL ? output(d, q) : input(d)) || !scan_more(&d->s, ']', &again)) return false;
     d->s.depth--;
@@ -199,7 +200,7 @@ static bool header(struct reading *d, struct tensor_request *q)
     unsigned seen = 0;
     const char *outputs = NULL; /* read last: parameters may come behind them */
     bool again;
-    if (!scan_expect(s, '{', "the body must be an object with \"inputs\"") ||
+    if (!scan_open(s, '{', "", "the body must be an object with \"inputs\"") ||
         !scan_enter(s, '}', &again))
         return false;
     while (again) {

@@ -44,7 +44,12 @@ const struct json *json_first(const struct json *v);
 const struct json *json_next(const struct json *v);
 const char *json_key(const struct json *member);
 
+/* Bytes before the first that is not valid UTF-8, or NUL. */
+size_t utf8_prefix(const char *s, size_t len);
 /* Valid UTF-8 without NUL. */
-bool utf8_valid(const char *s, size_t len);
+static inline bool utf8_valid(const char *s, size_t len)
+{
+    return utf8_prefix(s, len) == len;
+}
 
 #endif

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 #define ASCII_BLOCK 64 /* bytes checked at once */
 
 struct scan {
@@ -53,28 +55,6 @@ static bool fail_unexpected(struct scan *s, const char *wanted)
     return fail(s, s->at, "not_json", "byte 0x%02x where %s must stand", *s->at, wanted);
 }
 
-/* Bytes of the UTF-8 character at p, 0 when there is none: overlong forms, surrogates and values
- * over U+10FFFF are none (Unicode 15, table 3-7). */
-static size_t utf8_char(const unsigned char *p, const unsigned char *end)
-{
-    size_t left = (size_t)(end - p);
-    if (left == 0) return 0;
-    if (p[0] < 0x80) return 1;
-    if (p[0] < 0xc2 || p[0] > 0xf4 || left < 2) return 0;
-    unsigned low = 0x80, high = 0xbf; /* of the second byte */
-    if (p[0] == 0xe0) low = 0xa0;
-    if (p[0] == 0xed) high = 0x9f;
-    if (p[0] == 0xf0) low = 0x90;
-    if (p[0] == 0xf4) high = 0x8f;
-    if (p[1] < low || p[1] > high) return 0;
-    size_t n = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-    if (left < n) return 0;
-    for (size_t i = 2; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80) return 0;
-    }
-    return n;
-}
-
 /* True when the block is ASCII without NUL: no c and no c - 1 has its high bit. Compilers make
  * vectors of it. */
 static bool is_ascii_block(const unsigned char *p)
@@ -85,19 +65,19 @@ static bool is_ascii_block(const unsigned char *p)
     return high < 0x80;
 }
 
-bool utf8_valid(const char *s, size_t len)
+size_t utf8_prefix(const char *s, size_t len)
 {
-    const unsigned char *p = (const unsigned char *)s, *end = p + len;
-    while (p < end) {
-        if (end - p >= ASCII_BLOCK && is_ascii_block(p)) {
-            p += ASCII_BLOCK;
+    size_t at = 0, n;
+    while (at < len) {
+        if (len - at >= ASCII_BLOCK && is_ascii_block((const unsigned char *)s + at)) {
+            at += ASCII_BLOCK;
             continue;
         }
-        size_t n = utf8_char(p, end);
-        if (n == 0 || *p == '\0') return false;
-        p += n;
+        n = seg_utf8_char(s + at, len - at);
+        if (n == 0 || s[at] == '\0') break;
+        at += n;
     }
-    return true;
+    return at;
 }
 
 static void skip_blanks(struct scan *s)
@@ -168,7 +148,7 @@ static bool scan_string(struct scan *s)
         } else if (c < 0x20) {
             return fail(s, s->at, "not_json", "control character 0x%02x in a string", c);
         } else {
-            size_t n = utf8_char(s->at, s->end);
+            size_t n = seg_utf8_char((const char *)s->at, (size_t)(s->end - s->at));
             if (n == 0) return fail(s, s->at, "not_utf8", "byte 0x%02x is not valid UTF-8 here", c);
             s->at += n;
         }

@@ -140,10 +140,12 @@ static bool twin_table(struct twin *t, const struct json *columns, const struct 
     int features[N_FIXTURE], n_columns = twin_columns(columns, features);
     if (n_columns < 0 || json_kind(data) != JSON_ARRAY) return false;
     for (const struct json *v = json_first(data); v != NULL; v = json_next(v)) {
-        if (json_kind(v) != JSON_ARRAY || t->n_rows == ROWS_MAX) return false;
+        if (t->n_rows == ROWS_MAX) return false;
         struct twin_row *row = twin_add(t);
         int i = 0;
-        for (const struct json *x = json_first(v); x != NULL; x = json_next(x), i++)
+        row->invalid = json_kind(v) != JSON_ARRAY;
+        for (const struct json *x = row->invalid ? NULL : json_first(v); x != NULL;
+             x = json_next(x), i++)
             if (i < n_columns && !twin_value(t, row, features[i], x)) row->invalid = true;
         if (i != n_columns) row->invalid = true;
     }
