@@ -65,15 +65,21 @@ struct comparison {
     const struct earlier_version *earlier;
 };
 
+/* "16, 2" */
+static const char *sizes_text(const struct comparison *c, const uint32_t *sizes, uint32_t n)
+{
+    const char *list = "";
+    for (uint32_t i = 0; i < n && list != NULL; i++)
+        list = seg_arena_printf(c->r->arena, "%s%s%u", list, i > 0 ? ", " : "", sizes[i]);
+    return list != NULL ? list : "other layers";
+}
+
 static void compare_sizes(const struct comparison *c, const char *pointer, const uint32_t *a,
                           uint32_t n_a, const uint32_t *b, uint32_t n_b)
 {
-    const char *list = "[";
     if (n_a == n_b && memcmp(a, b, n_a * sizeof(*a)) == 0) return;
-    for (uint32_t i = 0; i < n_b && list != NULL; i++)
-        list = seg_arena_printf(c->r->arena, "%s%s%u", list, i > 0 ? ", " : "", b[i]);
-    faults_add(c->r->faults, pointer, "differs", "version %u has %s]", c->earlier->version,
-               list != NULL ? list : "[other layers");
+    faults_add(c->r->faults, pointer, "differs", "version %u has [%s]", c->earlier->version,
+               sizes_text(c, b, n_b));
 }
 
 /* Layers of a network: a against b, that of the earlier version. */
@@ -88,19 +94,39 @@ static void compare_networks(const struct comparison *c, const char *pointer,
                    "version %u has another one", c->earlier->version);
 }
 
-/* What a model needs to begin with the encoder of another. */
 static void compare_encoders(const struct comparison *c, const struct seg_spec *a,
                              const struct seg_spec *b)
 {
-    const struct seg_algorithm_info *own = seg_algorithm_info(a->algorithm);
-    const struct seg_algorithm_info *earlier = seg_algorithm_info(b->algorithm);
-    if (!own->encoder || !earlier->encoder) {
-        faults_add(c->r->faults, "/encoder_from", "unknown_value", "%s has no encoder",
-                   own->encoder ? earlier->name : own->name);
-        return;
-    }
     compare_sizes(c, "/algorithm/encoder", a->encoder, a->n_encoder, b->encoder, b->n_encoder);
     compare_networks(c, "/algorithm", &a->autoencoder, &b->autoencoder);
+}
+
+/* A classifier's first hidden layers are the encoder's. */
+static void compare_first_layers(const struct comparison *c, const struct seg_spec *a,
+                                 const struct seg_spec *b)
+{
+    if (a->mlp.n_hidden < b->n_encoder ||
+        memcmp(a->mlp.hidden, b->encoder, b->n_encoder * sizeof(*b->encoder)) != 0)
+        faults_add(c->r->faults, "/algorithm/hidden", "differs",
+                   "must begin with %s, the encoder of version %u",
+                   sizes_text(c, b->encoder, b->n_encoder), c->earlier->version);
+    if (a->search_trials > 0)
+        faults_add(c->r->faults, "/algorithm/search", "unknown_value",
+                   "a search draws layers: it cannot begin with an encoder");
+}
+
+/* What a model needs to begin with the encoder of another. */
+static void compare_beginnings(const struct comparison *c, const struct seg_spec *a,
+                               const struct seg_spec *b)
+{
+    const bool takes_one = seg_algorithm_takes_encoder(a->algorithm);
+    if (!takes_one || !seg_algorithm_info(b->algorithm)->encoder)
+        faults_add(c->r->faults, "/encoder_from", "unknown_value", "%s has no encoder",
+                   seg_algorithm_info(takes_one ? b->algorithm : a->algorithm)->name);
+    else if (seg_algorithm_info(a->algorithm)->encoder)
+        compare_encoders(c, a, b);
+    else
+        compare_first_layers(c, a, b);
 }
 
 static void compare_segments(const struct comparison *c, const struct seg_spec *a,
@@ -149,7 +175,7 @@ void spec_resume_check(struct field_reader *r, const struct earlier_version *ear
     }
     const struct seg_algorithm_info *info = seg_algorithm_info(s->core.algorithm);
     if (earlier->encoder_only) {
-        compare_encoders(&c, &s->core, &before.core);
+        compare_beginnings(&c, &s->core, &before.core);
         return;
     }
     if (before.core.algorithm != s->core.algorithm) {

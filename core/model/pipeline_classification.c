@@ -117,7 +117,12 @@ enum seg_status pipeline_fit_classifier(struct pipeline *p, struct seg_error *er
 {
     const struct seg_spec *spec = p->spec;
     struct seg_train_params train = spec->mlp;
-    if (pipeline_resumed(p) != NULL) train.start = &p->t->from->network;
+    if (pipeline_resumed(p) != NULL) {
+        train.start = &p->t->from->network;
+    } else if (p->t->from != NULL) {
+        train.encoder = &p->t->from->autoencoder;
+        train.n_encoder = p->t->from->n_encoder;
+    }
     struct steps steps = { .sum = WEIGHT_FIT };
     struct stage stage;
 

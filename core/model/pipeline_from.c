@@ -2,14 +2,31 @@
 #include <string.h>
 #include "model/pipeline_private.h"
 
-static enum seg_status check_encoder(const struct seg_spec *spec, const struct seg_model *from,
-                                     struct seg_error *err)
+/* sizes (n): layers that are to be those of the earlier encoder, all of them if exact. */
+static enum seg_status check_encoder(const uint32_t *sizes, uint32_t n, bool exact,
+                                     const struct seg_model *from, struct seg_error *err)
 {
-    bool same = spec->n_encoder == from->n_encoder;
-    for (uint32_t i = 0; i < spec->n_encoder && same; i++)
-        same = spec->encoder[i] == from->autoencoder.layers[i].weights.n_rows;
+    bool same = exact ? n == from->n_encoder : n >= from->n_encoder;
+    for (uint32_t i = 0; i < from->n_encoder && same; i++)
+        same = sizes[i] == from->autoencoder.layers[i].weights.n_rows;
     return same ? SEG_OK
                 : seg_fail(err, SEG_EINVAL, "the earlier encoder has layers of other sizes");
+}
+
+/* With the earlier encoder alone. */
+static enum seg_status check_beginning(const struct seg_spec *spec, const struct seg_model *from,
+                                       struct seg_error *err)
+{
+    const struct seg_algorithm_info *algorithm = seg_algorithm_info(spec->algorithm);
+    if (!seg_algorithm_takes_encoder(spec->algorithm))
+        return seg_fail(err, SEG_EINVAL, "%s has no encoder", algorithm->name);
+    if (!seg_algorithm_info(from->algorithm)->encoder)
+        return seg_fail(err, SEG_EINVAL, "the earlier model has no encoder");
+    if (algorithm->encoder) return check_encoder(spec->encoder, spec->n_encoder, true, from, err);
+    if (spec->search_trials > 0)
+        return seg_fail(err, SEG_EINVAL,
+                        "a search draws layers and cannot begin with an earlier encoder");
+    return check_encoder(spec->mlp.hidden, spec->mlp.n_hidden, false, from, err);
 }
 
 static enum seg_status check_segments(const struct pipeline *p, const struct seg_model *from,
@@ -25,7 +42,9 @@ static enum seg_status check_segments(const struct pipeline *p, const struct seg
                         spec->kmeans.k, from->n_results);
     if (spec->algorithm == SEG_GMM && spec->gmm.covariance != from->mixture.covariance)
         return seg_fail(err, SEG_EINVAL, "the earlier mixture has another kind of covariance");
-    return seg_algorithm_info(spec->algorithm)->encoder ? check_encoder(spec, from, err) : SEG_OK;
+    return seg_algorithm_info(spec->algorithm)->encoder
+               ? check_encoder(spec->encoder, spec->n_encoder, true, from, err)
+               : SEG_OK;
 }
 
 static enum seg_status check_class_names(const struct pipeline *p, const struct seg_model *from,
@@ -50,12 +69,7 @@ enum seg_status pipeline_check_from(const struct pipeline *p, struct seg_error *
     const struct seg_model *from = p->t->from;
     const struct seg_algorithm_info *algorithm = seg_algorithm_info(p->spec->algorithm);
     if (from == NULL) return SEG_OK;
-    if (p->t->encoder_only) {
-        if (!algorithm->encoder || !seg_algorithm_info(from->algorithm)->encoder)
-            return seg_fail(err, SEG_EINVAL, "%s has no encoder",
-                            algorithm->encoder ? "the earlier model" : algorithm->name);
-        return check_encoder(p->spec, from, err);
-    }
+    if (p->t->encoder_only) return check_beginning(p->spec, from, err);
     if (from->algorithm != p->spec->algorithm)
         return seg_fail(err, SEG_EINVAL, "the earlier model is a %s, not a %s",
                         seg_algorithm_info(from->algorithm)->name, algorithm->name);

@@ -75,6 +75,12 @@ struct seg_algorithm_info {
     bool resumes; /* can go on from an earlier model: seg_training.from */
 };
 const struct seg_algorithm_info *seg_algorithm_info(enum seg_algorithm a);
+/* Whether it can begin with the encoder of another model: as its own, or as the first hidden layers
+ * of a classifier. */
+static inline bool seg_algorithm_takes_encoder(enum seg_algorithm a)
+{
+    return seg_algorithm_info(a)->encoder || seg_algorithm_info(a)->task == SEG_CLASSIFICATION;
+}
 /* -1 when unknown. */
 int seg_algorithm_from_name(const char *name);
 

@@ -213,10 +213,14 @@ enum seg_status seg_network_copy(struct seg_network *ret_net, const struct seg_n
     return SEG_OK;
 }
 
+static bool same_size(const struct seg_layer *a, const struct seg_layer *b)
+{
+    return a->weights.n_rows == b->weights.n_rows && a->weights.n_cols == b->weights.n_cols;
+}
+
 static bool same_layer(const struct seg_layer *a, const struct seg_layer *b)
 {
-    return a->weights.n_rows == b->weights.n_rows && a->weights.n_cols == b->weights.n_cols &&
-           a->activation == b->activation &&
+    return same_size(a, b) && a->activation == b->activation &&
            (a->normalization == SEG_NORMALIZE_LAYER) == (b->normalization == SEG_NORMALIZE_LAYER);
 }
 
@@ -240,6 +244,26 @@ enum seg_status seg_network_resume(struct seg_network *net, const struct seg_net
     if (st != SEG_OK) return st;
     seg_network_release(net);
     *net = copy;
+    return SEG_OK;
+}
+
+enum seg_status seg_network_begin(struct seg_network *net, const struct seg_network *from,
+                                  uint32_t n, struct seg_error *err)
+{
+    struct seg_network copy;
+    if (n >= net->n_layers || n > from->n_layers)
+        return seg_fail(err, SEG_EINVAL, "%u layers to begin with leave none to learn", n);
+    for (uint32_t i = 0; i < n; i++)
+        if (!same_size(&net->layers[i], &from->layers[i]))
+            return seg_fail(err, SEG_EINVAL, "layer %u to begin with has another size", i + 1);
+    enum seg_status st = seg_network_copy(&copy, from);
+    if (st != SEG_OK) return st;
+    for (uint32_t i = 0; i < n; i++) {
+        struct seg_layer replaced = net->layers[i];
+        net->layers[i] = copy.layers[i];
+        copy.layers[i] = replaced;
+    }
+    seg_network_release(&copy);
     return SEG_OK;
 }
 

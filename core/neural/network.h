@@ -55,6 +55,11 @@ void seg_network_assign(struct seg_network *net, const struct seg_network *from)
  * it was: other layers, activations, layer normalization or embeddings. SEG_ENOMEM. */
 enum seg_status seg_network_resume(struct seg_network *net, const struct seg_network *from,
                                    struct seg_error *err);
+/* Replaces the first n layers of net, as made for a training, by copies of those of `from`, which
+ * is folded, with their activations and layer normalization. SEG_EINVAL, with net as it was: n is
+ * not below the layers of net, or layers have other sizes. SEG_ENOMEM. */
+enum seg_status seg_network_begin(struct seg_network *net, const struct seg_network *from,
+                                  uint32_t n, struct seg_error *err);
 void seg_network_release(struct seg_network *net);
 /* Normalizes the products of a layer that is not yet: gain 1, shift 0, running mean 0
  * and variance 1.

@@ -104,6 +104,7 @@ static enum seg_status classifier_init(struct seg_network *net, uint32_t n_in, u
                                        const struct seg_train_params *p, struct seg_error *err)
 {
     uint32_t sizes[SEG_LAYERS_MAX + 1];
+    enum seg_activation activations[SEG_LAYERS_MAX];
     struct seg_rng rng = seg_rng_make(p->seed, SEG_STREAM_WEIGHTS);
     struct seg_rng tables = seg_rng_make(p->seed, SEG_STREAM_TABLES);
     struct seg_embeddings e = { 0 };
@@ -112,13 +113,18 @@ static enum seg_status classifier_init(struct seg_network *net, uint32_t n_in, u
     sizes[0] = e.n_out;
     memcpy(sizes + 1, p->hidden, p->n_hidden * sizeof *sizes);
     sizes[p->n_hidden + 1] = n_classes;
-    enum seg_status st =
-        seg_network_init(net, sizes, p->n_hidden + 1, p->activation, SEG_LINEAR, &rng, err);
+    for (uint32_t i = 0; i < p->n_hidden; i++) /* a network that began with an encoder has its */
+        activations[i] = p->start != NULL && i < p->start->n_layers ? p->start->layers[i].activation
+                                                                    : p->activation;
+    activations[p->n_hidden] = SEG_LINEAR;
+    enum seg_status st = seg_network_init_each(net, sizes, activations, p->n_hidden + 1, &rng, err);
     if (st == SEG_OK) seg_network_embed(net, &e);
     seg_embeddings_release(&e);
     for (uint32_t i = 0; i < p->n_hidden && st == SEG_OK; i++)
         st = seg_network_normalize(net, i, p->normalization);
     if (st == SEG_OK && p->start != NULL) st = seg_network_resume(net, p->start, err);
+    if (st == SEG_OK && p->encoder != NULL)
+        st = seg_network_begin(net, p->encoder, p->n_encoder, err);
     return st;
 }
 

@@ -51,8 +51,12 @@ struct seg_train_params {
                              apply to vectors, and a batch moves those alone whose code it has */
     uint32_t n_embeddings;
     uint64_t seed;
-    const struct seg_network *start; /* weights to go on from, see seg_network_resume; borrowed.
-                                        NULL: drawn */
+    const struct seg_network *start;   /* weights to go on from, see seg_network_resume; borrowed.
+                                          NULL: drawn */
+    const struct seg_network *encoder; /* classification: its first n_encoder layers are what the
+                                          first hidden ones begin as, see seg_network_begin;
+                                          borrowed. NULL: drawn */
+    uint32_t n_encoder;
 };
 
 struct seg_curve {

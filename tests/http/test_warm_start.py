@@ -122,6 +122,19 @@ def test_an_encoder_serves_both_algorithms_that_have_one(train, blobs):
     assert "autoencoder" not in deep["curve"] and deep["metrics"]["k"] == 3
 
 
+def test_a_classifier_begins_with_an_encoder_as_its_first_layers(http, train, blobs):
+    train("unlabelled", {**spec("autoencoder_kmeans", encoder=[8, 2]), "preprocess": {"default": {"scale": "robust"}}})
+    body = {**MLP, "encoder_from": {"model": "unlabelled", "version": 1}, "algorithm": {**MLP["algorithm"], "hidden": [8, 2, 6]}}
+    del body["features"]
+    version = train("on_top", body)
+    assert version["spec"]["encoder_from"] == {"model": "unlabelled", "version": 1} and version["spec"]["features"] == ["x", "y"]
+    assert version["spec"]["preprocess"]["columns"] == http.get("/v1/models/unlabelled/versions/1").json()["spec"]["preprocess"]["columns"]
+    assert train("on_top", version["spec"])["artifact_sha256"] == version["artifact_sha256"]
+    assert train("on_top", {**MLP, "warm_start": 1, "algorithm": body["algorithm"]})["metrics"]["accuracy"] >= version["metrics"]["accuracy"] - 0.1
+    wrong = {**body, "algorithm": {**body["algorithm"], "hidden": [8, 3], "search": {"trials": 3}}}
+    assert faults(http, "on_top", wrong) == {"/algorithm/hidden": "differs", "/algorithm/search": "unknown_value"}
+
+
 def test_an_encoder_that_does_not_fit_is_refused(http, train, blobs):
     train("narrow", spec("autoencoder_kmeans"))
     assert faults(http, "wide", begun_with(1, "autoencoder_kmeans", "narrow", encoder=[9, 2], activation="relu")) == {

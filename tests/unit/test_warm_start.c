@@ -205,6 +205,57 @@ static void an_encoder_alone_leaves_k_and_segments_free(void **state)
     blobs_release(&b);
 }
 
+static void a_classifier_begins_with_the_encoder_as_its_first_layers(void **state)
+{
+    (void)state;
+    struct blobs b;
+    struct seg_error err = { "" };
+    struct seg_model *from = earlier_model(SEG_AUTOENCODER_KMEANS), *m = NULL;
+    struct seg_report report = { 0 };
+    blobs_init(&b, SEG_MLP, false, 150, 1.0);
+    b.training.encoder_only = true;
+    b.spec.mlp.hidden[0] = 7;
+    refuse(&b, from, "layers of other sizes");
+    b.spec.mlp.n_hidden = from->n_encoder + 1;
+    for (uint32_t i = 0; i < from->n_encoder; i++)
+        b.spec.mlp.hidden[i] = (uint32_t)from->autoencoder.layers[i].weights.n_rows;
+    b.spec.mlp.hidden[from->n_encoder] = 5;
+    b.spec.mlp.activation = SEG_RELU;
+    b.spec.mlp.epochs = 1;
+    b.spec.mlp.learning_rate = 1e-9; /* weights stay where they begin */
+    b.spec.search_trials = 2;
+    b.spec.validation = 0.2; /* which a search needs */
+    refuse(&b, from, "a search draws layers");
+    b.spec.search_trials = 0;
+    b.spec.validation = 0.0;
+    b.training.from = from;
+    if (seg_train(NULL, &b.training, &m, &report, &err) != SEG_OK) fail_msg("%s", err.text);
+    assert_int_equal(m->network.n_layers, from->n_encoder + 2);
+    for (uint32_t i = 0; i < from->n_encoder; i++) {
+        const struct seg_layer *a = &m->network.layers[i], *e = &from->autoencoder.layers[i];
+        assert_int_equal(a->activation, e->activation);
+        for (size_t w = 0; w < e->weights.n_rows * e->weights.n_cols; w++)
+            assert_true(fabsf(a->weights.data[w] - e->weights.data[w]) < 1e-6f);
+    }
+    assert_int_equal(m->network.layers[from->n_encoder].activation, SEG_RELU);
+    seg_report_release(&report);
+    blobs_release(&b);
+
+    /* and a warm start goes on from that network, linear code and all */
+    struct seg_model *next = NULL;
+    blobs_init(&b, SEG_MLP, false, 150, 1.0);
+    memcpy(b.spec.mlp.hidden, (uint32_t[]){ 8, 2, 5 }, 3 * sizeof(uint32_t));
+    b.spec.mlp.n_hidden = 3;
+    b.training.from = m;
+    if (seg_train(NULL, &b.training, &next, &report, &err) != SEG_OK) fail_msg("%s", err.text);
+    assert_int_equal(next->network.layers[1].activation, SEG_LINEAR);
+    seg_report_release(&report);
+    blobs_release(&b);
+    seg_model_unref(next);
+    seg_model_unref(m);
+    seg_model_unref(from);
+}
+
 static void every_failed_allocation_is_reported_and_leaks_nothing(void **state)
 {
     (void)state;
@@ -242,6 +293,7 @@ int main(void)
         cmocka_unit_test(warm_starts_give_the_same_bytes_at_any_worker_count),
         cmocka_unit_test(models_of_another_shape_are_refused),
         cmocka_unit_test(an_encoder_alone_leaves_k_and_segments_free),
+        cmocka_unit_test(a_classifier_begins_with_the_encoder_as_its_first_layers),
         cmocka_unit_test(every_failed_allocation_is_reported_and_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
