@@ -62,8 +62,8 @@ enum seg_status seg_kmeans_fit(struct seg_pool *pool, const struct seg_tiles *x,
                                const struct seg_progress *progress, struct seg_kmeans *ret_km,
                                struct seg_error *err);
 /* The same, bit by bit, and faster on many rows, for a caller to whom x belongs: while it runs the
- * rows of a chunk change places and chunks are exchanged for others, so nobody else may read x.
- * Every row is back where it was on return, whatever the status. */
+ * cells of a tile change places, so nobody else may read x. Every cell is back where it was on
+ * return, whatever the status. */
 enum seg_status seg_kmeans_fit_own(struct seg_pool *pool, struct seg_tiles *x,
                                    const struct seg_kmeans_params *p,
                                    const struct seg_progress *progress, struct seg_kmeans *ret_km,

@@ -25,36 +25,41 @@
 #include <string.h>
 #include "cluster/kmeans_run.h"
 
-/* Waking rows of a tile are gathered with those of the chunk's other tiles, which costs as much for
- * each as to measure it against this many centroids; when that is dearer, the whole tile is
+/* Waking rows of a tile are put together with those of the chunk's other tiles, which costs as much
+ * for each as to measure it against this many centroids; when that is dearer, the whole tile is
  * measured in place. */
 #define GATHER_COST 24u
 
 /* With fewer rows awake than this most lines of a tile are not touched. */
 #define PREFETCH_ROWS 8
 
+/* Centroids times columns that a tile may be measured against, about 10 microseconds, before the
+ * processor is offered. */
+#define OFFER_CELLS 8192u
+
 enum seg_status kmeans_desk_init(struct kmeans_desk *desk, size_t k, size_t d)
 {
     const size_t n_cells = (d + d % 2) * SEG_TILE_ROWS;
     atomic_flag_clear(&desk->taken);
-    desk->awake.cells = seg_alloc_aligned(n_cells, sizeof *desk->awake.cells);
+    /* One more vector: rows a power of two apart share few places of the first cache. */
+    desk->rows_stride = (d + 2 * SEG_SCREEN_PAD - 1) / SEG_SCREEN_PAD * SEG_SCREEN_PAD;
+    desk->cells = seg_alloc_aligned(n_cells, sizeof *desk->cells);
     desk->doubtful.cells = seg_alloc_aligned(n_cells, sizeof *desk->doubtful.cells);
     desk->code = seg_alloc_aligned(n_cells / 2, sizeof *desk->code);
-    desk->rows = seg_alloc_aligned(SEG_SCREEN_ROWS_CELLS(d), sizeof *desk->rows);
-    if (!desk->awake.cells || !desk->doubtful.cells || !desk->code || !desk->rows)
-        return SEG_ENOMEM;
-    memset(desk->awake.cells, 0, n_cells * sizeof *desk->awake.cells);
+    desk->rows = seg_alloc_aligned(desk->rows_stride * SEG_TILE_ROWS, sizeof *desk->rows);
+    if (!desk->cells || !desk->doubtful.cells || !desk->code || !desk->rows) return SEG_ENOMEM;
+    memset(desk->cells, 0, n_cells * sizeof *desk->cells);
     memset(desk->doubtful.cells, 0, n_cells * sizeof *desk->doubtful.cells);
+    memset(desk->rows, 0, desk->rows_stride * SEG_TILE_ROWS * sizeof *desk->rows);
     return kmeans_sums_init(&desk->moved, k, d);
 }
 
 void kmeans_desk_release(struct kmeans_desk *desk)
 {
-    seg_free(desk->awake.cells);
+    seg_free(desk->cells);
     seg_free(desk->doubtful.cells);
     seg_free(desk->code);
     seg_free(desk->rows);
-    seg_free(desk->spare);
     kmeans_sums_release(&desk->moved);
 }
 
@@ -70,9 +75,11 @@ void kmeans_desk_give(struct kmeans_desk *desk)
     atomic_flag_clear_explicit(&desk->taken, memory_order_release);
 }
 
-/* Books what was found of the first n rows of a tile, whose numbers are row[]. */
-static void settle(struct kmeans_run *run, struct kmeans_desk *desk, const float *tile,
-                   const uint32_t *row, unsigned n, const uint32_t *label, const float *margin)
+/* Books what was found of n rows, whose numbers are row[]: the first cell of the i-th is cells[i],
+ * each of its others `step` further on. */
+static void settle(struct kmeans_run *run, struct kmeans_desk *desk, const float *cells,
+                   size_t step, const uint32_t *row, unsigned n, const uint32_t *label,
+                   const float *margin)
 {
     unsigned moved[SEG_TILE_ROWS], n_moved = 0;
     for (unsigned i = 0; i < n; i++) {
@@ -83,10 +90,20 @@ static void settle(struct kmeans_run *run, struct kmeans_desk *desk, const float
     }
     for (unsigned m = 0; m < n_moved; m++) {
         unsigned i = moved[m];
-        kmeans_sums_move(&desk->moved, run->data->scale, tile + i, run->label[row[i]], label[i]);
+        kmeans_sums_move(&desk->moved, run->data->scale, cells + i, step, run->label[row[i]],
+                         label[i]);
         run->label[row[i]] = label[i];
     }
     desk->n_moved += n_moved;
+}
+
+/* Offers the processor once tiles have been measured against n_cells cells of centroids. */
+static void offer(struct kmeans_desk *desk, size_t n_cells)
+{
+    desk->n_cells += n_cells;
+    if (desk->n_cells < OFFER_CELLS) return;
+    desk->n_cells = 0;
+    seg_pool_give_way();
 }
 
 /* By sums of squared differences. */
@@ -100,39 +117,28 @@ static void measure_exactly(struct kmeans_run *run, struct kmeans_desk *desk, co
     run->kernels->margin(dist2, second2, (float)(d + 16) * 0x1p-24f, run->margin_tiny, margin);
     for (unsigned i = 0; i < n && run->near != NULL; i++)
         run->rest[row[i]] = -FLT_MAX; /* no list: the next time the row is screened */
-    settle(run, desk, tile, row, n, label, margin);
+    settle(run, desk, tile, SEG_TILE_ROWS, row, n, label, margin);
 }
 
-typedef void (*measure_fn)(struct kmeans_run *run, struct kmeans_desk *desk, const float *tile,
-                           const uint32_t *row, unsigned n);
-
-static void flush(struct kmeans_run *run, struct kmeans_desk *desk, struct kmeans_batch *batch,
-                  measure_fn fn)
+static void measure_doubtful(struct kmeans_run *run, struct kmeans_desk *desk)
 {
+    struct kmeans_batch *batch = &desk->doubtful;
     const unsigned n = batch->n;
     batch->n = 0;
-    if (n > 0) fn(run, desk, batch->cells, batch->row, n);
+    if (n > 0) measure_exactly(run, desk, batch->cells, batch->row, n);
 }
 
-/* Puts lanes of a tile, whose rows' numbers are row[], into the batch, and measures it whenever it
- * is full. */
-static void gather(struct kmeans_run *run, struct kmeans_desk *desk, struct kmeans_batch *batch,
-                   measure_fn fn, const float *tile, const uint32_t *row, const uint32_t *lane,
-                   unsigned n)
+/* Keeps lanes of a tile, whose rows' numbers are row[], to be measured exactly. */
+static void keep_doubtful(struct kmeans_run *run, struct kmeans_desk *desk, const float *tile,
+                          const uint32_t *row, const uint32_t *lane, unsigned n)
 {
     const size_t d = run->data->x->n_cols;
-    for (unsigned done = 0; done < n;) {
-        unsigned room = SEG_TILE_ROWS - batch->n;
-        unsigned some = n - done < room ? n - done : room;
-        float *to = batch->cells + batch->n;
+    struct kmeans_batch *batch = &desk->doubtful;
+    for (unsigned i = 0; i < n; i++) {
         for (size_t c = 0; c < d; c++)
-            for (unsigned i = 0; i < some; i++)
-                to[c * SEG_TILE_ROWS + i] = tile[c * SEG_TILE_ROWS + lane[done + i]];
-        for (unsigned i = 0; i < some; i++)
-            batch->row[batch->n + i] = row[lane[done + i]];
-        batch->n += some;
-        done += some;
-        if (batch->n == SEG_TILE_ROWS) flush(run, desk, batch, fn);
+            batch->cells[c * SEG_TILE_ROWS + batch->n] = tile[c * SEG_TILE_ROWS + lane[i]];
+        batch->row[batch->n++] = row[lane[i]];
+        if (batch->n == SEG_TILE_ROWS) measure_doubtful(run, desk);
     }
 }
 
@@ -173,8 +179,8 @@ static void screen(struct kmeans_run *run, struct kmeans_desk *desk, const float
         label[doubtful[i]] = run->label[row[doubtful[i]]];
         margin[doubtful[i]] = 0;
     }
-    settle(run, desk, tile, row, n, label, margin);
-    gather(run, desk, &desk->doubtful, measure_exactly, tile, row, doubtful, n_doubtful);
+    settle(run, desk, tile, SEG_TILE_ROWS, row, n, label, margin);
+    keep_doubtful(run, desk, tile, row, doubtful, n_doubtful);
     desk->n_screened += n;
     desk->n_doubtful += n_doubtful;
 }
@@ -184,127 +190,186 @@ static void measure(struct kmeans_run *run, struct kmeans_desk *desk, const floa
                     const uint32_t *row, unsigned n)
 {
     (run->is_screened ? screen : measure_exactly)(run, desk, tile, row, n);
+    offer(desk, run->c.n_rows * run->c.n_cols);
 }
 
 /* Bit i: row i of the tile has spent its slack. If none has, the tile may sleep until spent_any
  * passes *ret_asleep. */
 static uint64_t awake_rows(const struct kmeans_run *run, size_t tile, double *ret_asleep)
 {
-    const float *slack = run->slack + tile * SEG_TILE_ROWS;
-    const uint32_t *label = run->label + tile * SEG_TILE_ROWS;
-    uint64_t awake = 0;
-    float least = FLT_MAX;
-    for (unsigned i = seg_tiles_rows(run->data->x, tile); i-- > 0;) {
-        const float spent = run->spent_hi[label[i]];
-        /* 2^-20 of the slack: more than the roundings of spent_hi now and later and of this. */
-        const float left = slack[i] * (1 - 0x1p-20f) - spent;
-        least = left < least ? left : least;
-        awake = awake << 1 | !(slack[i] > spent);
-    }
+    const size_t first = tile * SEG_TILE_ROWS;
+    float least;
+    const uint64_t awake =
+        run->kernels->spent_rows(run->slack + first, run->label + first, run->spent_hi, &least);
+    /* 2^-20 of the slack: more than the roundings of spent_hi now and later and of this. */
     *ret_asleep = awake == 0 ? run->spent_any + (double)least * (1 - 0x1p-20) : 0;
     return awake;
 }
 
-/* First pass of a start: no row has a cluster. */
+/* First pass of a start: no row has a cluster, and lanes that are no rows never wake. */
 static void begin_chunk(struct kmeans_run *run, size_t first_tile, size_t n_tiles)
 {
     const uint32_t k = (uint32_t)run->c.n_rows;
     for (size_t i = first_tile * SEG_TILE_ROWS; i < (first_tile + n_tiles) * SEG_TILE_ROWS; i++) {
         run->label[i] = k;
-        run->slack[i] = -FLT_MAX;
+        run->slack[i] = i < run->data->x->n_rows ? -FLT_MAX : FLT_MAX;
         if (run->near != NULL) run->rest[i] = -FLT_MAX;
-        if (run->place != NULL) run->place[i] = (uint16_t)(i % SEG_CHUNK_ROWS);
     }
     for (size_t t = first_tile; t < first_tile + n_tiles; t++)
         run->asleep[t] = 0;
 }
 
-/* Settles those of the n lanes of a tile whose nearest centroid is certainly among those that they
- * remember, and keeps the others in lane. Returns their number. */
-static unsigned settle_near(struct kmeans_run *run, struct kmeans_desk *desk, const float *tile,
-                            const uint32_t *row, uint32_t *lane, unsigned n)
+/* Starts to load rows that are turned. */
+SEG_PREFETCH prefetch_rows(const struct kmeans_run *run, const uint32_t *row, unsigned n)
 {
-    const uint16_t *near = run->near + (size_t)row[0] * SEG_NEAR;
+    const size_t d = run->data->x->n_cols;
+    for (unsigned i = 0; i < n && run->is_turned; i++) {
+        const float *cells = kmeans_row_at(run, row[i]);
+        for (size_t c = 0; c < d; c += SEG_ALIGN / sizeof *cells)
+            __builtin_prefetch(cells + c, 0, 2);
+        __builtin_prefetch(cells + d - 1, 0, 2);
+    }
+}
+
+static unsigned batch_of(unsigned n_left)
+{
+    return n_left < SEG_TILE_ROWS ? n_left : SEG_TILE_ROWS;
+}
+
+/* Settles those of n rows (1..64) whose nearest centroid is certainly among those that they
+ * remember, and writes the others to left, which may be row. Returns their number. */
+static unsigned settle_near(struct kmeans_run *run, struct kmeans_desk *desk, const uint32_t *row,
+                            unsigned n, uint32_t *left)
+{
+    const size_t d = run->data->x->n_cols, step = kmeans_row_step(run);
     const float widen = run->screen.widen;
+    const uint16_t *near[SEG_TILE_ROWS];
     float dist2[SEG_TILE_ROWS][SEG_NEAR];
-    uint32_t tried[SEG_TILE_ROWS];
-    unsigned n_tried = 0, n_left = 0;
-    for (unsigned i = 0; i < n; i++)
-        if (run->rest[row[lane[i]]] > run->drift_hi)
-            tried[n_tried++] = lane[i];
-        else
-            lane[n_left++] = lane[i];
-    run->screen_kernel->among(&run->screen, tile, tried, n_tried, near, desk->rows, dist2[0]);
-    for (unsigned i = 0; i < n_tried; i++) {
-        const uint16_t *list = near + tried[i] * SEG_NEAR;
-        const uint32_t r = row[tried[i]];
+    unsigned n_left = 0;
+    for (unsigned i = 0; i < n; i++) {
+        const float *cells = kmeans_row_at(run, row[i]);
+        near[i] = run->near + (size_t)row[i] * SEG_NEAR;
+        for (size_t c = 0; c < d; c++)
+            desk->rows[i * desk->rows_stride + c] = cells[c * step];
+    }
+    run->screen_kernel->among(&run->screen, desk->rows, desk->rows_stride, n, near, dist2[0]);
+    for (unsigned i = 0; i < n; i++) {
+        const uint32_t r = row[i];
         float least2 = FLT_MAX, second2 = FLT_MAX;
         uint32_t label = 0;
         for (unsigned m = 0; m < SEG_NEAR; m++) {
             const bool is_nearer = dist2[i][m] < least2;
             second2 = is_nearer ? least2 : dist2[i][m] < second2 ? dist2[i][m] : second2;
             least2 = is_nearer ? dist2[i][m] : least2;
-            label = is_nearer ? list[m] : label;
+            label = is_nearer ? near[i][m] : label;
         }
         const float second = sqrtf(second2) * (1 - widen);
         const float rest = (run->rest[r] - run->drift_hi) * (1 - 0x1p-22f);
         const float next = second < rest ? second : rest;
         const float margin = next - sqrtf(least2) * (1 + widen) - run->margin_tiny;
         if (margin > 0)
-            settle(run, desk, tile + tried[i], &r, 1, &label, &margin);
+            settle(run, desk, desk->rows + i * desk->rows_stride, 1, &r, 1, &label, &margin);
         else
-            lane[n_left++] = tried[i];
+            left[n_left++] = r;
     }
-    desk->n_tried += n_tried;
+    desk->n_tried += n;
     desk->n_found += n - n_left;
+    offer(desk, SEG_NEAR * d);
     return n_left;
 }
 
-/* The rows of a tile that are awake are found near or else measured where they stand or gathered.
- */
-static void assign_tile(struct kmeans_run *run, struct kmeans_desk *desk, size_t tile,
-                        uint64_t awake)
+/* Looks for rows among the centroids they remember, as far as none of the others can have come
+ * near. Keeps in row those that were not found, and returns their number. */
+static unsigned look_near(struct kmeans_run *run, struct kmeans_desk *desk, uint32_t *row,
+                          unsigned n)
 {
-    const float *cells = seg_tiles_at(run->data->x, tile);
-    const uint32_t first_row = (uint32_t)(tile * SEG_TILE_ROWS);
-    const size_t k = run->c.n_rows;
-    uint32_t row[SEG_TILE_ROWS], lane[SEG_TILE_ROWS];
-    unsigned n_awake = 0;
+    uint32_t tried[SEG_CHUNK_ROWS];
+    unsigned n_tried = 0, n_left = 0;
+    for (unsigned i = 0; i < n; i++)
+        if (run->rest[row[i]] > run->drift_hi)
+            tried[n_tried++] = row[i];
+        else
+            row[n_left++] = row[i];
+    for (unsigned i = 0; i < n_tried; i += SEG_TILE_ROWS) {
+        const unsigned some = batch_of(n_tried - i);
+        prefetch_rows(run, tried + i + some, batch_of(n_tried - i - some));
+        n_left += settle_near(run, desk, tried + i, some, row + n_left);
+    }
+    return n_left;
+}
+
+/* Puts n rows (1..64) together to a tile. */
+static void gather(const struct kmeans_run *run, const uint32_t *row, unsigned n, float *tile)
+{
+    const size_t d = run->data->x->n_cols;
+    const float *from[SEG_TILE_ROWS];
     for (unsigned i = 0; i < SEG_TILE_ROWS; i++)
-        row[i] = first_row + i;
-    for (; awake != 0; awake &= awake - 1)
-        lane[n_awake++] = (uint32_t)__builtin_ctzll(awake);
-    desk->n_idle += SEG_TILE_ROWS - n_awake;
-    if (run->looks_near) n_awake = settle_near(run, desk, cells, row, lane, n_awake);
-    if (n_awake == 0) return;
-    if (run->is_ordered || n_awake * (k + GATHER_COST) >= SEG_TILE_ROWS * k)
-        measure(run, desk, cells, row, seg_tiles_rows(run->data->x, tile));
-    else
-        gather(run, desk, &desk->awake, measure, cells, row, lane, n_awake);
+        from[i] = kmeans_row_at(run, row[i < n ? i : 0]);
+    if (run->is_turned) {
+        run->kernels->from_each(from, d, tile);
+        return;
+    }
+    for (size_t c = 0; c < d; c++)
+        for (unsigned i = 0; i < n; i++)
+            tile[c * SEG_TILE_ROWS + i] = from[i][c * SEG_TILE_ROWS];
+}
+
+static void measure_gathered(struct kmeans_run *run, struct kmeans_desk *desk, const uint32_t *row,
+                             unsigned n)
+{
+    for (unsigned i = 0; i < n; i += SEG_TILE_ROWS) {
+        const unsigned some = batch_of(n - i);
+        gather(run, row + i, some, desk->cells);
+        prefetch_rows(run, row + i + some, batch_of(n - i - some));
+        measure(run, desk, desk->cells, row + i, some);
+    }
+}
+
+/* Measures tiles where they stand if most of their rows are awake. Returns the number of rows that
+ * are awake in the others, and their numbers in row. */
+static unsigned measure_in_place(struct kmeans_run *run, struct kmeans_desk *desk, size_t first,
+                                 size_t n_tiles, const uint64_t *awake, uint32_t *row)
+{
+    const struct seg_tiles *x = run->data->x;
+    const size_t k = run->c.n_rows;
+    const bool may = !run->is_turned && !run->looks_near;
+    unsigned n_left = 0;
+    for (size_t t = 0; t < n_tiles; t++) {
+        const unsigned n_awake = (unsigned)__builtin_popcountll(awake[t]);
+        const uint32_t first_row = (uint32_t)((first + t) * SEG_TILE_ROWS);
+        if (n_awake == 0) continue;
+        desk->n_idle += SEG_TILE_ROWS - n_awake;
+        if (!may || n_awake * (k + GATHER_COST) < SEG_TILE_ROWS * k) {
+            for (uint64_t rest = awake[t]; rest != 0; rest &= rest - 1)
+                row[n_left++] = first_row + (uint32_t)__builtin_ctzll(rest);
+            continue;
+        }
+        uint32_t whole[SEG_TILE_ROWS];
+        for (unsigned i = 0; i < SEG_TILE_ROWS; i++)
+            whole[i] = first_row + i;
+        if (__builtin_popcountll(awake[t + 1]) >= PREFETCH_ROWS) kmeans_prefetch(x, first + t + 1);
+        measure(run, desk, seg_tiles_at(x, first + t), whole, seg_tiles_rows(x, first + t));
+    }
+    return n_left;
 }
 
 static void assign_chunk(void *ctx, size_t chunk)
 {
     struct kmeans_run *run = ctx;
-    const struct seg_tiles *x = run->data->x;
-    const size_t first = chunk * SEG_CHUNK_TILES, left = seg_tiles_count(x) - first;
+    const size_t first = chunk * SEG_CHUNK_TILES, left = seg_tiles_count(run->data->x) - first;
     const size_t n_tiles = left < SEG_CHUNK_TILES ? left : SEG_CHUNK_TILES;
     uint64_t awake[SEG_CHUNK_TILES + 1] = { 0 };
+    uint32_t row[SEG_CHUNK_ROWS];
     if (seg_progress_cancelled(run->progress)) return;
     if (run->n_iter == 0) begin_chunk(run, first, n_tiles);
     for (size_t t = 0; t < n_tiles; t++)
-        if (run->is_surveyed)
-            awake[t] = UINT64_MAX;
-        else if (!(run->spent_any < run->asleep[first + t]))
+        if (!(run->spent_any < run->asleep[first + t]))
             awake[t] = awake_rows(run, first + t, &run->asleep[first + t]);
     struct kmeans_desk *desk = kmeans_desk_take(run);
-    for (size_t t = 0; t < n_tiles; t++) {
-        if (__builtin_popcountll(awake[t + 1]) >= PREFETCH_ROWS) kmeans_prefetch(x, first + t + 1);
-        if (t % 8 == 7) seg_pool_give_way();
-        if (awake[t] != 0) assign_tile(run, desk, first + t, awake[t]);
-    }
-    flush(run, desk, &desk->awake, measure);
-    flush(run, desk, &desk->doubtful, measure_exactly);
+    unsigned n = measure_in_place(run, desk, first, n_tiles, awake, row);
+    if (run->looks_near) n = look_near(run, desk, row, n);
+    measure_gathered(run, desk, row, n);
+    measure_doubtful(run, desk);
     kmeans_desk_give(desk);
 }
 

@@ -24,7 +24,7 @@ enum seg_status kmeans_run_init(struct kmeans_run *run, struct seg_pool *pool,
 {
     const size_t d = data->x->n_cols, n_tiles = seg_tiles_count(data->x);
     const size_t n_lanes = n_tiles * SEG_TILE_ROWS;
-    *run = (struct kmeans_run){ .pool = pool, .data = data, .progress = progress };
+    *run = (struct kmeans_run){ .pool = pool, .data = data, .own = own, .progress = progress };
     run->kernels = seg_kernels_get();
     run->screen_kernel = seg_screen_kernel_get();
     run->margin_tiny = 4 * sqrtf((float)d * FLT_MIN);
@@ -56,8 +56,6 @@ enum seg_status kmeans_run_init(struct kmeans_run *run, struct seg_pool *pool,
         run->rest = seg_alloc(n_lanes, sizeof *run->rest);
         if (run->near == NULL || run->rest == NULL) st = SEG_ENOMEM;
     }
-    /* Rows that wake read a line for each column, which is little beside the products. */
-    if (st == SEG_OK && own != NULL && run->near == NULL) st = kmeans_order_init(run, own);
 out:
     if (st != SEG_OK) kmeans_run_release(run);
     return st;
@@ -74,7 +72,6 @@ void kmeans_run_release(struct kmeans_run *run)
     kmeans_sums_release(&run->sums);
     seg_free(run->label);
     seg_free(run->slack);
-    seg_free(run->place);
     seg_free(run->near);
     seg_free(run->rest);
     seg_free(run->asleep);
@@ -90,17 +87,10 @@ void kmeans_run_release(struct kmeans_run *run)
 /* Every row has to be measured next time. */
 static void wake_all(struct kmeans_run *run)
 {
-    size_t n_lanes = seg_tiles_count(run->data->x) * SEG_TILE_ROWS;
-    for (size_t i = 0; i < n_lanes; i++)
-        run->slack[i] = -FLT_MAX;
+    for (size_t r = 0; r < run->data->x->n_rows; r++)
+        run->slack[r] = -FLT_MAX;
     for (size_t t = 0; t < seg_tiles_count(run->data->x); t++)
         run->asleep[t] = 0;
-}
-
-/* The number that the row standing at r had at first. */
-static size_t row_number(const struct kmeans_run *run, size_t r)
-{
-    return run->place == NULL ? r : r - r % SEG_CHUNK_ROWS + run->place[r];
 }
 
 /* Gives each empty cluster the row farthest from its centroid, unless all rows stand on theirs. */
@@ -113,20 +103,20 @@ static size_t reseed_empty(struct kmeans_run *run)
     for (uint32_t j = 0; j < k; j++) {
         if (run->sums.count[j] > 0) continue;
         if (dist2 == NULL) {
+            kmeans_rows_turn_back(run);
             dist2 = run->slack;
             kmeans_assign(run->pool, x, &run->c, run->progress, NULL, dist2);
         }
         size_t far = 0;
         float far2 = 0;
         for (size_t r = 0; r < x->n_rows; r++)
-            if (dist2[r] >= far2 && run->sums.count[run->label[r]] > 1 &&
-                (dist2[r] > far2 || row_number(run, r) < row_number(run, far))) {
+            if (dist2[r] > far2 && run->sums.count[run->label[r]] > 1) {
                 far = r;
                 far2 = dist2[r];
             }
         if (far2 <= 0) break;
-        kmeans_sums_move(&run->sums, run->data->scale, seg_tiles_cell(x, far, 0), run->label[far],
-                         j);
+        kmeans_sums_move(&run->sums, run->data->scale, seg_tiles_cell(x, far, 0), SEG_TILE_ROWS,
+                         run->label[far], j);
         run->label[far] = j;
         dist2[far] = 0;
         n_reseeded++;
@@ -183,7 +173,6 @@ static double move_centroids(struct kmeans_run *run)
 static uint64_t collect(struct kmeans_run *run)
 {
     uint64_t n_moved = 0, n_screened = 0, n_doubtful = 0, n_tried = 0, n_found = 0;
-    run->n_idle = 0;
     for (size_t i = 0; i < run->n_desks; i++) {
         struct kmeans_desk *desk = &run->desks[i];
         if (desk->n_moved > 0) kmeans_sums_drain(&run->sums, &desk->moved);
@@ -211,8 +200,7 @@ static void reset(struct kmeans_run *run)
     run->keeps_lists = run->looks_near = false;
     run->failed_way = INFINITY;
     run->drift_lo = run->drift_hi = 0;
-    run->is_surveyed = false;
-    run->n_wasted = 0;
+    run->n_idle = 0;
     run->is_screened = run->screen.k > 0;
     kmeans_sums_clear(&run->sums);
     run->n_iter = 0;
@@ -248,7 +236,7 @@ static enum seg_status iterate(struct kmeans_run *run, const struct seg_kmeans_p
         double moved2 = move_centroids(run);
         run->converged =
             n_moved == 0 || (p->tol > 0 && moved2 <= p->tol * run->data->variance_mean);
-        if (!run->converged) kmeans_order_if_it_pays(run);
+        if (!run->converged) kmeans_rows_turn_if_it_pays(run);
         report(run, p, start, n_starts);
     }
     return SEG_OK;
@@ -258,6 +246,6 @@ enum seg_status kmeans_run_iterate(struct kmeans_run *run, const struct seg_kmea
                                    uint32_t start, uint32_t n_starts)
 {
     enum seg_status st = iterate(run, p, start, n_starts);
-    kmeans_order_restore(run);
+    kmeans_rows_turn_back(run);
     return st;
 }

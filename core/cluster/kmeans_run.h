@@ -17,7 +17,7 @@
 
 /* Starts to load a tile, if there is one of that number: chunks lie far apart and pages are small,
  * so that the processor alone would wait for each. */
-static inline void kmeans_prefetch(const struct seg_tiles *x, size_t tile)
+SEG_PREFETCH kmeans_prefetch(const struct seg_tiles *x, size_t tile)
 {
     if (tile >= seg_tiles_count(x)) return;
     const float *cells = seg_tiles_at(x, tile);
@@ -49,10 +49,10 @@ struct kmeans_sums {
 enum seg_status kmeans_sums_init(struct kmeans_sums *s, size_t k, size_t d);
 void kmeans_sums_release(struct kmeans_sums *s);
 void kmeans_sums_clear(struct kmeans_sums *s);
-/* Adds the row whose first cell is *cell (in a tile) to cluster `to` and takes it from cluster
- * `from`, which may be k for none. */
-void kmeans_sums_move(struct kmeans_sums *s, const float *scale, const float *cell, uint32_t from,
-                      uint32_t to);
+/* Adds the row whose first cell is *cell, each of the others `step` further on (SEG_TILE_ROWS in a
+ * tile), to cluster `to` and takes it from cluster `from`, which may be k for none. */
+void kmeans_sums_move(struct kmeans_sums *s, const float *scale, const float *cell, size_t step,
+                      uint32_t from, uint32_t to);
 /* s += other; empties other. */
 void kmeans_sums_drain(struct kmeans_sums *s, struct kmeans_sums *other);
 /* Means of the clusters that have rows into c (k, d); the others keep their centroid. */
@@ -106,20 +106,21 @@ struct kmeans_desk {
     atomic_flag taken;
     struct kmeans_sums moved;     /* what rows that changed cluster add and take */
     uint64_t n_moved;             /* their number */
-    uint64_t n_idle;              /* rows asleep in tiles that were read for others */
+    uint64_t n_idle;              /* rows asleep in tiles of which others were read */
     uint64_t n_screened;          /* rows */
     uint64_t n_tried, n_found;    /* rows looked for among the centroids they remember */
     uint64_t n_doubtful;          /* those of them that had to be measured exactly */
-    struct kmeans_batch awake;    /* from tiles that mostly sleep */
+    uint64_t n_cells;             /* of centroids that rows were measured against, by tile */
+    float *cells;                 /* (d, 64) rows that are measured together */
     struct kmeans_batch doubtful; /* see kmeans_assign.c */
-    float *rows;                  /* scratch of screen_kernel: rows, padded */
-    int32_t *code;                /* scratch of screen_kernel */
-    float *spare;                 /* a chunk's cells, or NULL; see kmeans_order.c */
+    float *rows;                  /* (64, rows_stride) of them, padded for screen_kernel; or NULL */
+    size_t rows_stride;
+    int32_t *code; /* scratch of screen_kernel */
 };
 enum seg_status kmeans_desk_init(struct kmeans_desk *desk, size_t k, size_t d);
 void kmeans_desk_release(struct kmeans_desk *desk);
 
-/* One start. `label` and `slack` hold whole tiles; rows are numbered as they stand just now. */
+/* One start. `label` and `slack` hold whole tiles. */
 struct kmeans_run {
     struct seg_pool *pool;
     const struct kmeans_data *data;
@@ -149,13 +150,9 @@ struct kmeans_run {
     float *spent_hi;          /* (k + 1) the same, rounded up */
     double spent_any;         /* no row has spent more */
     double *pace;             /* (k) what the last move of the centroids added to spent */
-    struct seg_tiles *own;    /* data->x if its rows may be reordered meanwhile, else NULL */
-    uint16_t *place;  /* (n) place in its chunk where the row stood at first; NULL without own */
-    bool is_ordered;  /* rows stand in the order in which they wake */
-    bool is_surveyed; /* the next assignment measures all rows, to order them after it */
-    uint64_t n_idle;  /* rows measured while asleep, in the last assignment */
-    uint64_t n_idle_least; /* the fewest since rows were last ordered */
-    uint64_t n_wasted;     /* what was more than that since then, summed */
+    struct seg_tiles *own;    /* data->x if its tiles may be turned meanwhile, else NULL */
+    bool is_turned;           /* the cells of each tile of data->x are row after row */
+    uint64_t n_idle;          /* rows asleep in tiles that were read, over the iterations */
     struct kmeans_desk *desks;
     size_t n_desks;
     double *curve; /* (n_iter_max) */
@@ -178,12 +175,20 @@ void kmeans_desk_give(struct kmeans_desk *desk);
 /* Brings label, slack and the desks up to date with run->c. */
 void kmeans_run_assign(struct kmeans_run *run);
 
-/* Lets own (data->x) be reordered if it is large enough. SEG_ENOMEM. */
-enum seg_status kmeans_order_init(struct kmeans_run *run, struct seg_tiles *own);
-/* Puts the rows in the order in which they will wake once enough sleeping ones were read. */
-void kmeans_order_if_it_pays(struct kmeans_run *run);
-/* Puts data->x back in its order. label and slack are void after it. */
-void kmeans_order_restore(struct kmeans_run *run);
+/* Turns tiles to rows once enough sleeping rows were read with others. */
+void kmeans_rows_turn_if_it_pays(struct kmeans_run *run);
+/* Makes tiles of them again. */
+void kmeans_rows_turn_back(struct kmeans_run *run);
+/* Row r as data->x stands just now: its first cell; the others are kmeans_row_step apart. */
+static inline const float *kmeans_row_at(const struct kmeans_run *run, size_t r)
+{
+    const size_t d = run->data->x->n_cols, lane = r % SEG_TILE_ROWS;
+    return seg_tiles_at(run->data->x, r / SEG_TILE_ROWS) + (run->is_turned ? lane * d : lane);
+}
+static inline size_t kmeans_row_step(const struct kmeans_run *run)
+{
+    return run->is_turned ? 1 : SEG_TILE_ROWS;
+}
 
 /* Moves run->c until no cluster of the nearest assignment has fewer than n_min rows, in at most 32
  * rounds: clusters short of rows take the nearest ones of clusters that can spare them, and the

@@ -85,7 +85,8 @@ static void take_rows(struct filling *f, uint32_t j)
             f->size[run->label[row]]--;
             f->size[j]++;
             run->label[row] = j;
-            kmeans_sums_move(&f->taken, run->data->scale, seg_tiles_cell(x, row, 0), none, j);
+            kmeans_sums_move(&f->taken, run->data->scale, seg_tiles_cell(x, row, 0), SEG_TILE_ROWS,
+                             none, j);
         }
         f->heap[0] = f->heap[--n];
         if (n > 0) sift_down(f->heap, n, 0);
@@ -103,7 +104,7 @@ static void take_means(struct filling *f, double way)
     kmeans_sums_clear(&run->sums);
     for (size_t r = 0; r < run->data->x->n_rows; r++)
         kmeans_sums_move(&run->sums, run->data->scale, seg_tiles_cell(run->data->x, r, 0),
-                         (uint32_t)k, run->label[r]);
+                         SEG_TILE_ROWS, (uint32_t)k, run->label[r]);
     kmeans_sums_means(&run->sums, run->data, &run->c);
     kmeans_sums_means(&f->taken, run->data, &f->pull);
     for (size_t j = 0; j < k; j++) {

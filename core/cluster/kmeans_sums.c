@@ -139,20 +139,20 @@ void kmeans_sums_clear(struct kmeans_sums *s)
     memset(s->count, 0, s->k * sizeof *s->count);
 }
 
-void kmeans_sums_move(struct kmeans_sums *s, const float *scale, const float *cell, uint32_t from,
-                      uint32_t to)
+void kmeans_sums_move(struct kmeans_sums *s, const float *scale, const float *cell, size_t step,
+                      uint32_t from, uint32_t to)
 {
     const size_t d = s->d;
     int64_t *add = s->sum + to * d, *take = s->sum + from * d;
     s->count[to]++;
     if (from == s->k) {
         for (size_t c = 0; c < d; c++)
-            add[c] += (int64_t)(cell[c * SEG_TILE_ROWS] * scale[c]);
+            add[c] += (int64_t)(cell[c * step] * scale[c]);
         return;
     }
     s->count[from]--;
     for (size_t c = 0; c < d; c++) {
-        int64_t value = (int64_t)(cell[c * SEG_TILE_ROWS] * scale[c]);
+        int64_t value = (int64_t)(cell[c * step] * scale[c]);
         add[c] += value;
         take[c] -= value;
     }

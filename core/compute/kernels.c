@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 #include "compute/kernels_lanes.h"
+#include "compute/kernels_rows.h"
 
 /* The sums of a register block, x (d, 64) from the block's first row and w (n_outs, d). n_outs and
  * n_vecs are constants at each call, so that the arrays become registers. */
@@ -198,6 +199,23 @@ static void margin(const float *dist2, const float *second2, float widen, float 
         out[i] = sqrtf(second2[i]) * (1 - widen) - sqrtf(dist2[i]) * (1 + widen) - tiny;
 }
 
+static uint64_t spent_rows(const float *slack, const uint32_t *label, const float *spent,
+                           float *least)
+{
+    vfloat low = splat(FLT_MAX);
+    uint64_t has_left = 0;
+    for (size_t row = 0; row < ROWS; row += LANES) {
+        const vfloat had = *(const vfloat *)(slack + row);
+        const vfloat gone = look_up(spent, *(const vint *)(label + row));
+        low = lesser(had * (1 - 0x1p-20f) - gone, low);
+        has_left |= lanes_of(less(gone, had)) << row;
+    }
+    *least = low[0];
+    for (size_t i = 1; i < LANES; i++)
+        *least = low[i] < *least ? low[i] : *least;
+    return ~has_left;
+}
+
 typedef double vdouble __attribute__((vector_size(8 * sizeof(double)), may_alias));
 typedef float vfloat_8 __attribute__((vector_size(8 * sizeof(float)), may_alias));
 
@@ -375,30 +393,6 @@ static uint64_t code_rows(const float *x, uint32_t code)
     return rows;
 }
 
-/* Columns go in strips, so that the lines of one strip stay in the first cache while its 64 rows
- * pass. */
-#define STRIP_COLS 16u
-
-static void to_rows(const float *x, size_t d, float *out)
-{
-    for (size_t strip = 0; strip < d; strip += STRIP_COLS) {
-        const size_t end = strip + STRIP_COLS < d ? strip + STRIP_COLS : d;
-        for (size_t row = 0; row < ROWS; row++)
-            for (size_t c = strip; c < end; c++)
-                out[row * d + c] = x[c * ROWS + row];
-    }
-}
-
-static void from_rows(const float *rows, size_t d, float *out)
-{
-    for (size_t strip = 0; strip < d; strip += STRIP_COLS) {
-        const size_t end = strip + STRIP_COLS < d ? strip + STRIP_COLS : d;
-        for (size_t row = 0; row < ROWS; row++)
-            for (size_t c = strip; c < end; c++)
-                out[c * ROWS + row] = rows[row * d + c];
-    }
-}
-
 extern const struct seg_kernels ISA_SYMBOL(seg_kernels_);
 const struct seg_kernels ISA_SYMBOL(seg_kernels_) = {
     .isa = ISA_NAME,
@@ -407,6 +401,7 @@ const struct seg_kernels ISA_SYMBOL(seg_kernels_) = {
     .squares = squares,
     .nearest = nearest,
     .margin = margin,
+    .spent_rows = spent_rows,
     .survey = survey,
     .relu = relu,
     .clamp = clamp,
@@ -417,6 +412,7 @@ const struct seg_kernels ISA_SYMBOL(seg_kernels_) = {
     .softmax = softmax,
     .nan_rows = nan_rows,
     .code_rows = code_rows,
-    .to_rows = to_rows,
-    .from_rows = from_rows,
+    .to_rows = ISA_SYMBOL(seg_to_rows_),
+    .from_rows = ISA_SYMBOL(seg_from_rows_),
+    .from_each = ISA_SYMBOL(seg_from_each_),
 };

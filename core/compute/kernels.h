@@ -32,6 +32,10 @@ struct seg_kernels {
     /* out (64) = sqrt(second2) (1 - widen) - sqrt(dist2) (1 + widen) - tiny, within 2^-22 of the
      * larger root. How much nearer the nearest centroid is than the next. */
     void (*margin)(const float *dist2, const float *second2, float widen, float tiny, float *out);
+    /* Bit r: not slack[r] > spent[label[r]], slack and label (64). least: the least that one of the
+     * 64 has left, slack - spent, less 2^-20 of the slack. */
+    uint64_t (*spent_rows)(const float *slack, const uint32_t *label, const float *spent,
+                           float *least);
     /* Takes a tile of 64 rows into what is known of the columns: sum (d) += x - shift and square
      * (d) += (x - shift)^2 in float64, largest (d) = the largest |x|. */
     void (*survey)(const float *x, size_t d, const float *shift, double *sum, double *square,
@@ -53,6 +57,8 @@ struct seg_kernels {
     /* Transposes a tile x (d, 64) to rows out (64, d), and back. */
     void (*to_rows)(const float *x, size_t d, float *out);
     void (*from_rows)(const float *rows, size_t d, float *out);
+    /* from_rows for 64 rows that lie anywhere, row[r] the address of the first of d cells. */
+    void (*from_each)(const float *const *row, size_t d, float *out);
 };
 
 /* The best kernels this machine runs. Chosen once per call by cpuid; cheap, callers may keep the

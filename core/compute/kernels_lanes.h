@@ -65,7 +65,7 @@ INLINE vint splat_int(int32_t a)
 }
 
 /* What the vector extensions of C lack, in one instruction each: a < b, mask ? a : b, the lesser
- * and greater of two (b if either is NaN), a is NaN, a == b, and a mask as bits. */
+ * and greater of two (b if either is NaN), a is NaN, a == b, a mask as bits, and table[index]. */
 #if defined(__AVX512F__)
 typedef __mmask16 vmask;
 
@@ -107,6 +107,11 @@ INLINE vmask is_equal(vint a, vint b)
 INLINE uint64_t lanes_of(vmask mask)
 {
     return mask;
+}
+
+INLINE vfloat look_up(const float *table, vint index)
+{
+    return (vfloat)_mm512_i32gather_ps((__m512i)index, table, 4);
 }
 #elif defined(__AVX2__)
 typedef vint vmask;
@@ -150,6 +155,11 @@ INLINE uint64_t lanes_of(vmask mask)
 {
     return (uint32_t)_mm256_movemask_ps((__m256)mask);
 }
+
+INLINE vfloat look_up(const float *table, vint index)
+{
+    return (vfloat)_mm256_i32gather_ps(table, (__m256i)index, 4);
+}
 #else
 typedef vint vmask;
 
@@ -189,6 +199,14 @@ INLINE uint64_t lanes_of(vmask mask)
     for (unsigned i = 0; i < LANES; i++)
         lanes |= (uint64_t)(mask[i] & 1) << i;
     return lanes;
+}
+
+INLINE vfloat look_up(const float *table, vint index)
+{
+    vfloat found = { 0 };
+    for (unsigned i = 0; i < LANES; i++)
+        found[i] = table[index[i]];
+    return found;
 }
 #endif
 

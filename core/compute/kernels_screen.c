@@ -246,20 +246,16 @@ INLINE void sum_lanes(const vfloat *a, float *out)
                                         _mm256_permute2f128_ps(low, high, 0x31)));
 }
 
-static void among(const struct seg_screen *s, const float *x, const uint32_t *lane, unsigned n,
-                  const uint16_t *near, float *rows, float *dist2)
+static void among(const struct seg_screen *s, const float *rows, size_t stride, unsigned n,
+                  const uint16_t *const *near, float *dist2)
 {
-    const size_t width = s->d_padded, stride = width + SEG_SCREEN_PAD;
-    for (size_t c = 0; c < width; c++)
-        for (unsigned i = 0; i < n; i++)
-            rows[i * stride + c] = c < s->d ? x[c * ROWS + lane[i]] : 0;
+    const size_t width = s->d_padded;
     for (unsigned i = 0; i < n; i++) {
-        const uint16_t *list = near + lane[i] * SEG_NEAR;
         const float *c[SEG_NEAR], *row = rows + i * stride;
         vfloat sum[SEG_NEAR];
         UNROLL
         for (size_t m = 0; m < SEG_NEAR; m++) {
-            c[m] = s->padded + list[m] * width;
+            c[m] = s->padded + near[i][m] * width;
             sum[m] = splat(0.0f);
         }
         for (size_t at = 0; at < width; at += LANES) {

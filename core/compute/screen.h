@@ -28,11 +28,8 @@ struct seg_screen {
     float widen;          /* relative error that kernels->nearest may make in a distance */
 };
 
-/* Scratch of 64 rows of d columns, padded to vectors, and by one more: rows a power of two apart
- * share few places of the first cache. */
-#define SEG_SCREEN_PAD           16u
-#define SEG_SCREEN_ROWS_CELLS(d) (((d) + 2 * SEG_SCREEN_PAD) * 64u)
-#define SEG_NEAR                 8u /* centroids in a list of near ones */
+#define SEG_SCREEN_PAD 16u /* cells in the widest vector */
+#define SEG_NEAR       8u  /* centroids in a list of near ones */
 
 struct seg_screen_kernel {
     const char *isa;
@@ -44,11 +41,11 @@ struct seg_screen_kernel {
      * be more than SEG_NEAR then. */
     void (*screen)(const struct seg_screen *s, const float *x, int32_t *code, uint32_t *label,
                    float *margin, uint16_t *near, float *rest);
-    /* dist2 (n, SEG_NEAR): squared distances, by differences, of the rows lane[0..n-1] of a tile to
-     * the centroids in their rows of near (64, SEG_NEAR). rows is scratch for
-     * SEG_SCREEN_ROWS_CELLS, aligned as tiles are. */
-    void (*among)(const struct seg_screen *s, const float *x, const uint32_t *lane, unsigned n,
-                  const uint16_t *near, float *rows, float *dist2);
+    /* dist2 (n, SEG_NEAR): squared distances, by differences, of n rows, each padded with zeros to
+     * d_padded columns and stride cells from the next, to the centroids of which near[row] are the
+     * SEG_NEAR numbers. rows is aligned as tiles are, stride a multiple of SEG_SCREEN_PAD. */
+    void (*among)(const struct seg_screen *s, const float *rows, size_t stride, unsigned n,
+                  const uint16_t *const *near, float *dist2);
 };
 
 /* The best one for this machine; NULL where it has no such products. */

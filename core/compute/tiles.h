@@ -91,9 +91,13 @@ static inline float *seg_tiles_cell(const struct seg_tiles *t, size_t row, uint3
 {
     return seg_tiles_at(t, row / SEG_TILE_ROWS) + (size_t)col * SEG_TILE_ROWS + row % SEG_TILE_ROWS;
 }
+/* For functions that prefetch and do nothing else: gcc takes a call of one for a call without
+ * effect and leaves it out, unless it is inlined before gcc has looked. */
+#define SEG_PREFETCH static inline __attribute__((always_inline)) void
+
 /* Asks the memory for one column of a tile that is read soon, if there is such a tile: neighbours
  * in a column are a tile apart, which is more than the processor foresees. */
-static inline void seg_tiles_prefetch_column(const struct seg_tiles *t, size_t tile, uint32_t col)
+SEG_PREFETCH seg_tiles_prefetch_column(const struct seg_tiles *t, size_t tile, uint32_t col)
 {
     enum { LINE = 64 / sizeof(float) };
     if (tile >= seg_tiles_count(t)) return;

@@ -243,12 +243,16 @@ static void squares_agree_with_a_float64_loop_and_have_the_bits_of_nearest(void 
 static void check_lists(const struct seg_screen_kernel *k, const struct seg_screen *s,
                         uint16_t near[ROWS][SEG_NEAR], const float *rest)
 {
-    static _Alignas(64) float rows[SEG_SCREEN_ROWS_CELLS(D_MAX)];
+    static _Alignas(64) float rows[ROWS][D_MAX + 2 * SEG_SCREEN_PAD - D_MAX % SEG_SCREEN_PAD];
+    const uint16_t *list[ROWS];
     uint32_t lane[ROWS];
     float dist2[ROWS][SEG_NEAR];
     unsigned n = 0;
     for (uint32_t r = 0; r < ROWS; r++) {
         if (!isfinite(distance2(s->d, w, 0, r)) || distance2(s->d, w, 0, r) > 1e37) continue;
+        for (size_t c = 0; c < s->d_padded; c++)
+            rows[n][c] = c < s->d ? x[c * ROWS + r] : 0;
+        list[n] = near[r];
         lane[n++] = r;
         for (size_t m = 0; m < SEG_NEAR; m++)
             assert_true(near[r][m] < s->k);
@@ -260,7 +264,7 @@ static void check_lists(const struct seg_screen_kernel *k, const struct seg_scre
                 fail_msg("%s: row %u, centroid %zu of %zu, d %zu", k->isa, r, j, s->k, s->d);
         }
     }
-    k->among(s, x, lane, n, near[0], rows, dist2[0]);
+    k->among(s, rows[0], sizeof rows[0] / sizeof rows[0][0], n, list, dist2[0]);
     for (unsigned i = 0; i < n; i++)
         for (size_t m = 0; m < SEG_NEAR; m++) {
             const double exact = distance2(s->d, w, near[lane[i]][m], lane[i]);
@@ -774,6 +778,61 @@ static void transposing_there_and_back_is_the_identity(void **state)
     }
 }
 
+static void rows_from_anywhere_become_a_tile(void **state)
+{
+    (void)state;
+    FOR_EACH_ISA(k)
+    for (size_t d = 1; d <= D_MAX; d++) {
+        /* As narrow as they are, so that a sanitizer sees who reads past one. */
+        float *rows[ROWS];
+        const float *from[ROWS];
+        for (size_t r = 0; r < ROWS; r++) {
+            rows[r] = r % 5 == 4 ? NULL : malloc(d * sizeof *rows[r]);
+            from[r] = rows[r] != NULL ? rows[r] : rows[r / 5 * 5];
+            for (size_t c = 0; c < d && rows[r] != NULL; c++)
+                rows[r][c] = (float)(r * d + c);
+        }
+        set_canaries(y, (d + 1) * ROWS);
+        k->from_each(from, d, y);
+        for (size_t r = 0; r < ROWS; r++)
+            for (size_t c = 0; c < d; c++)
+                assert_true(y[c * ROWS + r] == from[r][c]);
+        assert_canaries(y + d * ROWS, ROWS);
+        for (size_t r = 0; r < ROWS; r++)
+            free(rows[r]);
+    }
+}
+
+static void spent_rows_are_those_without_slack(void **state)
+{
+    (void)state;
+    static _Alignas(64) float slack[ROWS];
+    static _Alignas(64) uint32_t label[ROWS];
+    static const float SPENT[] = { 0, 0.5f, 1, 2, FLT_MAX };
+    struct seg_rng rng = seg_rng_make(5, 0);
+    FOR_EACH_ISA(k)
+    for (unsigned round = 0; round < 50; round++) {
+        const size_t special = seg_rng_below(&rng, ROWS);
+        const float specials[] = { -FLT_MAX, FLT_MAX, NAN };
+        fill(&rng, slack, ROWS);
+        for (size_t r = 0; r < ROWS; r++)
+            label[r] = (uint32_t)seg_rng_below(&rng, N_OF(SPENT));
+        slack[(special + 1) % ROWS] = SPENT[label[(special + 1) % ROWS]]; /* just spent */
+        slack[special] = specials[round % 3];
+        float least;
+        double expected = FLT_MAX;
+        const uint64_t spent = k->spent_rows(slack, label, SPENT, &least);
+        for (size_t r = 0; r < ROWS; r++) {
+            assert_int_equal(spent >> r & 1, !(slack[r] > SPENT[label[r]]));
+            const double left = (double)slack[r] * (1 - 0x1p-20) - (double)SPENT[label[r]];
+            if (left < expected) expected = left;
+        }
+        if (round % 3 == 2) continue; /* a row of NaN has nothing that could be compared */
+        assert_true(fabs((double)least - expected) <= fabs(expected) * 1e-6 ||
+                    (isinf(least) && expected < -FLT_MAX));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -803,6 +862,8 @@ int main(void)
         cmocka_unit_test(softmax_columns_are_distributions),
         cmocka_unit_test(softmax_of_huge_logits_does_not_overflow),
         cmocka_unit_test(transposing_there_and_back_is_the_identity),
+        cmocka_unit_test(rows_from_anywhere_become_a_tile),
+        cmocka_unit_test(spent_rows_are_those_without_slack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
