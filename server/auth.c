@@ -50,16 +50,20 @@ void auth_free(struct auth *a)
     seg_free(a);
 }
 
+static const char *const SCOPE_NAMES[] = {
+    [SCOPE_NONE] = "",       [SCOPE_READ] = "read",   [SCOPE_SCORE] = "score",
+    [SCOPE_TRAIN] = "train", [SCOPE_ADMIN] = "admin",
+};
+
+const char *scope_text(enum scope s)
+{
+    return SCOPE_NAMES[s];
+}
+
 enum scope scope_from_text(const char *text)
 {
-    static const char *const NAMES[] = {
-        [SCOPE_READ] = "read",
-        [SCOPE_SCORE] = "score",
-        [SCOPE_TRAIN] = "train",
-        [SCOPE_ADMIN] = "admin",
-    };
     for (enum scope s = SCOPE_READ; s <= SCOPE_ADMIN; s++) {
-        if (strcmp(text, NAMES[s]) == 0) return s;
+        if (strcmp(text, SCOPE_NAMES[s]) == 0) return s;
     }
     return SCOPE_NONE;
 }

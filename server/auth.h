@@ -41,5 +41,6 @@ struct new_token {
 void auth_make_token(struct new_token *ret);
 /* "read", "score", "train" or "admin"; SCOPE_NONE when it is none of them. */
 enum scope scope_from_text(const char *text);
+const char *scope_text(enum scope s); /* "" for SCOPE_NONE */
 
 #endif

@@ -230,7 +230,9 @@ static bool admit_auth(struct exchange *x)
     switch (auth_check(x->rq.app->auth, request_header(&x->rq, "Authorization"), r->scope)) {
     case AUTH_GRANTED: return true;
     case AUTH_UNAUTHENTICATED: refuse(x, ERR_UNAUTHENTICATED, NULL); break;
-    case AUTH_FORBIDDEN: refuse(x, ERR_FORBIDDEN, NULL); break;
+    case AUTH_FORBIDDEN:
+        reply_error(&x->rq, ERR_FORBIDDEN, "this wants a token of scope %s", scope_text(r->scope));
+        break;
     case AUTH_UNAVAILABLE: refuse(x, ERR_DB_UNAVAILABLE, NULL); break;
     }
     return false;

@@ -85,6 +85,7 @@ static void a_scope_contains_the_smaller_ones(void **state)
         struct new_token t = make(NAMES[has], 0);
         assert_true(ok(auth_refresh(auth, db)));
         assert_int_equal(scope_from_text(NAMES[has]), SCOPE_READ + has);
+        assert_string_equal(scope_text(SCOPE_READ + has), NAMES[has]);
         for (int needs = 0; needs < 4; needs++) {
             enum auth_result expected = needs <= has ? AUTH_GRANTED : AUTH_FORBIDDEN;
             assert_int_equal(check("Bearer ", t.text, SCOPE_READ + (unsigned)needs), expected);
