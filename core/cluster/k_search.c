@@ -292,6 +292,23 @@ static const struct seg_k_candidate *best_stable(const struct seg_k_search *r)
     return best;
 }
 
+static void choose_stable(const struct seg_k_candidate *best, struct seg_k_search *r)
+{
+    r->k = best->k;
+    if (isnan(best->gap))
+        snprintf(r->reason, sizeof r->reason,
+                 "k = %u is stable (ARI over %u resamples >= %.1f, no tiny cluster) and leaves too "
+                 "little within its clusters for a gap; its silhouette is %.2f",
+                 r->k, SEG_K_SEARCH_RESAMPLES, SEG_K_SEARCH_STABLE_ARI, best->silhouette);
+    else
+        snprintf(r->reason, sizeof r->reason,
+                 "k = %u has the largest gap (%.2f) among the stable ones (ARI over %u resamples "
+                 ">= %.1f, no tiny cluster) whose silhouette is within %.2f of the best; its "
+                 "silhouette is %.2f",
+                 r->k, best->gap, SEG_K_SEARCH_RESAMPLES, SEG_K_SEARCH_STABLE_ARI,
+                 SEG_K_SEARCH_SILHOUETTE_NEAR, best->silhouette);
+}
+
 static void choose(const struct search *s, struct seg_k_search *r)
 {
     const struct seg_k_candidate *best = best_stable(r), *stablest = &r->candidates[0];
@@ -311,15 +328,8 @@ static void choose(const struct search *s, struct seg_k_search *r)
                  "k = %u with ARI %.2f over %u resamples and %.2g of the rows in the smallest)",
                  r->k, stablest->k, stablest->stability_ari, SEG_K_SEARCH_RESAMPLES,
                  stablest->share_min);
-    else {
-        r->k = best->k;
-        snprintf(r->reason, sizeof r->reason,
-                 "k = %u has the largest gap (%.2f) among the stable ones (ARI over %u resamples "
-                 ">= %.1f, no tiny cluster) whose silhouette is within %.2f of the best; its "
-                 "silhouette is %.2f",
-                 r->k, best->gap, SEG_K_SEARCH_RESAMPLES, SEG_K_SEARCH_STABLE_ARI,
-                 SEG_K_SEARCH_SILHOUETTE_NEAR, best->silhouette);
-    }
+    else
+        choose_stable(best, r);
 }
 
 static enum seg_status search_init(struct search *s, const struct seg_tiles *x)

@@ -114,11 +114,10 @@ enum db_status connection_fail_result(struct db *db, const PGresult *res)
     copy_line(db->sqlstate, sizeof db->sqlstate, sqlstate);
     copy_line(db->message, sizeof db->message, primary != NULL ? primary : "");
     enum db_status st = status_of(sqlstate);
-    /* Conflicts are answers, not failures. Class 22 (data exception) quotes values: not logged. */
+    /* Conflicts are answers, not failures. */
     enum log_level level = st == DB_CONFLICT ? LOG_DEBUG : st == DB_RETRY ? LOG_WARN : LOG_ERROR;
     log_event(level, "statement failed", "statement", "%s", db->what, "sqlstate", "%s",
-              db->sqlstate, "reason", "%s",
-              strncmp(sqlstate, "22", 2) == 0 ? "data exception" : db->message, NULL);
+              db->sqlstate, "reason", "%s", db_reason(db), NULL);
     if (st != DB_CONFLICT && db->metrics != NULL) metrics_add(db->metrics, METRIC_DB_ERRORS, 1);
     return st;
 }

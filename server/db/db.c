@@ -15,6 +15,14 @@ const char *db_sqlstate(const struct db *db)
     return db->sqlstate;
 }
 
+/* Class 22 are data exceptions: "1e400" is out of range for type double precision. */
+const char *db_reason(const struct db *db)
+{
+    return strncmp(db->sqlstate, "22", 2) != 0  ? db->message
+           : strcmp(db->sqlstate, "22003") == 0 ? "a number is out of range"
+                                                : "a value does not fit its type";
+}
+
 const char *db_message(const struct db *db)
 {
     return db->message;

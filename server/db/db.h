@@ -59,6 +59,8 @@ bool db_is_broken(const struct db *db);
  * them. Borrowed. */
 const char *db_sqlstate(const struct db *db);
 const char *db_message(const struct db *db);
+/* The same for the log and for errors of jobs: what quotes a value of the data is left out. */
+const char *db_reason(const struct db *db);
 
 /* Runs a prepared statement with text parameters (NULL = SQL NULL). Result in *ret when ret is not
  * NULL (free with db_result_free, also set to NULL when there is none). */

@@ -211,7 +211,7 @@ enum db_status feature_load_begin(struct db *db, const struct feature_set *fs,
     if (sql == NULL) goto no_memory;
     st = db_copy_out_begin(db, sql);
     if (st != DB_ONE) {
-        seg_fail(err, SEG_EINVAL, "the features cannot be read: %s", db_message(db));
+        seg_fail(err, SEG_EINVAL, "the features cannot be read: %s", db_reason(db));
         goto out;
     }
     *ret = l;
@@ -526,7 +526,7 @@ enum db_status feature_load_rows(struct feature_load *l, size_t n_rows_max, stru
         if (st != DB_ONE) l->ended = true;
         if (st == DB_NONE) break;
         if (st != DB_ONE) {
-            seg_fail(err, SEG_EINVAL, "reading the features failed: %s", db_message(l->db));
+            seg_fail(err, SEG_EINVAL, "reading the features failed: %s", db_reason(l->db));
             return st;
         }
         seg = eat(l, bytes, len, n_rows_end, t, ids, &end, err);
@@ -543,7 +543,7 @@ enum db_status feature_load_rows(struct feature_load *l, size_t n_rows_max, stru
         if (st == DB_ONE) continue;
         l->ended = true;
         if (st != DB_NONE) {
-            seg_fail(err, SEG_EINVAL, "reading the features failed: %s", db_message(l->db));
+            seg_fail(err, SEG_EINVAL, "reading the features failed: %s", db_reason(l->db));
             return st;
         }
     }

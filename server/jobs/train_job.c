@@ -166,18 +166,26 @@ static enum job_outcome load(struct training *t)
         if (table_load_hash(run->app->pool, &t->load, t->data_hash) != SEG_OK)
             outcome = job_fail(run, "out_of_memory", "out of memory after loading");
         t->n_rows = t->load.table.cells.n_rows;
+        if (t->n_rows == 0 && t->spec.target >= 0)
+            outcome = job_fail(run, "training_failed", "no user has a value of the target %s",
+                               t->fs.columns[t->spec.target].name);
         for (uint32_t i = 0; i < t->spec.n_columns; i++) {
             uint64_t n = table_load_not_finite(&t->load, i);
+            const struct feature_column *c = &t->fs.columns[t->spec.columns[i]];
             char *text =
                 n == 0 ? NULL
-                       : seg_arena_printf(
-                             &run->arena,
-                             "%llu values of %s are not finite or too large: taken as missing",
-                             (unsigned long long)n, t->fs.columns[t->spec.columns[i]].name);
+                       : seg_arena_printf(&run->arena,
+                                          "%llu value%s of %s %s not finite%s: taken as "
+                                          "missing",
+                                          (unsigned long long)n, n == 1 ? "" : "s", c->name,
+                                          n == 1 ? "is" : "are",
+                                          c->type == SEG_VECTOR ? ", too large or of another length"
+                                                                : " or too large");
             if (text != NULL) json_out_string(&t->warnings, text);
         }
         const uint16_t *y = feature_load_target(t->load.loads[0], &n_target, &classes);
-        if (t->spec.target >= 0 && !sort_classes(t, y, n_target, classes))
+        if (outcome == JOB_SUCCEEDED && t->spec.target >= 0 &&
+            !sort_classes(t, y, n_target, classes))
             outcome = job_fail(run, "out_of_memory", "out of memory after loading");
     }
     t->load_ms = now_ms() - start;

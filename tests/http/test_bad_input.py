@@ -4,6 +4,7 @@ import csv
 import json
 import struct
 import time
+from urllib.parse import quote
 
 import pytest
 
@@ -199,3 +200,109 @@ def test_bit_patterns_that_are_no_number_are_missing_and_infinities_invalid(http
     head = json.dumps({"inputs": [*tensors, {"name": "channel", "datatype": "BYTES", "shape": [1], "data": ["app"]}]}).encode()
     reply = http.post("/v2/models/fed/infer", data=head + struct.pack("<If", bits, 1), headers={"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))})
     assert {o["name"]: o["data"] for o in reply.json()["outputs"]}["status"] == [status]
+
+
+# ---- data to learn from ----
+
+def rows_of(columns, rows):
+    return f"id,{columns}\n" + "".join(f"u{i},{','.join(map(str, r))}\n" for i, r in enumerate(rows))
+
+
+def kmeans(k):
+    return {"algorithm": {"type": "kmeans", "k": k}}
+
+
+CLASSES = {"task": "classification", "target": "class", "algorithm": {"type": "mlp", "hidden": [4], "epochs": 3}}
+LEARNT = {  # (rows, spec, segments there are, or what the job's error says)
+    "a constant column": (rows_of("x,y", [(5, i % 3 * 9) for i in range(60)]), kmeans(3), 3),
+    "constant columns": (rows_of("x,y", [(5, 5)] * 60), kmeans(3), 1),
+    "a column without a value": (rows_of("x,y", [("", i) for i in range(60)]), kmeans(3), "feature x: there is no value"),
+    "one user": (rows_of("x", [(1,)]), kmeans(1), 1),
+    "one user for two segments": (rows_of("x", [(1,)]), kmeans(2), "k is 2 but the feature set has only 1 user"),
+    "fewer users than segments": (rows_of("x", [(i,) for i in range(4)]), kmeans(5), "k is 5 but the feature set has only 4 users"),
+    "fewer distinct users than segments": (rows_of("x", [(i % 3,) for i in range(60)]), kmeans(10), 3),
+    "as many users as segments": (rows_of("x,y", [(i, i * i) for i in range(6)]), kmeans(6), 6),
+    "one segment": (rows_of("x", [(i,) for i in range(60)]), kmeans(1), 1),
+    "numbers past a float": (rows_of("x,y", [(f"{i}e306", i % 3 * 9) for i in range(60)]), kmeans(3), 3),
+    "numbers near the end of a float": (rows_of("x", [(f"{i % 3}.1e29",) for i in range(60)]), kmeans(3), 3),
+    "numbers below a float": (rows_of("x,y", [(f"{i}e-320", i % 3 * 9) for i in range(60)]), kmeans(3), 3),
+    "two values and k to be chosen": (rows_of("x", [(i % 2,) for i in range(60)]), {"algorithm": {"type": "kmeans", "k": "auto", "k_min": 2, "k_max": 6}}, 2),
+    **{f"one point for {a}": (rows_of("x,y", [(5, 5)] * 60), {"algorithm": {"type": a, "k": 3}}, None) for a in ("minibatch_kmeans", "gmm", "autoencoder_kmeans", "deep_clustering")},
+    "one class": (rows_of("x,class", [(i, "a") for i in range(60)]), CLASSES, "the target has only one class"),
+    "no class": (rows_of("x,class", [(i, "") for i in range(60)]), CLASSES, "no user has a value of the target class"),
+    "a class of one user": (rows_of("x,class", [(i, "ab"[i == 7]) for i in range(60)]), CLASSES, None),
+    "two users of two classes": (rows_of("x,class", [(1, "a"), (2, "b")]), CLASSES, None),
+    "no weights that converge": (rows_of("x,class", [(i, "ab"[i % 2]) for i in range(60)]), {**CLASSES, "algorithm": {"type": "mlp", "hidden": [4], "epochs": 30, "learning_rate": 1}}, None),
+}
+
+
+@pytest.mark.parametrize("name", LEARNT)
+def test_data_that_is_hard_to_learn_from_ends_in_a_sound_model_or_a_reason(http, run_job, name):
+    body, spec, wanted = LEARNT[name]
+    names = "h" + name.replace(" ", "-")
+    assert http.post(f"/v1/feature-sets/{names}/rows?id_column=id", data=body, headers={"Content-Type": "text/csv"}).status_code == 200
+    job = run_job(f"/v1/models/{names}/train", {"feature_set": names, "label": True, "promote": "always", **spec})
+    if isinstance(wanted, str):
+        assert job["state"] == "failed" and wanted in job["error"]["detail"], job
+        return
+    assert job["state"] == "succeeded", job
+    version = http.get(f"/v1/models/{names}/versions/1")
+    assert "nan" not in version.text.lower() and "infinity" not in version.text.lower()
+    assert wanted in (None, version.json()["metrics"].get("k"))
+    answers = http.post(f"/v1/models/{names}/predict", json={"rows": [{"features": {c: 1 for c in ("x", "y") if c in version.json()["spec"]["features"]}}]}).json()["predictions"]
+    assert answers[0]["status"] == "ok" and 0 <= answers[0]["confidence"] <= 1
+
+
+RELATIONS = {  # (SQL of the table, what a warning or the error says, None for a good one)
+    "reserved words": ('SELECT i AS "user", i AS "order", i AS "Camel Case", i AS "quo""te", i AS "a.b/c~d" FROM generate_series(1, 30) i', None),
+    "a NULL for an id": ('SELECT NULLIF(i, 3) AS "user", i AS x FROM generate_series(1, 30) i', None),
+    "numerics past a float": ("SELECT i AS \"user\", CASE i WHEN 1 THEN 1e200::numeric WHEN 2 THEN 'NaN' ELSE i END AS x FROM generate_series(1, 30) i", "2 values of x are not finite or too large"),
+    "numerics past a double": ('SELECT i AS "user", CASE i WHEN 1 THEN 1e400::numeric ELSE i END AS x FROM generate_series(1, 30) i', "reading the features failed: a number is out of range"),
+    "times without end": ("SELECT i AS \"user\", CASE i WHEN 1 THEN 'infinity' WHEN 2 THEN '-infinity' ELSE '2026-01-01'::timestamptz + i * interval '1 day' END AS x FROM generate_series(1, 30) i",
+                          "2 values of x are not finite or too large"),
+    "ragged vectors": ("SELECT i AS \"user\", CASE i WHEN 5 THEN ARRAY[1, 2, 3] ELSE ARRAY[i, 2] END::real[] AS x FROM generate_series(1, 30) i",
+                       "1 value of x is not finite, too large or of another length"),
+    "nobody": ('SELECT 1 AS "user", 1.0 AS x WHERE false', "the feature set has no users"),
+}
+
+
+@pytest.mark.parametrize("name", RELATIONS)
+def test_a_relation_is_input_too(http, sql, run_job, name):
+    select, wanted = RELATIONS[name]
+    table = "r" + name.replace(" ", "_").lower()
+    sql(f'CREATE TABLE public."{table}" AS {select}')
+    assert http.put(f"/v1/feature-sets/{table}", json={"relation": f"public.{table}", "id_column": "user"}).status_code == 201
+    job = run_job(f"/v1/models/{table}/train", {"feature_set": table, "label": True, "algorithm": {"type": "kmeans", "k": 2}})
+    told = " ".join(job["warnings"]) if job["state"] == "succeeded" else job["error"]["detail"]
+    assert wanted in told if wanted else job["state"] == "succeeded", job
+
+
+@pytest.mark.parametrize("relation", ["pg_catalog.pg_authid", "information_schema.tables", "pg_toast.pg_toast_1247", "segmentd.tokens", "segmentd.jobs"])
+def test_tables_of_the_system_are_no_features(http, relation):
+    reply = http.put("/v1/feature-sets/system", json={"relation": relation, "id_column": "id"})
+    assert reply.status_code == 422 and reply.json()["errors"][0]["pointer"] == "/relation"
+
+
+def test_a_relation_that_changed_behind_us_is_said_so(http, sql, run_job):
+    spec = {"feature_set": "changed", "algorithm": {"type": "kmeans", "k": 2}, "label": True}
+    sql("CREATE TABLE changed AS SELECT i AS id, i AS x FROM generate_series(1, 30) i")
+    assert http.put("/v1/feature-sets/changed", json={"relation": "public.changed", "id_column": "id"}).status_code == 201
+    for change in ("ALTER TABLE changed ALTER x TYPE text", "ALTER TABLE changed RENAME x TO z", "DROP TABLE changed"):
+        sql(change)
+        job = run_job("/v1/models/changed/train", spec)
+        assert (job["state"], job["error"]["code"]) == ("failed", "features_unreadable"), (change, job)
+        assert http.get("/v1/feature-sets/changed").status_code in (200, 409)
+
+
+def test_user_ids_that_look_like_sql_or_paths_are_labelled_and_found(http, sql, run_job):
+    ids = ["x'; DROP TABLE canary; --", '"', "$1", "\\", "%", "a b", "é", "e\u0301", "\u202eabc", "\U0001F600", "NULL", "1e5", "a,b", "{1,2}", "'" * 256]
+    sql("CREATE TABLE IF NOT EXISTS canary (id int)")
+    body = "".join(json.dumps({"id": u, "x": i % 2 * 10 + i / 100}) + "\n" for i, u in enumerate(ids))
+    assert http.post("/v1/feature-sets/oddly/rows?id_column=id", data=body, headers={"Content-Type": "application/x-ndjson"}).json()["inserted"] == len(ids)
+    job = run_job("/v1/models/oddly/train", {"feature_set": "oddly", "algorithm": {"type": "kmeans", "k": 2}, "label": True})
+    assert job["state"] == "succeeded", job
+    members = [u["user_id"] for s in (1, 2) for u in http.get(f"/v1/models/oddly/segments/{s}/users").json()["items"]]
+    assert sorted(members) == sorted(ids) and sql("SELECT count(*) FROM canary") == [(0,)]
+    for u in ids:
+        reply = http.get(f"/v1/users/{quote(u, safe='')}/segments")
+        assert "\\" in u or reply.status_code == 200 and reply.json()["user_id"] == u, (u, reply.text)

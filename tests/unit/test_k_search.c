@@ -132,6 +132,21 @@ static void search_takes_the_smallest_k_where_there_is_one_group(void **state)
     seg_tiles_release(&t);
 }
 
+static void search_says_no_gap_where_there_is_none(void **state)
+{
+    (void)state;
+    float x[60];
+    for (size_t i = 0; i < 60; i++)
+        x[i] = (float)(i % 2);
+    struct seg_tiles t = tiles_of(x, 60, 1);
+    struct seg_k_search s = search(NULL, &t, 2, 8);
+    assert_int_equal(s.k, 2);
+    assert_non_null(strstr(s.reason, "stable"));
+    assert_null(strstr(s.reason, "nan"));
+    seg_k_search_release(&s);
+    seg_tiles_release(&t);
+}
+
 static void search_reaches_every_k_of_a_few_rows(void **state)
 {
     (void)state;
@@ -356,6 +371,7 @@ int main(void)
         cmocka_unit_test(a_column_of_two_values_counts_only_when_it_is_looked_at),
         cmocka_unit_test(a_handful_of_outliers_is_no_cluster),
         cmocka_unit_test(search_takes_the_smallest_k_where_there_is_one_group),
+        cmocka_unit_test(search_says_no_gap_where_there_is_none),
         cmocka_unit_test(search_reaches_every_k_of_a_few_rows),
         cmocka_unit_test(search_survives_fewer_distinct_rows_than_k),
         cmocka_unit_test(search_of_equal_rows_takes_the_smallest_k),
