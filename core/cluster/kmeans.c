@@ -110,13 +110,14 @@ out:
     return st;
 }
 
-/* Runs all starts; the best one's centroids end in run->c, its history in km. */
+/* Runs all starts; the best one's centroids and assignment end in run, its history in km. */
 static enum seg_status run_starts(struct kmeans_run *run, const struct seg_kmeans_params *p,
                                   struct seg_kmeans *km)
 {
     const struct seg_tiles *x = run->data->x;
     const uint32_t n_starts = p->init == SEG_INIT_GIVEN ? 1 : p->n_init;
     double best = INFINITY;
+    bool is_last = false;             /* the best is the last so far */
     struct seg_matrix best_c = { 0 }; /* (k, d) */
     enum seg_status st = seg_matrix_init(&best_c, run->c.n_rows, run->c.n_cols);
     for (uint32_t start = 0; start < n_starts && st == SEG_OK; start++) {
@@ -127,7 +128,8 @@ static enum seg_status run_starts(struct kmeans_run *run, const struct seg_kmean
             st = kmeans_seed(run->pool, x, p->init, &rng, run->slack, run->progress, &run->c);
         if (st == SEG_OK) st = kmeans_run_iterate(run, p, start, n_starts);
         if (st != SEG_OK) break;
-        if (start > 0 && run->inertia >= best) continue;
+        is_last = start == 0 || run->inertia < best;
+        if (!is_last) continue;
         best = run->inertia;
         memcpy(best_c.data, run->c.data, p->k * (size_t)x->n_cols * sizeof *best_c.data);
         memcpy(km->curve, run->curve, run->n_iter * sizeof *km->curve);
@@ -137,8 +139,10 @@ static enum seg_status run_starts(struct kmeans_run *run, const struct seg_kmean
         for (size_t j = 0; j < p->k; j++)
             km->n_distinct -= run->sums.count[j] == 0;
     }
-    if (st == SEG_OK)
+    if (st == SEG_OK) {
         memcpy(run->c.data, best_c.data, p->k * (size_t)x->n_cols * sizeof *best_c.data);
+        kmeans_run_label(run, is_last);
+    }
     seg_matrix_release(&best_c);
     return st;
 }
@@ -184,7 +188,6 @@ static enum seg_status fit(struct seg_pool *pool, const struct seg_tiles *x, str
     }
     st = run_starts(&run, p, &km);
     if (st != SEG_OK) goto out;
-    kmeans_assign(pool, x, &run.c, progress, run.label, run.slack);
     if (seg_progress_cancelled(progress)) {
         st = SEG_ECANCELED;
         goto out;

@@ -211,8 +211,9 @@ static void begin_chunk(struct kmeans_run *run, size_t first_tile, size_t n_tile
 {
     const uint32_t k = (uint32_t)run->c.n_rows;
     for (size_t i = first_tile * SEG_TILE_ROWS; i < (first_tile + n_tiles) * SEG_TILE_ROWS; i++) {
-        run->label[i] = k;
-        run->slack[i] = i < run->data->x->n_rows ? -FLT_MAX : FLT_MAX;
+        const bool is_row = i < run->data->x->n_rows;
+        run->label[i] = is_row ? k : 0;
+        run->slack[i] = is_row ? -FLT_MAX : FLT_MAX;
         if (run->near != NULL) run->rest[i] = -FLT_MAX;
     }
     for (size_t t = first_tile; t < first_tile + n_tiles; t++)

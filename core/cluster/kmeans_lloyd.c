@@ -16,6 +16,12 @@
 #define NEAR_FROM 12u
 /* When screening leaves more than one row in so many in doubt, it no longer pays. */
 #define DOUBTFUL_PART 4u
+/* Rows times centroids times columns between two reports, a tenth of a second at most, and
+ * iterations. */
+#define LEG_CELLS 2e9
+#define LEG_MAX   8
+/* With fewer centroids all of them are measured as fast as the one that is the nearest. */
+#define LABEL_K_MIN 16u
 
 enum seg_status kmeans_run_init(struct kmeans_run *run, struct seg_pool *pool,
                                 const struct kmeans_data *data, struct seg_tiles *own,
@@ -217,26 +223,52 @@ static void report(const struct kmeans_run *run, const struct seg_kmeans_params 
     seg_progress_report(run->progress, ((double)start + part) / (double)n_starts, text);
 }
 
+static void step(struct kmeans_run *run, const struct seg_kmeans_params *p)
+{
+    kmeans_run_assign(run);
+    if (seg_progress_cancelled(run->progress)) return;
+    uint64_t n_moved = collect(run);
+    n_moved += reseed_empty(run);
+    double inertia = kmeans_sums_inertia(&run->sums, run->data);
+    /* Centroids are rounded to float: near the end the last digit can go up and down. */
+    if (run->n_iter > 0 && inertia > run->inertia) {
+        run->converged = true;
+        return;
+    }
+    run->inertia = run->curve[run->n_iter++] = inertia;
+    double moved2 = move_centroids(run);
+    run->converged = n_moved == 0 || (p->tol > 0 && moved2 <= p->tol * run->data->variance_mean);
+    if (!run->converged) kmeans_rows_turn_if_it_pays(run);
+}
+
+/* Some iterations, on the thread of one who works for them too: it takes up the next at once,
+ * where one that waits must be woken for it, and wake the others. */
+struct leg {
+    struct kmeans_run *run;
+    const struct seg_kmeans_params *p;
+    uint32_t end; /* iteration */
+};
+
+static void run_leg(void *ctx, size_t index)
+{
+    const struct leg *leg = ctx;
+    (void)index;
+    while (leg->run->n_iter < leg->end && !leg->run->converged &&
+           !seg_progress_cancelled(leg->run->progress))
+        step(leg->run, leg->p);
+}
+
 static enum seg_status iterate(struct kmeans_run *run, const struct seg_kmeans_params *p,
                                uint32_t start, uint32_t n_starts)
 {
+    const double cells = (double)run->data->x->n_rows * (double)(run->c.n_rows * run->c.n_cols);
+    const uint32_t length = (uint32_t)fmin(fmax(LEG_CELLS / cells, 1), LEG_MAX);
     reset(run);
     while (run->n_iter < p->n_iter_max && !run->converged) {
-        kmeans_run_assign(run);
+        struct leg leg = { run, p, run->n_iter + length };
+        if (leg.end > p->n_iter_max) leg.end = p->n_iter_max;
+        seg_pool_for(run->pool, SEG_PRIORITY_TRAINING, 1, run_leg, &leg);
         if (seg_progress_cancelled(run->progress)) return SEG_ECANCELED;
-        uint64_t n_moved = collect(run);
-        n_moved += reseed_empty(run);
-        double inertia = kmeans_sums_inertia(&run->sums, run->data);
-        /* Centroids are rounded to float: near the end the last digit can go up and down. */
-        if (run->n_iter > 0 && inertia > run->inertia) {
-            run->converged = true;
-            break;
-        }
-        run->inertia = run->curve[run->n_iter++] = inertia;
-        double moved2 = move_centroids(run);
-        run->converged =
-            n_moved == 0 || (p->tol > 0 && moved2 <= p->tol * run->data->variance_mean);
-        if (!run->converged) kmeans_rows_turn_if_it_pays(run);
         report(run, p, start, n_starts);
     }
     return SEG_OK;
@@ -248,4 +280,29 @@ enum seg_status kmeans_run_iterate(struct kmeans_run *run, const struct seg_kmea
     enum seg_status st = iterate(run, p, start, n_starts);
     kmeans_rows_turn_back(run);
     return st;
+}
+
+static void measure_chunk(void *ctx, size_t chunk)
+{
+    struct kmeans_run *run = ctx;
+    const size_t first = chunk * SEG_CHUNK_TILES, n_tiles = seg_tiles_count(run->data->x);
+    for (size_t t = first; t < first + SEG_CHUNK_TILES && t < n_tiles; t++) {
+        const size_t row = t * SEG_TILE_ROWS;
+        kmeans_prefetch(run->data->x, t + 1);
+        if (t % 8 == 7) seg_pool_give_way();
+        run->kernels->squares_to(seg_tiles_at(run->data->x, t), run->c.n_cols, run->c.data,
+                                 run->label + row, run->slack + row);
+    }
+}
+
+void kmeans_run_label(struct kmeans_run *run, bool is_last)
+{
+    if (run->c.n_rows < LABEL_K_MIN) {
+        kmeans_assign(run->pool, run->data->x, &run->c, run->progress, run->label, run->slack);
+        return;
+    }
+    if (!is_last) reset(run);
+    kmeans_run_assign(run);
+    if (seg_progress_cancelled(run->progress)) return;
+    seg_pool_for(run->pool, SEG_PRIORITY_TRAINING, run->data->x->n_chunks, measure_chunk, run);
 }

@@ -169,6 +169,10 @@ void kmeans_run_release(struct kmeans_run *run);
 enum seg_status kmeans_run_iterate(struct kmeans_run *run, const struct seg_kmeans_params *p,
                                    uint32_t start, uint32_t n_starts);
 
+/* The nearest assignment to run->c, label and slack (as squared distances). is_last: c is what the
+ * last start ended with. Void if the run is cancelled meanwhile. */
+void kmeans_run_label(struct kmeans_run *run, bool is_last);
+
 /* A desk that nobody else has: there is one for every thread that can be here. */
 struct kmeans_desk *kmeans_desk_take(struct kmeans_run *run);
 void kmeans_desk_give(struct kmeans_desk *desk);

@@ -192,6 +192,28 @@ static void nearest(const float *x, size_t d, const float *c, size_t k, uint32_t
     }
 }
 
+static void squares_to(const float *x, size_t d, const float *c, const uint32_t *label, float *out)
+{
+    for (size_t row = 0; row < ROWS; row += BLOCK_ROWS) {
+        vint first[VECS]; /* cells of the centroids */
+        vfloat sum[VECS];
+        UNROLL
+        for (size_t v = 0; v < VECS; v++) {
+            first[v] = *(const vint *)(label + row + v * LANES) * (int32_t)d;
+            sum[v] = splat(0.0f);
+        }
+        for (size_t i = 0; i < d; i++) {
+            UNROLL
+            for (size_t v = 0; v < VECS; v++) {
+                const vfloat center = look_up(c + i, first[v]);
+                const vfloat diff = *(const vfloat *)(x + i * ROWS + row + v * LANES) - center;
+                sum[v] += diff * diff;
+            }
+        }
+        memcpy(out + row, sum, sizeof sum);
+    }
+}
+
 /* Rounded down: the subtraction is the last that can round up, by less than widen leaves over. */
 static void margin(const float *dist2, const float *second2, float widen, float tiny, float *out)
 {
@@ -400,6 +422,7 @@ const struct seg_kernels ISA_SYMBOL(seg_kernels_) = {
     .affine_few = affine_few,
     .squares = squares,
     .nearest = nearest,
+    .squares_to = squares_to,
     .margin = margin,
     .spent_rows = spent_rows,
     .survey = survey,

@@ -29,6 +29,9 @@ struct seg_kernels {
      * A row without a distance below FLT_MAX (NaN, overflow) has label 0 and FLT_MAX twice. */
     void (*nearest)(const float *x, size_t d, const float *c, size_t k, uint32_t *label,
                     float *dist2, float *second2);
+    /* out (64): squared distance of each row to centroid label (64) of c, with the bits that
+     * nearest gives. */
+    void (*squares_to)(const float *x, size_t d, const float *c, const uint32_t *label, float *out);
     /* out (64) = sqrt(second2) (1 - widen) - sqrt(dist2) (1 + widen) - tiny, within 2^-22 of the
      * larger root. How much nearer the nearest centroid is than the next. */
     void (*margin)(const float *dist2, const float *second2, float widen, float tiny, float *out);

@@ -554,6 +554,8 @@ static void results_of_a_row_depend_on_nothing_but_the_row(void **state)
             k->nearest(x, d, w, M_MAX, label, among, NULL);
             for (size_t r = 0; r < ROWS; r++)
                 if (label[r] == j) assert_memory_equal(&alone[r], &among[r], sizeof *alone);
+            k->squares_to(x, d, w, label, alone);
+            assert_memory_equal(alone, among, sizeof alone);
         }
     }
 }
