@@ -557,7 +557,7 @@ static void every_failed_allocation_is_reported_and_leaks_nothing(void **state)
     seg_tiles_release(&x);
 }
 
-/* ---- sampler and team ---- */
+/* ---- sampler ---- */
 
 static void an_epoch_visits_every_row_once_in_an_order_of_its_own(void **state)
 {
@@ -604,44 +604,6 @@ static void an_epoch_visits_every_row_once_in_an_order_of_its_own(void **state)
     seg_free(rows);
 }
 
-struct tally {
-    atomic_uint count[300];
-    unsigned sum; /* written by the leader between phases */
-};
-
-static void tally_task(void *ctx, size_t i)
-{
-    struct tally *t = ctx;
-    atomic_fetch_add_explicit(&t->count[i], 1, memory_order_relaxed);
-}
-
-static void tally_lead(struct seg_team *team, void *ctx)
-{
-    struct tally *t = ctx;
-    for (size_t phase = 1; phase <= 500; phase++) {
-        seg_team_phase(team, phase % 300, tally_task, t);
-        t->sum = 0;
-        for (size_t i = 0; i < 300; i++)
-            t->sum += atomic_load_explicit(&t->count[i], memory_order_relaxed);
-        size_t k = phase / 300,
-               expected = k * (299 * 300 / 2) + (phase % 300) * (phase % 300 + 1) / 2;
-        assert_int_equal(t->sum, expected);
-    }
-}
-
-static void a_team_runs_every_task_of_a_phase_once_before_the_next(void **state)
-{
-    (void)state;
-    for (unsigned n_workers = 0; n_workers <= 4; n_workers++) {
-        static struct tally t;
-        struct seg_pool *pool = NULL;
-        memset(&t, 0, sizeof t);
-        if (n_workers > 0) assert_int_equal(seg_pool_new(n_workers, 1, &pool, NULL), SEG_OK);
-        seg_team_run(pool, tally_lead, &t);
-        seg_pool_free(pool);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -667,7 +629,6 @@ int main(void)
         cmocka_unit_test(check_refuses_every_parameter_out_of_range),
         cmocka_unit_test(every_failed_allocation_is_reported_and_leaks_nothing),
         cmocka_unit_test(an_epoch_visits_every_row_once_in_an_order_of_its_own),
-        cmocka_unit_test(a_team_runs_every_task_of_a_phase_once_before_the_next),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

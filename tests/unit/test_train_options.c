@@ -596,6 +596,44 @@ static void check_worker_counts(const struct seg_train_params *p)
     seg_tiles_release(&x);
 }
 
+/* Allocations of a fit of p with so many epochs. */
+static uint64_t count_allocations(struct seg_train_params p, uint32_t epochs)
+{
+    enum { N = 700 };
+    static uint16_t y[N];
+    struct seg_tiles x;
+    struct seg_network net = { 0 };
+    struct seg_curve curve = { 0 };
+    blobs(N, 20, 4, 1, &x, y);
+    p.epochs = epochs;
+    seg_alloc_fail_at(0);
+    assert_int_equal(seg_classifier_fit(NULL, &x, y, &x, y, 4, &p, NULL, &net, &curve, NULL),
+                     SEG_OK);
+    uint64_t n = seg_alloc_count();
+    assert_int_equal(curve.n_epochs, epochs);
+    seg_network_release(&net);
+    seg_curve_release(&curve);
+    seg_tiles_release(&x);
+    return n;
+}
+
+static void an_epoch_allocates_nothing(void **state)
+{
+    (void)state;
+    for (int how = SEG_NORMALIZE_NONE; how <= SEG_NORMALIZE_LAYER; how++) {
+        struct seg_train_params p = SMALL;
+        p.normalization = (enum seg_normalization)how;
+        p.dropout = 0.1;
+        p.label_smoothing = 0.1;
+        p.clip_norm = 1.0;
+        p.patience = 20;
+        p.class_weight = SEG_WEIGHT_BALANCED;
+        uint64_t n = count_allocations(p, 1);
+        assert_true(n > 10);
+        assert_int_equal(count_allocations(p, 12), n);
+    }
+}
+
 static void options_give_the_same_bits_at_any_worker_count(void **state)
 {
     (void)state;
@@ -672,6 +710,7 @@ int main(void)
         cmocka_unit_test(an_autoencoder_normalizes_its_hidden_layers_but_not_its_code),
         cmocka_unit_test(a_layer_normalized_network_is_stored_and_read_back),
         cmocka_unit_test(every_failed_allocation_with_normalization_is_reported),
+        cmocka_unit_test(an_epoch_allocates_nothing),
         cmocka_unit_test(options_give_the_same_bits_at_any_worker_count),
         cmocka_unit_test(check_refuses_every_option_out_of_range),
     };
