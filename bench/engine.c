@@ -3,6 +3,9 @@
  * Two private headers are used: the k-means++ start alone (kmeans_run.h), and the stream of the
  * initial weights (fit.h), so that peers can begin with the same ones. */
 #include <math.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +86,49 @@ static unsigned long number(const char *text)
     unsigned long value = strtoul(text, &end, 10);
     if (end == text || *end != '\0') die("not a number", text);
     return value;
+}
+
+#define TRIPS 50000u
+
+static void stay_at(unsigned processor)
+{
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(processor, &one);
+    if (sched_setaffinity(0, sizeof one, &one) != 0) die("cannot stay at a", "processor");
+}
+
+/* Sends back every odd number one higher. */
+static void *send_back(void *ball)
+{
+    stay_at(1);
+    for (unsigned i = 1; i < 2 * TRIPS; i += 2) {
+        while (atomic_load_explicit((atomic_uint *)ball, memory_order_acquire) != i)
+            ;
+        atomic_store_explicit((atomic_uint *)ball, i + 1, memory_order_release);
+    }
+    return NULL;
+}
+
+/* trip: nanoseconds that a cache line takes to the second processor and back. Under a host that
+ * moves its guests this changes sixfold from one minute to the next, and with it what two
+ * threads are worth that work together closely. */
+static void run_trip(void)
+{
+    static _Alignas(SEG_ALIGN) atomic_uint ball;
+    pthread_t other;
+    stay_at(0);
+    if (pthread_create(&other, NULL, send_back, &ball) != 0) die("no thread", "trip");
+    double begin = 0;
+    for (unsigned i = 0; i < 2 * TRIPS; i += 2) {
+        if (i == TRIPS) begin = now_s(); /* the other one is awake by now */
+        atomic_store_explicit(&ball, i + 1, memory_order_release);
+        while (atomic_load_explicit(&ball, memory_order_acquire) != i + 2)
+            ;
+    }
+    double seconds = now_s() - begin;
+    pthread_join(other, NULL);
+    printf("{\"ns\": %.0f}\n", seconds / (TRIPS / 2) * 1e9);
 }
 
 /* kmeans DATA N D START K ITERATIONS: Lloyd from given centroids, tolerance 0. */
@@ -294,6 +340,10 @@ int main(int argc, char **argv)
     struct seg_pool *pool = NULL;
     const char *work = argc > 1 ? argv[1] : "";
     char **arg = argv + 2;
+    if (strcmp(work, "trip") == 0 && argc == 2) {
+        run_trip();
+        return 0;
+    }
     if (seg_pool_new(N_WORKERS, 1, &pool, &err) != SEG_OK) die("pool", err.text);
     if (strcmp(work, "kmeans") == 0 && argc == 8)
         run_kmeans(pool, arg);

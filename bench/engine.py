@@ -26,12 +26,13 @@ TOLERANCE = {"kmeans": 0.001, "start": 0.25, "minibatch": 0.05, "prototypes": 0,
 MODULES = {"scikit-learn": "sklearn", "faiss": "faiss", "PyTorch": "torch"}
 SHAPES = [(1_000_000, 20, 8), (1_000_000, 32, 64), (200_000, 128, 256)]
 GOALS = {"25 iterations": (4, 3.5, 2.5), "to convergence": (10, 8, 6), "k-means++ start": (8, 8, 8)}
-# name, coder, sizes, batch, the goal and the peer it is against
+# name, coder, sizes, batch, the goal and the peer it is against, if any
 NETWORKS = [
     ("a 4-10-3", False, [4, 10, 3], 32, 40, "scikit-learn"),
     ("b 20-64-32-4", False, [20, 64, 32, 4], 128, 11, "scikit-learn"),
     ("c 64-256-128-8", False, [64, 256, 128, 8], 256, 2.8, "PyTorch"),
     ("d coder 64-32-8-32-64", True, [64, 32, 8, 32, 64], 256, 8, "scikit-learn"),
+    ("e 64-512-512-8", False, [64, 512, 512, 8], 256, None, None),  # large layers, where a BLAS is at home
 ]
 # scikit-learn cannot make the code layer linear: its coder is another network, and its loss is shown without being compared.
 OTHER_NETWORK = {("d coder 64-32-8-32-64", "scikit-learn")}
@@ -107,6 +108,10 @@ class Bench:
             raise RuntimeError(f"{name}: {done.stderr.strip().splitlines()[-1]}")
         return json.loads(done.stdout.splitlines()[-1])
 
+    def machine(self):
+        """What figures depend on and nobody here decides: whether others compute, and how far the two processors are from each other."""
+        return f"load {os.getloadavg()[0]:.1f}, a cache line to the other processor and back {self.ours('trip')['ns']:.0f} ns"
+
     def compare(self, title, work, our_arguments, peers, goal, goal_peer):
         """Ours and the peers in turn, then one line each."""
         peers = [p for p in peers if p.split()[0] not in self.missing]
@@ -117,7 +122,7 @@ class Bench:
                 runs[name].append(self.peer(name, {**work, "seed": turn}))
         seconds = {name: statistics.median(r["seconds"] for r in of) for name, of in runs.items()}
         loss = {name: statistics.median(r["loss"] for r in of) for name, of in runs.items()}
-        print(f"{title}  (load {os.getloadavg()[0]:.1f})")
+        print(f"{title}  ({self.machine()})")
         for name in runs:
             ratio, note = seconds[name] / seconds["ours"], ""
             if name == goal_peer and not self.options.quick:
@@ -183,7 +188,7 @@ class Bench:
             runs = [self.ours("choose", data, n, 20, 2, k_max, 10) for _ in range(self.rounds)]
             fit, search = (statistics.median(r[what] for r in runs) for what in ("fit", "search"))
             verdict = "" if self.options.quick else f"  goal 3 at most: {'reached' if search <= 3 * fit else 'NOT REACHED'}"
-            print(f"{title}  (load {os.getloadavg()[0]:.1f})")
+            print(f"{title}  ({self.machine()})")
             print(f"  {search:.4f} s = {search / fit:.1f} x the fit of {fit:.4f} s; k = {runs[0]['k']} by {runs[0]['rows']:,} rows{verdict}", flush=True)
 
     def networks(self):
