@@ -139,6 +139,7 @@ enum http_status jobs_get(struct http_request *rq)
 enum http_status jobs_cancel_post(struct http_request *rq)
 {
     struct db_job job;
+    if (!request_has_no_options(rq)) return HTTP_ERROR;
     enum db_status st = db_jobs_cancel(rq->db, rq->path_args[0], &rq->arena, &job);
     if (st == DB_NONE) return reply_error(rq, ERR_JOB_NOT_FOUND, NULL);
     if (st == DB_CONFLICT && strcmp(job.state, "cancelled") == 0)
@@ -152,6 +153,7 @@ enum http_status jobs_cancel_post(struct http_request *rq)
 enum http_status jobs_retry_post(struct http_request *rq)
 {
     struct db_job job;
+    if (!request_has_no_options(rq)) return HTTP_ERROR;
     enum db_status st = db_jobs_retry(rq->db, rq->path_args[0], rq->app->config->jobs.attempts_max,
                                       &rq->arena, &job);
     if (st == DB_NONE) return reply_error(rq, ERR_JOB_NOT_FOUND, NULL);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "digest.h"
 #include "http/route.h"
 
 bool list_page(struct http_request *rq, unsigned *ret_limit, const char **ret_after)
@@ -62,4 +63,19 @@ enum http_status list_reply(struct http_request *rq, const char *head,
     json_out_string(&o, cursor);
     json_out_end_object(&o);
     return reply_json(rq, HTTP_200, &o);
+}
+
+bool list_etag(struct http_request *rq, const struct db_document *head,
+               const struct db_document *docs, size_t n)
+{
+    struct digest d;
+    uint8_t sum[DIGEST_BYTES];
+    char etag[DIGEST_HEX_SIZE];
+    digest_init(&d);
+    digest_update(&d, head->json, strlen(head->json));
+    for (size_t i = 0; i < n; i++)
+        digest_update(&d, docs[i].json, strlen(docs[i].json));
+    digest_final(&d, sum);
+    digest_hex(sum, 16, etag);
+    return reply_etag(rq, etag);
 }

@@ -11,5 +11,9 @@ bool list_page(struct http_request *rq, unsigned *ret_limit, const char **ret_af
  * head: members that come before "items", without braces ("" when none). */
 enum http_status list_reply(struct http_request *rq, const char *head,
                             const struct db_document *docs, size_t n, unsigned limit);
+/* Sets the strong tag of what head and the n documents say. True when the client has it: reply 304.
+ */
+bool list_etag(struct http_request *rq, const struct db_document *head,
+               const struct db_document *docs, size_t n);
 
 #endif

@@ -6,7 +6,6 @@
 
 #include "base/alloc.h"
 #include "db/models.h"
-#include "digest.h"
 #include "handlers/handlers.h"
 #include "handlers/jobs.h"
 #include "handlers/list.h"
@@ -141,7 +140,7 @@ enum http_status models_label_post(struct http_request *rq)
     char spec[48];
     unsigned version;
     const char *model = rq->path_args[0];
-    if (!version_query(rq, &version)) return HTTP_ERROR;
+    if (!version_query(rq, &version) || !request_has_no_options(rq)) return HTTP_ERROR;
     enum db_status st = db_models_version(rq->db, model, version, &rq->arena, &doc);
     if (st == DB_NONE) return version_not_found(rq, version);
     if (st != DB_ONE) return reply_db_error(rq, st);
@@ -169,13 +168,9 @@ enum http_status models_list(struct http_request *rq)
                                          : reply_db_error(rq, st);
 }
 
-/* Replies a document under the ETag of its own bytes, since its aliases change. */
 static enum http_status reply_document(struct http_request *rq, const struct db_document *doc)
 {
-    char etag[DIGEST_HEX_SIZE];
-    digest_sha256_hex(doc->json, strlen(doc->json), etag);
-    etag[32] = '\0';
-    if (reply_etag(rq, etag)) return reply_empty(rq, HTTP_304);
+    if (list_etag(rq, doc, NULL, 0)) return reply_empty(rq, HTTP_304);
     return reply_bytes(rq, HTTP_200, "application/json", doc->json, strlen(doc->json), true);
 }
 

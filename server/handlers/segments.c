@@ -4,7 +4,6 @@
 
 #include "db/models.h"
 #include "db/segments.h"
-#include "digest.h"
 #include "handlers/handlers.h"
 #include "handlers/list.h"
 #include "handlers/version.h"
@@ -34,23 +33,6 @@ static bool read_run(struct http_request *rq, struct db_document *ret, enum http
     return true;
 }
 
-/* A strong tag of what documents say: names change without a new run. True when the client has it.
- */
-static bool documents_etag(struct http_request *rq, const struct db_document *run,
-                           const struct db_document *docs, size_t n)
-{
-    struct digest d;
-    uint8_t sum[DIGEST_BYTES];
-    char etag[DIGEST_HEX_SIZE];
-    digest_init(&d);
-    digest_update(&d, run->json, strlen(run->json));
-    for (size_t i = 0; i < n; i++)
-        digest_update(&d, docs[i].json, strlen(docs[i].json));
-    digest_final(&d, sum);
-    digest_hex(sum, 16, etag);
-    return reply_etag(rq, etag);
-}
-
 enum http_status segments_list(struct http_request *rq)
 {
     struct db_document run, *docs = NULL;
@@ -59,7 +41,7 @@ enum http_status segments_list(struct http_request *rq)
     if (!read_run(rq, &run, &status)) return status;
     enum db_status st = db_segments_list(rq->db, run.key, 0, &rq->arena, &docs, &n);
     if (st != DB_ONE && st != DB_NONE) return reply_db_error(rq, st);
-    if (documents_etag(rq, &run, docs, n)) return reply_empty(rq, HTTP_304);
+    if (list_etag(rq, &run, docs, n)) return reply_empty(rq, HTTP_304);
     return list_reply(rq, run.json + 1, docs, n, (unsigned)n);
 }
 
@@ -85,7 +67,7 @@ enum http_status segments_get(struct http_request *rq)
         return reply_error(rq, ERR_SEGMENT_NOT_FOUND, "model %s has no segment %u",
                            rq->path_args[0], segment);
     if (st != DB_ONE) return reply_db_error(rq, st);
-    if (documents_etag(rq, &run, docs, 1)) return reply_empty(rq, HTTP_304);
+    if (list_etag(rq, &run, docs, 1)) return reply_empty(rq, HTTP_304);
     char *json = seg_arena_printf(&rq->arena, "%s, %s", run.json, docs[0].json + 1);
     if (json == NULL) return reply_error(rq, ERR_INTERNAL, NULL);
     return reply_bytes(rq, HTTP_200, "application/json", json, strlen(json), true);
@@ -126,10 +108,10 @@ enum http_status projection_get(struct http_request *rq)
     enum db_status st = db_models_projection(rq->db, rq->path_args[0], version, &rq->arena, &doc);
     if (st == DB_NONE) return version_not_found(rq, version);
     if (st != DB_ONE) return reply_db_error(rq, st);
-    char *etag = seg_arena_printf(&rq->arena, "projection-%s-%s", rq->path_args[0], doc.key);
-    if (etag != NULL && reply_etag(rq, etag)) return reply_empty(rq, HTTP_304);
     char *json = seg_arena_printf(&rq->arena, "{\"model\": \"%s\", \"version\": %s, %s",
                                   rq->path_args[0], doc.key, doc.json + 1);
     if (json == NULL) return reply_error(rq, ERR_INTERNAL, NULL);
+    if (list_etag(rq, &(struct db_document){ doc.key, json }, NULL, 0))
+        return reply_empty(rq, HTTP_304);
     return reply_bytes(rq, HTTP_200, "application/json", json, strlen(json), true);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 #include "auth.h"
+#include "http/accept.h"
 #include "http/router.h"
 #include "log.h"
 
@@ -109,24 +110,6 @@ static bool traceparent_is_valid(const char *s)
         s += n + (s[n] == '-');
     }
     return true;
-}
-
-/* True when gzip has a weight above 0 in Accept-Encoding (RFC 9110, 12.5.3). */
-static bool accepts_gzip(const char *list)
-{
-    bool any = false;
-    for (const char *p = list; *p != '\0';) {
-        p += strspn(p, " \t,");
-        size_t n = strcspn(p, ",; \t");
-        const char *end = p + strcspn(p, ",");
-        const char *q = memchr(p, ';', (size_t)(end - p));
-        if (q != NULL) q = strpbrk(q, "qQ");
-        bool zero = q != NULL && q < end && q[1] == '=' && strtod(q + 2, NULL) <= 0;
-        if (n == 4 && strncasecmp(p, "gzip", 4) == 0) return !zero;
-        if (n == 1 && *p == '*') any = !zero;
-        p = end;
-    }
-    return any;
 }
 
 static enum admission refuse(struct exchange *x, enum http_error code, const char *why)
@@ -295,7 +278,8 @@ enum admission admit(struct exchange *x, const char *method, const char *version
     const char *trace = request_header(&x->rq, "traceparent");
     if (trace != NULL && traceparent_is_valid(trace)) x->traceparent = trace;
     const char *encodings = request_header(&x->rq, "Accept-Encoding");
-    x->accepts_gzip = encodings != NULL && accepts_gzip(encodings);
+    x->accepts_gzip =
+        encodings != NULL && accept_has(encodings, (const char *const[]){ "gzip", "*", NULL });
     if (!admit_route(x, method) || !admit_auth(x) || !admit_query(x)) return ADMIT_REFUSE;
     if (atomic_load(&x->rq.app->draining) && x->rq.route->runs == RUNS_ON_DB)
         return refuse(x, ERR_DRAINING, NULL);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 #include "base/alloc.h"
+#include "http/accept.h"
 #include "http/exchange.h"
 #include "http/gzip.h"
 #include "http/reply_stream.h"
@@ -201,22 +202,20 @@ void reply_header(struct http_request *rq, const char *name, const char *value)
     if (at == r->n_headers) r->n_headers++;
 }
 
-/* True when list (the value of If-Match or If-None-Match) has "etag" or "etag-gzip", or is "*".
- * weak: W/ before a tag does not matter. */
-static bool etag_list_has(const char *list, const char *etag, bool weak)
+/* True when list (the value of If-None-Match) has "etag" or "etag-gzip", weak or not, or is "*". */
+static bool etag_list_has(const char *list, const char *etag)
 {
     size_t len = strlen(etag);
     for (const char *p = list; *p != '\0';) {
         p += strspn(p, " \t,");
         if (*p == '*') return true;
-        bool is_weak = strncmp(p, "W/", 2) == 0;
-        if (is_weak) p += 2;
+        if (strncmp(p, "W/", 2) == 0) p += 2;
         if (*p != '"') return false;
         const char *end = strchr(++p, '"');
         if (end == NULL) return false;
         size_t n = (size_t)(end - p);
         if (n > 5 && n == len + 5 && strncmp(end - 5, "-gzip", 5) == 0) n -= 5;
-        if ((weak || !is_weak) && n == len && strncmp(p, etag, n) == 0) return true;
+        if (n == len && strncmp(p, etag, n) == 0) return true;
         p = end + 1;
     }
     return false;
@@ -228,13 +227,7 @@ bool reply_etag(struct http_request *rq, const char *etag)
     if (kept == NULL) return false;
     rq->reply->etag = kept;
     const char *list = request_header(rq, "If-None-Match");
-    return list != NULL && etag_list_has(list, etag, true);
-}
-
-bool request_if_match(struct http_request *rq, const char *etag)
-{
-    const char *list = request_header(rq, "If-Match");
-    return list == NULL || etag_list_has(list, etag, false);
+    return list != NULL && etag_list_has(list, etag);
 }
 
 static bool wants_gzip(const struct exchange *x)
@@ -249,10 +242,22 @@ bool reply_is_heavy(const struct exchange *x)
     return wants_gzip(x) && x->reply.len > HEAVY_BYTES;
 }
 
+/* A document that was only read is not sent to a client that would not take it. What has done
+ * something is answered whatever the client takes, and so are probes and pages. */
+static bool is_acceptable(struct exchange *x)
+{
+    const struct route *r = x->rq.route;
+    if (r == NULL || r->method != HTTP_GET || r->scope == SCOPE_NONE || x->reply.status != 200)
+        return true;
+    const char *list = request_header(&x->rq, "Accept");
+    return list == NULL || accept_media_type(list, x->reply.type);
+}
+
 void reply_finish(struct exchange *x)
 {
     struct http_reply *r = &x->reply;
     if (r->status == 0) reply_error(&x->rq, ERR_INTERNAL, NULL);
+    if (!is_acceptable(x)) reply_error(&x->rq, ERR_NOT_ACCEPTABLE, "this is %s", r->type);
     if (x->finished) return;
     x->finished = true;
     if (!wants_gzip(x)) return;

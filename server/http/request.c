@@ -240,6 +240,22 @@ const struct json *request_json(struct http_request *rq)
     return NULL;
 }
 
+bool request_has_no_options(struct http_request *rq)
+{
+    struct faults f;
+    if (rq->body.len == 0) return true;
+    const struct json *doc = request_json(rq);
+    if (doc == NULL) return false;
+    faults_init(&f, &rq->arena);
+    if (json_kind(doc) != JSON_OBJECT) faults_add(&f, "", "wrong_type", "must be an object: {}");
+    for (const struct json *m = f.n_total == 0 ? json_first(doc) : NULL; m; m = json_next(m)) {
+        char *at = seg_arena_printf(&rq->arena, "/%s", json_key(m));
+        faults_add(&f, at != NULL ? at : "", "unknown_key", "there is no such option here");
+    }
+    if (f.n_total > 0) reply_faults(rq, ERR_INVALID, &f);
+    return f.n_total == 0;
+}
+
 bool name_is_valid(const char *s)
 {
     if (s[0] < 'a' || s[0] > 'z') return false;

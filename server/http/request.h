@@ -76,6 +76,9 @@ const char *body_bytes(struct http_request *rq);
 /* Parses the body as a JSON document. NULL after a 400 was replied: then return HTTP_ERROR. Freed
  * with the request. */
 const struct json *request_json(struct http_request *rq);
+/* For a route whose body may be left out and says nothing: true for no body and for {}. False after
+ * a reply. */
+bool request_has_no_options(struct http_request *rq);
 /* Registers p to be released by fn(p) with the request. False: no memory (fn was called at once).
  */
 bool request_defer(struct http_request *rq, void (*fn)(void *), void *p);
@@ -87,8 +90,6 @@ uint64_t request_inline_bytes(const struct http_request *rq);
  * a request, to the database first. */
 enum http_status request_move_to_db(struct http_request *rq);
 enum http_status request_move_to_compute(struct http_request *rq);
-/* False when the request has an If-Match that does not name etag (unquoted): reply 412. */
-bool request_if_match(struct http_request *rq, const char *etag);
 
 /* Replies. Each returns what the handler returns. */
 enum http_status reply_json(struct http_request *rq, enum http_status status,

@@ -112,3 +112,21 @@ def test_retry_after_comes_with_a_503(database, tmp_path):
         assert reply.status_code == 503 and reply.json()["code"] == "db_unavailable"
         assert int(reply.headers["Retry-After"]) >= 1
     server.stop()
+
+
+@pytest.mark.parametrize("accept, status", [("*/*", 200), ("application/json", 200), ("text/html, application/*;q=0.5", 200), ("text/csv", 406), ("application/json;q=0, */*", 406)])
+def test_a_document_is_not_sent_to_a_client_that_would_not_take_it(http, accept, status):
+    reply = http.get("/v1/models", headers={"Accept": accept})
+    assert reply.status_code == status
+    if status == 406:
+        assert problem(reply, 406, "not_acceptable")["detail"] == "this is application/json"
+    assert http.get("/livez", headers={"Accept": accept}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/models/m/label", "/v1/jobs/00000000-0000-4000-8000-000000000000/cancel", "/v1/jobs/00000000-0000-4000-8000-000000000000/retry"])
+def test_options_that_a_route_does_not_have_are_not_passed_over(http, path):
+    """Whoever labels by {"version": 2} would otherwise get the champion's labels and not know."""
+    p = problem(http.post(path, json={"version": 2, "state": "succeeded"}), 422, "invalid")
+    assert [(e["pointer"], e["code"]) for e in p["errors"]] == [("/version", "unknown_key"), ("/state", "unknown_key")]
+    problem(http.post(path, json=[]), 422, "invalid")
+    assert http.post(path).status_code == http.post(path, json={}).status_code == 404

@@ -130,6 +130,17 @@ def test_the_projection_has_points_with_their_segment(http, model):
     assert 0 < got["explained"][1] <= got["explained"][0] <= 1
 
 
+def test_the_tag_of_a_projection_is_that_of_its_points_and_not_of_its_number(http, train, blobs):
+    """A model that was deleted and made again begins with version 1 once more."""
+    train("again", {**SPEC, "label": False})
+    before = http.get("/v1/models/again/projection")
+    assert http.get("/v1/models/again/projection", headers={"If-None-Match": before.headers["ETag"]}).status_code == 304
+    assert http.delete("/v1/models/again?force=true").status_code == 204
+    train("again", {**SPEC, "label": False, "features": ["x", "y"]})
+    after = http.get("/v1/models/again/projection", headers={"If-None-Match": before.headers["ETag"]})
+    assert after.status_code == 200 and after.json()["version"] == 1 and after.json()["points"] != before.json()["points"]
+
+
 def test_what_is_not_there_is_told_apart(http, train, blobs):
     train("unlabelled", {**SPEC, "label": False})
     assert http.get("/v1/models/unlabelled/segments").json()["code"] == "not_labelled"
