@@ -111,7 +111,6 @@ static void sum_chunk(void *ctx, size_t index)
         const float *x = seg_tiles_at(run->x, t);
         const unsigned n = seg_tiles_rows(run->x, t);
         if (seg_progress_cancelled(run->progress)) return;
-        kmeans_prefetch(run->x, t + 1);
         if (run->label != NULL) {
             memset(slot->joint, 0, (size_t)k * ROWS * sizeof *slot->joint);
             for (unsigned r = 0; r < n; r++)

@@ -40,7 +40,6 @@ static void assign_chunk(void *ctx, size_t chunk)
         uint32_t label[SEG_TILE_ROWS];
         float dist2[SEG_TILE_ROWS];
         const size_t row = t * SEG_TILE_ROWS, n = seg_tiles_rows(a->x, t);
-        kmeans_prefetch(a->x, t + 1);
         if (t % 8 == 7) seg_pool_give_way();
         a->kernels->nearest(seg_tiles_at(a->x, t), a->x->n_cols, a->c->data, a->c->n_rows, label,
                             dist2, NULL);

@@ -30,9 +30,6 @@
  * measured in place. */
 #define GATHER_COST 24u
 
-/* With fewer rows awake than this most lines of a tile are not touched. */
-#define PREFETCH_ROWS 8
-
 /* Centroids times columns that a tile may be measured against, about 10 microseconds, before the
  * processor is offered. */
 #define OFFER_CELLS 8192u
@@ -348,7 +345,6 @@ static unsigned measure_in_place(struct kmeans_run *run, struct kmeans_desk *des
         uint32_t whole[SEG_TILE_ROWS];
         for (unsigned i = 0; i < SEG_TILE_ROWS; i++)
             whole[i] = first_row + i;
-        if (__builtin_popcountll(awake[t + 1]) >= PREFETCH_ROWS) kmeans_prefetch(x, first + t + 1);
         measure(run, desk, seg_tiles_at(x, first + t), whole, seg_tiles_rows(x, first + t));
     }
     return n_left;
@@ -359,7 +355,7 @@ static void assign_chunk(void *ctx, size_t chunk)
     struct kmeans_run *run = ctx;
     const size_t first = chunk * SEG_CHUNK_TILES, left = seg_tiles_count(run->data->x) - first;
     const size_t n_tiles = left < SEG_CHUNK_TILES ? left : SEG_CHUNK_TILES;
-    uint64_t awake[SEG_CHUNK_TILES + 1] = { 0 };
+    uint64_t awake[SEG_CHUNK_TILES] = { 0 };
     uint32_t row[SEG_CHUNK_ROWS];
     if (seg_progress_cancelled(run->progress)) return;
     if (run->n_iter == 0) begin_chunk(run, first, n_tiles);

@@ -288,7 +288,6 @@ static void measure_chunk(void *ctx, size_t chunk)
     const size_t first = chunk * SEG_CHUNK_TILES, n_tiles = seg_tiles_count(run->data->x);
     for (size_t t = first; t < first + SEG_CHUNK_TILES && t < n_tiles; t++) {
         const size_t row = t * SEG_TILE_ROWS;
-        kmeans_prefetch(run->data->x, t + 1);
         if (t % 8 == 7) seg_pool_give_way();
         run->kernels->squares_to(seg_tiles_at(run->data->x, t), run->c.n_cols, run->c.data,
                                  run->label + row, run->slack + row);

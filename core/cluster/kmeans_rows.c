@@ -21,7 +21,6 @@ static void turn_chunk(void *ctx, size_t chunk)
     struct kmeans_desk *desk = kmeans_desk_take(run);
     for (size_t t = first; t < first + SEG_CHUNK_TILES && t < n_tiles; t++) {
         float *cells = seg_tiles_at(run->own, t);
-        kmeans_prefetch(run->own, t + 1);
         (run->is_turned ? run->kernels->from_rows : run->kernels->to_rows)(cells, d, desk->cells);
         memcpy(cells, desk->cells, d * SEG_TILE_ROWS * sizeof *cells);
         if (t % 8 == 7) seg_pool_give_way();

@@ -15,16 +15,6 @@
 #include "compute/kernels.h"
 #include "compute/screen.h"
 
-/* Starts to load a tile, if there is one of that number: chunks lie far apart and pages are small,
- * so that the processor alone would wait for each. */
-SEG_PREFETCH kmeans_prefetch(const struct seg_tiles *x, size_t tile)
-{
-    if (tile >= seg_tiles_count(x)) return;
-    const float *cells = seg_tiles_at(x, tile);
-    for (size_t i = 0; i < (size_t)x->n_cols * SEG_TILE_ROWS; i += SEG_ALIGN / sizeof *cells)
-        __builtin_prefetch(cells + i, 0, 2);
-}
-
 /* What is known of the data before the first start; shared by all starts. */
 struct kmeans_data {
     const struct seg_tiles *x;

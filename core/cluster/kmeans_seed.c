@@ -52,7 +52,6 @@ static void seed_chunk(void *ctx, size_t chunk)
     for (size_t t = first; t < first + SEG_CHUNK_TILES && t < n_tiles; t++) {
         const float *tile = seg_tiles_at(s->x, t);
         float *closest = s->closest + t * SEG_TILE_ROWS;
-        kmeans_prefetch(s->x, t + 1);
         if (t % 8 == 7) seg_pool_give_way();
         if (s->newest != NULL) {
             s->kernels->squares(tile, s->x->n_cols, s->newest, 1, fresh);

@@ -47,7 +47,6 @@ static void measure_chunk(void *ctx, size_t chunk)
         float *closest = g->closest + t * SEG_TILE_ROWS;
         uint32_t *owner = g->owner + t * SEG_TILE_ROWS;
         if (t % 8 == 7) seg_pool_give_way();
-        kmeans_prefetch(g->x, t + 1);
         g->kernels->nearest(seg_tiles_at(g->x, t), d, seg_matrix_row(&g->c, g->first), n_new, label,
                             dist2, NULL);
         for (unsigned r = 0; r < seg_tiles_rows(g->x, t); r++) {

@@ -43,7 +43,6 @@ static void survey_chunk(void *ctx, size_t chunk)
     seg_tiles_get_row(s->x, chunk * SEG_CHUNK_ROWS, shift);
     for (size_t t = first; t < first + SEG_CHUNK_TILES && t < n_tiles; t++) {
         const unsigned n_rows = seg_tiles_rows(s->x, t);
-        kmeans_prefetch(s->x, t + 1);
         if (t % 16 == 15) seg_pool_give_way();
         if (n_rows == SEG_TILE_ROWS)
             s->kernels->survey(seg_tiles_at(s->x, t), d, shift, sum, square, largest);

@@ -123,7 +123,6 @@ static void assign_chunk(void *ctx, size_t chunk)
         const float *tile = seg_tiles_at(run->x, t);
         uint32_t label[SEG_TILE_ROWS], *was = run->label + t * SEG_TILE_ROWS;
         float second2[SEG_TILE_ROWS], *dist2 = run->dist2 + t * SEG_TILE_ROWS;
-        kmeans_prefetch(run->x, t + 1);
         if (t % 8 == 7) seg_pool_give_way();
         seg_mixed_nearest(run->m, tile, run->c.data, run->c.n_rows, label, dist2, second2);
         for (unsigned r = 0; r < seg_tiles_rows(run->x, t); r++) {
