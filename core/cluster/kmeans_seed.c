@@ -15,12 +15,15 @@ struct seeding {
     const struct seg_tiles *x;
     const struct seg_kernels *kernels;
     const struct seg_progress *progress;
-    float *closest;          /* (n) squared distance to the nearest centroid but the newest */
-    const float *newest;     /* (d) the centroid not yet in closest; NULL = none */
-    struct seg_matrix tried; /* (CANDIDATES_MAX, d) */
-    size_t n_tried;
+    float *closest; /* (n) squared distance to the nearest centroid but the newest */
+    /* (CANDIDATES_MAX + 1, d) candidates, then the centroid that is not yet in closest */
+    struct seg_matrix tried;
+    size_t n_tried;            /* candidates */
+    bool has_newest;           /* and that centroid */
+    double at[CANDIDATES_MAX]; /* where the candidates are drawn */
     size_t n_chunks;
-    double *left; /* (CANDIDATES_MAX, n_chunks) sum if candidate i became a centroid */
+    double *left;                 /* (CANDIDATES_MAX, n_chunks) sum if a candidate is chosen */
+    const double *left_by_newest; /* (n_chunks) the row of left of the newest centroid */
 };
 
 /* dist2 = min(dist2, fresh). */
@@ -47,20 +50,17 @@ static void seed_chunk(void *ctx, size_t chunk)
     const size_t first = chunk * SEG_CHUNK_TILES, n_tiles = seg_tiles_count(s->x);
     const size_t n_sums = s->n_tried > 0 ? s->n_tried : 1;
     double sum[CANDIDATES_MAX] = { 0 };
-    _Alignas(SEG_ALIGN) float fresh[CANDIDATES_MAX * SEG_TILE_ROWS];
+    _Alignas(SEG_ALIGN) float fresh[(CANDIDATES_MAX + 1) * SEG_TILE_ROWS];
     if (seg_progress_cancelled(s->progress)) return;
     for (size_t t = first; t < first + SEG_CHUNK_TILES && t < n_tiles; t++) {
         const float *tile = seg_tiles_at(s->x, t);
         float *closest = s->closest + t * SEG_TILE_ROWS;
         if (t % 8 == 7) seg_pool_give_way();
-        if (s->newest != NULL) {
-            s->kernels->squares(tile, s->x->n_cols, s->newest, 1, fresh);
-            lower(fresh, closest);
-        }
+        s->kernels->squares(tile, s->x->n_cols, s->tried.data, s->n_tried + s->has_newest, fresh);
+        if (s->has_newest) lower(fresh + s->n_tried * SEG_TILE_ROWS, closest);
         for (size_t i = seg_tiles_rows(s->x, t); i < SEG_TILE_ROWS; i++)
             closest[i] = 0; /* lanes that are not rows */
         if (s->n_tried == 0) sum[0] += tile_sum(closest);
-        s->kernels->squares(tile, s->x->n_cols, s->tried.data, s->n_tried, fresh);
         for (size_t j = 0; j < s->n_tried; j++) {
             lower(closest, fresh + j * SEG_TILE_ROWS);
             sum[j] += tile_sum(fresh + j * SEG_TILE_ROWS);
@@ -90,20 +90,20 @@ size_t kmeans_draw_chunk(const double *sums, size_t n_chunks, double *at)
     return chunk;
 }
 
-/* The row at which the running sum of squared distances passes `at`; left (n_chunks) holds the sums
- * with the newest centroid. Rounding may carry past the end: then the last row that has a distance.
- */
-static size_t draw(const struct seeding *s, const double *left, double at)
+/* The row at which the running sum of squared distances passes `at`. Rounding may carry past the
+ * end: then the last row that has a distance. */
+static size_t draw(const struct seeding *s, double at)
 {
-    const size_t chunk = kmeans_draw_chunk(left, s->n_chunks, &at);
+    const float *newest = seg_matrix_row(&s->tried, s->n_tried);
+    const size_t chunk = kmeans_draw_chunk(s->left_by_newest, s->n_chunks, &at);
     const size_t first = chunk * SEG_CHUNK_TILES, n_tiles = seg_tiles_count(s->x);
     size_t last = 0;
     for (size_t t = first; t < first + SEG_CHUNK_TILES && t < n_tiles; t++) {
         _Alignas(SEG_ALIGN) float fresh[SEG_TILE_ROWS];
         float dist2[SEG_TILE_ROWS];
         memcpy(dist2, s->closest + t * SEG_TILE_ROWS, sizeof dist2);
-        if (s->newest != NULL) {
-            s->kernels->squares(seg_tiles_at(s->x, t), s->x->n_cols, s->newest, 1, fresh);
+        if (s->has_newest) {
+            s->kernels->squares(seg_tiles_at(s->x, t), s->x->n_cols, newest, 1, fresh);
             lower(fresh, dist2);
         }
         seg_pool_give_way();
@@ -117,33 +117,38 @@ static size_t draw(const struct seeding *s, const double *left, double at)
     return last;
 }
 
+static void draw_candidate(void *ctx, size_t i)
+{
+    struct seeding *s = ctx;
+    seg_tiles_get_row(s->x, draw(s, s->at[i]), seg_matrix_row(&s->tried, i));
+}
+
 static enum seg_status seed_greedy(struct seg_pool *pool, struct seeding *s, struct seg_rng *rng,
                                    struct seg_matrix *c)
 {
     const size_t k = c->n_rows, d = c->n_cols;
     const size_t n_candidates = 2 + (size_t)log((double)k);
     const size_t n_lanes = seg_tiles_count(s->x) * SEG_TILE_ROWS;
-    const double *left = s->left; /* the row of the newest centroid */
     for (size_t i = 0; i < n_lanes; i++)
         s->closest[i] = FLT_MAX;
     seg_tiles_get_row(s->x, seg_rng_below(rng, s->x->n_rows), c->data);
+    memcpy(s->tried.data, c->data, d * sizeof *c->data);
+    s->n_tried = 0;
+    s->has_newest = true;
+    seg_pool_for(pool, SEG_PRIORITY_TRAINING, s->n_chunks, seed_chunk, s);
+    s->has_newest = false;
+    s->n_tried = n_candidates;
+    s->left_by_newest = s->left;
     for (size_t j = 1; j < k; j++) {
-        if (j == 1) {
-            s->newest = c->data;
-            s->n_tried = 0;
-            seg_pool_for(pool, SEG_PRIORITY_TRAINING, s->n_chunks, seed_chunk, s);
-            s->newest = NULL;
-        }
-        double sum = kmeans_total(left, s->n_chunks);
+        double sum = kmeans_total(s->left_by_newest, s->n_chunks);
         if (!(sum > 0)) { /* every row stands on a centroid */
             for (size_t i = j; i < k; i++)
                 memcpy(seg_matrix_row(c, i), seg_matrix_row(c, j - 1), d * sizeof *c->data);
             return SEG_OK;
         }
-        s->n_tried = n_candidates;
         for (size_t i = 0; i < n_candidates; i++)
-            seg_tiles_get_row(s->x, draw(s, left, seg_rng_double(rng) * sum),
-                              seg_matrix_row(&s->tried, i));
+            s->at[i] = seg_rng_double(rng) * sum;
+        seg_pool_for(pool, SEG_PRIORITY_TRAINING, n_candidates, draw_candidate, s);
         seg_pool_for(pool, SEG_PRIORITY_TRAINING, s->n_chunks, seed_chunk, s);
         if (seg_progress_cancelled(s->progress)) return SEG_ECANCELED;
         size_t best = 0;
@@ -152,8 +157,9 @@ static enum seg_status seed_greedy(struct seg_pool *pool, struct seeding *s, str
                 kmeans_total(s->left + best * s->n_chunks, s->n_chunks))
                 best = i;
         memcpy(seg_matrix_row(c, j), seg_matrix_row(&s->tried, best), d * sizeof *c->data);
-        s->newest = seg_matrix_row(c, j);
-        left = s->left + best * s->n_chunks;
+        memcpy(seg_matrix_row(&s->tried, n_candidates), seg_matrix_row(c, j), d * sizeof *c->data);
+        s->has_newest = true;
+        s->left_by_newest = s->left + best * s->n_chunks;
     }
     return SEG_OK;
 }
@@ -187,7 +193,7 @@ static enum seg_status seed(struct seg_pool *pool, const struct seg_tiles *x,
     s.n_chunks = x->n_chunks;
     s.left = seg_alloc(CANDIDATES_MAX * s.n_chunks, sizeof *s.left);
     enum seg_status st = s.left == NULL ? SEG_ENOMEM : SEG_OK;
-    if (st == SEG_OK) st = seg_matrix_init(&s.tried, CANDIDATES_MAX, x->n_cols);
+    if (st == SEG_OK) st = seg_matrix_init(&s.tried, CANDIDATES_MAX + 1, x->n_cols);
     if (st == SEG_OK) st = seed_greedy(pool, &s, rng, c);
     seg_free(s.left);
     seg_matrix_release(&s.tried);
