@@ -6,18 +6,23 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include "base/alloc.h"
+#include "neural/pace.h"
 #include "neural/sampler.h"
 
 /* A round on one current core takes about 5 ms. A batch under the lower bound is over before a
- * second thread could have helped. Both depend on sizes only. */
+ * second thread could have helped, and one over the upper bound is worth helping with on any
+ * machine; between them the pace decides. */
 #define ROUND_FLOPS      5e8
 #define TEAM_FLOPS_MIN   5e5
+#define PACE_FLOPS_MAX   2e7
 #define EVALUATION_SHARE (1.0 / 3.0) /* of a training row's work: the way forward */
 
 struct run {
     const struct seg_fit *fit;
     struct seg_pool *pool; /* NULL when a batch is too small to share */
+    struct seg_pace pace;
     const struct seg_progress *progress;
     struct seg_network *net;
     struct seg_batch batch;
@@ -97,6 +102,7 @@ static enum seg_status run_init(struct run *r, struct seg_pool *pool, const stru
     if (st != SEG_OK) return st;
     r->row_flops = seg_batch_flops(&r->batch);
     if (r->row_flops * (double)r->batch_size >= TEAM_FLOPS_MIN) r->pool = pool;
+    seg_pace_init(&r->pace);
     return SEG_OK;
 }
 
@@ -146,6 +152,25 @@ static void run_between(struct run *r)
     r->until_between = f->between == NULL ? SIZE_MAX : f->interval > 0 ? f->interval : epoch;
 }
 
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* A round of training, with as many helpers as there is work for at a time. */
+static void run_training(struct run *r)
+{
+    bool is_paced = r->pool != NULL && r->row_flops * (double)r->batch_size < PACE_FLOPS_MAX;
+    bool together = !is_paced || seg_pace_next(&r->pace);
+    size_t n_before = r->n_rows;
+    double begin = now_s();
+    seg_team_run(r->pool, together ? (unsigned)r->batch.n_shards : 1, lead_training, r);
+    if (is_paced && r->n_rows > n_before)
+        seg_pace_learn(&r->pace, together, now_s() - begin, (double)(r->n_rows - n_before));
+}
+
 /* Rounds until the pass is done. */
 static enum seg_status run_pass(struct run *r, seg_lead_fn lead)
 {
@@ -155,10 +180,12 @@ static enum seg_status run_pass(struct run *r, seg_lead_fn lead)
     r->done = false;
     while (!r->done) {
         if (seg_progress_cancelled(r->progress)) return SEG_ECANCELED;
-        if (lead == lead_training && r->until_between == 0)
+        if (lead == lead_validation)
+            seg_team_run(r->pool, (unsigned)r->batch.n_slots, lead_validation, r);
+        else if (r->until_between == 0)
             run_between(r);
         else
-            seg_team_run(r->pool, lead, r);
+            run_training(r);
     }
     return SEG_OK;
 }

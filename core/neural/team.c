@@ -106,9 +106,10 @@ static void member(void *ctx, size_t index)
     restore_subnormals(was);
 }
 
-void seg_team_run(struct seg_pool *pool, seg_lead_fn lead, void *ctx)
+void seg_team_run(struct seg_pool *pool, unsigned n_members, seg_lead_fn lead, void *ctx)
 {
     struct seg_team team = { .lead = lead, .ctx = ctx };
-    seg_pool_for(pool, SEG_PRIORITY_TRAINING, pool != NULL ? seg_pool_size(pool) : 1, member,
+    unsigned n_most = pool != NULL ? seg_pool_size(pool) : 1;
+    seg_pool_for(pool, SEG_PRIORITY_TRAINING, n_members < n_most ? n_members : n_most, member,
                  &team);
 }

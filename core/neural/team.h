@@ -40,8 +40,8 @@ struct seg_team {
     void *fn_ctx;
 };
 
-/* pool NULL: the caller alone. */
-void seg_team_run(struct seg_pool *pool, seg_lead_fn lead, void *ctx);
+/* n_members: at most so many workers of the pool, >= 1. pool NULL: the caller alone. */
+void seg_team_run(struct seg_pool *pool, unsigned n_members, seg_lead_fn lead, void *ctx);
 void seg_team_phase(struct seg_team *team, size_t n, seg_chunk_fn fn, void *ctx);
 
 #endif

@@ -223,7 +223,7 @@ enum seg_status seg_network_gradient(const struct seg_network *net, const float 
         memcpy(staged + i * stride, rows + i * net->n_in, net->n_in * sizeof *staged);
     }
     struct gradient g = { .batch = &batch, .data = &data, .rows = order, .staged = staged, .n = n };
-    seg_team_run(NULL, lead_gradient, &g);
+    seg_team_run(NULL, 1, lead_gradient, &g);
     *ret_loss = g.loss / ((double)n * (y != NULL ? 1.0 : (double)net->n_out));
     const size_t n_dense = seg_network_n_params(net) - net->embeddings.n_params;
     memcpy(grad, batch.grad, n_dense * sizeof *grad);

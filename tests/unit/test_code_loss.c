@@ -146,7 +146,7 @@ static void gradient_of_both_losses_matches_finite_differences(void **state)
                       .f = &f,
                       .staged = staged };
     assert_int_equal(seg_batch_init(&s.batch, &f.net, &s.data, 3, &options, NULL), SEG_OK);
-    seg_team_run(NULL, lead_step, &s);
+    seg_team_run(NULL, 1, lead_step, &s);
     double mean = s.loss / (N * D) + s.batch.code_loss / N;
     assert_true(fabs(mean - mean_loss(&f)) < 1e-5 * mean);
 
@@ -180,8 +180,8 @@ static void batches_in_several_groups_have_the_code_loss_of_all_their_rows(void 
     assert_int_equal(seg_batch_init(&whole.batch, &f.net, &whole.data, 3, &options, NULL), SEG_OK);
     assert_int_equal(seg_batch_init(&parts.batch, &f.net, &parts.data, 1, &options, NULL), SEG_OK);
     parts.batch.n_slots = 1;
-    seg_team_run(NULL, lead_step, &whole);
-    seg_team_run(NULL, lead_step, &parts);
+    seg_team_run(NULL, 1, lead_step, &whole);
+    seg_team_run(NULL, 1, lead_step, &parts);
     assert_true(fabs(whole.batch.code_loss - parts.batch.code_loss) < 1e-9 * whole.batch.code_loss);
     for (size_t i = 0; i < whole.batch.n_params; i++)
         assert_true(fabsf(whole.batch.grad[i] - parts.batch.grad[i]) < 1e-5f);

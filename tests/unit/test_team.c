@@ -51,7 +51,7 @@ static void a_phase_runs_every_task_once(void **state)
         for (size_t at = 0; at < sizeof sizes / sizeof *sizes; at++) {
             memset(&sums, 0, sizeof sums);
             sums.n_tasks = sizes[at];
-            seg_team_run(pool, lead_counting, &sums);
+            seg_team_run(pool, SEG_WORKERS_MAX, lead_counting, &sums);
             assert_int_equal(sums.n_led, 1);
             for (size_t i = 0; i < SEG_TEAM_TASKS_MAX; i++)
                 assert_int_equal(sums.n_runs[i], i < sizes[at]);
@@ -65,7 +65,7 @@ static void a_team_without_a_pool_is_the_caller(void **state)
     (void)state;
     memset(&sums, 0, sizeof sums);
     sums.n_tasks = 5;
-    seg_team_run(NULL, lead_counting, &sums);
+    seg_team_run(NULL, 1, lead_counting, &sums);
     for (size_t i = 0; i < 5; i++)
         assert_int_equal(sums.n_runs[i], 1);
 }
@@ -94,13 +94,13 @@ static void a_phase_sees_all_that_earlier_ones_wrote(void **state)
     memset(&alone, 0, sizeof alone);
     for (size_t i = 0; i < N_CELLS; i++)
         alone.cell[0][i] = i;
-    seg_team_run(NULL, lead_adding, &alone);
+    seg_team_run(NULL, 1, lead_adding, &alone);
     for (unsigned n_workers = 2; n_workers <= 4; n_workers++) {
         struct seg_pool *pool = pool_of(n_workers);
         memset(&sums, 0, sizeof sums);
         for (size_t i = 0; i < N_CELLS; i++)
             sums.cell[0][i] = i;
-        seg_team_run(pool, lead_adding, &sums);
+        seg_team_run(pool, SEG_WORKERS_MAX, lead_adding, &sums);
         assert_memory_equal(sums.cell[sums.from], alone.cell[alone.from], sizeof *sums.cell);
         seg_pool_free(pool);
     }
@@ -110,7 +110,7 @@ static void a_phase_sees_all_that_earlier_ones_wrote(void **state)
 static void lead_within(void *ctx, size_t i)
 {
     (void)i;
-    seg_team_run(ctx, lead_counting, &sums);
+    seg_team_run(ctx, SEG_WORKERS_MAX, lead_counting, &sums);
 }
 
 static void a_team_called_from_a_worker_does_not_wait_for_others(void **state)
@@ -148,8 +148,8 @@ static void members_take_subnormal_numbers_for_zero_and_give_them_back(void **st
     (void)state;
     struct seg_pool *pool = pool_of(4);
     n_subnormal = 0;
-    seg_team_run(pool, lead_halving, NULL);
-    seg_team_run(NULL, lead_halving, NULL);
+    seg_team_run(pool, SEG_WORKERS_MAX, lead_halving, NULL);
+    seg_team_run(NULL, 1, lead_halving, NULL);
 #if defined(__x86_64__) || defined(__aarch64__)
     assert_int_equal(n_subnormal, 0);
 #endif
