@@ -1,4 +1,4 @@
-/* config.h - every option of the service, from one table (config.c): parser, check, show,
+/* config.h - every option of the service, from one table (config_options.c): parser, check, show,
  * environment and config.example.ini all come from its rows. Precedence: built-in < --config FILE
  * (or /etc/segmentd/segmentd.ini when present) < DATABASE_URL (for [database] url) <
  * SEGMENTD_SECTION_KEY. Filled once before any thread starts, then read only. */
