@@ -11,10 +11,10 @@
 #include <string.h>
 #include <sys/un.h>
 
-#define KIB(n)         ((uint64_t)(n) << 10)
-#define MIB(n)         ((uint64_t)(n) << 20)
-#define GIB(n)         ((uint64_t)(n) << 30)
-#define TIB(n)         ((uint64_t)(n) << 40)
+#define KIB(n) ((uint64_t)(n) << 10)
+#define MIB(n) ((uint64_t)(n) << 20)
+#define GIB(n) ((uint64_t)(n) << 30)
+#define TIB(n) ((uint64_t)(n) << 40)
 
 static const char *check_listen(const char *value);
 static const char *check_schema(const char *value);

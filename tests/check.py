@@ -12,7 +12,7 @@ FOLDERS = ("core", "server", "ctl", "tests", "bench")
 # header -> the only places that may include it
 ONLY_IN = {
     "libpq-fe.h": ("server/db/",),
-    "microhttpd.h": ("server/http/daemon.c", "bench/echo.c"),
+    "microhttpd.h": ("server/http/daemon_private.h", "bench/echo.c"),
     "cJSON.h": ("server/json/json.c",),
     "cjson/cJSON.h": ("server/json/json.c",),
     "ini.h": ("server/config.c",),

@@ -3,9 +3,9 @@
  * Properties: a few I/O threads (epoll) read requests and write replies and never block; routes
  * that touch the database run on the database threads, large batches on the compute pool, while the
  * connection is suspended. Bodies over 1 MiB are spooled to an unlinked file. Refuses the smuggling
- * shapes that libmicrohttpd 0.9.75 lets through. Operation: start listens; quiesce stops accepting;
- * stop waits for the running requests (at most 10 s), then closes. Safety: start, quiesce and stop
- * are the owner's; nothing else is called from outside. */
+ * shapes that libmicrohttpd 0.9.75 lets through. Operation: start listens; stop accepts nothing
+ * more, waits for the running requests (at most 10 s), then closes. Safety: start and stop are the
+ * owner's; nothing else is called from outside. */
 #ifndef SERVER_HTTP_DAEMON_H
 #define SERVER_HTTP_DAEMON_H
 

@@ -69,7 +69,7 @@ struct exchange {
     int64_t started_ns;           /* monotonic */
     int64_t queued_ns;            /* when it joined the database queue */
     uint64_t bytes_out;
-    void *connection; /* daemon.c's */
+    void *connection; /* libmicrohttpd's */
     void *daemon;
     struct exchange *next; /* in the database queue */
     struct uri uri;        /* filled by uri_parse; this and headers are not cleared at the start */

@@ -1,5 +1,6 @@
-/* Replies as plain data: status, headers, bytes. daemon.c turns them into what libmicrohttpd sends.
- * A reply that cannot be made for want of memory becomes a fixed problem document. */
+/* Replies as plain data: status, headers, bytes. daemon_requests.c turns them into what
+ * libmicrohttpd sends. A reply that cannot be made for want of memory becomes a fixed problem
+ * document. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

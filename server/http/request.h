@@ -48,7 +48,7 @@ struct http_request {
     char request_id[65];
     bool on_io_thread; /* RUNS_INLINE, and RUNS_SCORING until it moves: must not block */
     void *work;        /* what a handler that moves keeps from one call to the next; starts NULL */
-    void *transport;   /* daemon.c's own */
+    void *transport;   /* the exchange's own */
     struct http_reply *reply;
 };
 

@@ -1,0 +1,49 @@
+/* daemon_private.h - what the two halves of the seam to libmicrohttpd share: daemon.c starts and
+ * stops the threads and hands them connections, daemon_requests.c takes requests and sends replies.
+ * The only file that includes libmicrohttpd. */
+#ifndef SERVER_HTTP_DAEMON_PRIVATE_H
+#define SERVER_HTTP_DAEMON_PRIVATE_H
+
+#include <microhttpd.h>
+#include "http/backlog.h"
+#include "http/daemon.h"
+#include "http/exchange.h"
+
+#define PROBE_THREAD 0 /* of the I/O threads: has the connections that ask how the process does */
+
+/* An I/O thread: a libmicrohttpd of its own. */
+struct io_thread {
+    struct http_daemon *daemon;
+    struct MHD_Daemon *mhd;
+    atomic_uint n_connections; /* handed to it and not closed yet */
+};
+
+struct http_daemon {
+    struct app *app;
+    struct io_thread *io_threads; /* (n_io_threads), the first is PROBE_THREAD */
+    unsigned n_io_threads;
+    struct acceptor *acceptor;
+    struct connections *connections;
+    struct db_threads *db_threads;
+    struct backlog *backlog;
+    int listen_fd;
+    unsigned port;
+    atomic_uint n_open;   /* requests from their first byte to their last */
+    atomic_uint n_away;   /* connections suspended, or about to be */
+    atomic_bool stopping; /* nothing may be suspended any more */
+    uint64_t id_seed;
+    atomic_uint_least64_t id_next;
+};
+
+/* Callbacks of an I/O thread, in the order of a request's life. con_cls is its struct exchange. */
+void *daemon_on_uri(void *cls, const char *uri, struct MHD_Connection *con);
+enum MHD_Result daemon_on_access(void *cls, struct MHD_Connection *con, const char *url,
+                                 const char *method, const char *version, const char *data,
+                                 size_t *size, void **con_cls);
+void daemon_on_completed(void *cls, struct MHD_Connection *con, void **con_cls,
+                         enum MHD_RequestTerminationCode how);
+/* Callbacks of the database threads and of the doorman, who have done their part. */
+void daemon_db_done(struct exchange *x);
+void daemon_head_decided(struct backlog_ticket *t);
+
+#endif
