@@ -81,6 +81,18 @@ static char *column_list(struct db *db, const struct feature_set *fs, const uint
     return items ? seg_arena_join(arena, items, n, ", ") : NULL;
 }
 
+/* Imports into one set take turns from here on: each counts what the others left, and none waits
+ * for rows of another that waits for its own. */
+static enum db_status lock_set(struct db *db, const struct feature_set *fs)
+{
+    char id[24];
+    snprintf(id, sizeof(id), "%lld", (long long)fs->id);
+    enum db_status st =
+        db_exec_sql(db, "SELECT 1 FROM feature_sets WHERE id = $1::bigint FOR UPDATE",
+                    (const char *[]){ id }, 1, NULL);
+    return st == DB_NONE ? DB_RETRY : st; /* deleted since: the next try makes it anew */
+}
+
 enum db_status db_feature_rows_merge(struct db *db, const struct feature_set *fs,
                                      const uint32_t *columns, uint32_t n, struct seg_arena *arena,
                                      uint64_t *ret_inserted, uint64_t *ret_updated)
@@ -100,7 +112,8 @@ enum db_status db_feature_rows_merge(struct db *db, const struct feature_set *fs
                                    relation, n ? ", " : "", list, n ? ", " : "", list,
                                    n ? "UPDATE SET " : "NOTHING", assign);
     if (count == NULL || merge == NULL) return DB_FATAL;
-    enum db_status st = db_exec_sql(db, count, NULL, 0, &r);
+    enum db_status st = lock_set(db, fs);
+    if (st == DB_ONE) st = db_exec_sql(db, count, NULL, 0, &r);
     if (st == DB_ONE) {
         *ret_updated = (uint64_t)db_result_int(r, 0, 1);
         *ret_inserted = (uint64_t)db_result_int(r, 0, 0) - *ret_updated;

@@ -1,7 +1,10 @@
 """Feature sets: what is imported, named and refused."""
+import concurrent.futures
 import json
 
 import pytest
+
+from conftest import Http
 
 CSV = "age,channel,active,joined\r\n31,app,true,2024-01-02\r\n,\"we,b\",FALSE,2024-01-03T04:05:06Z\r\n45,\"two\nlines\",true,\r\n"
 
@@ -39,6 +42,22 @@ def test_rows_with_an_id_are_upserted(http):
     assert (reply["inserted"], reply["updated"]) == (1, 1)
     got = http.get("/v1/feature-sets/upsert").json()
     assert got["rows"] == 3 and got["columns"][0]["max"] == 6 and got["columns"][0]["mean"] == 4
+
+
+@pytest.mark.races
+def test_imports_of_the_same_users_at_once_are_counted_once(http, server):
+    post(http, "crowded", "id,x\nfirst,0\n", id_column="id")
+
+    def load(k):
+        order = range(3000) if k % 2 else range(2999, -1, -1)  # the other way round, they would lock each other out
+        with Http(server) as session:
+            return post(session, "crowded", "id,x\n" + "".join(f"u{i},{k}\n" for i in order), id_column="id")
+
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        replies = list(pool.map(load, range(6)))
+    assert [r.status_code for r in replies] == [200] * 6, [r.text for r in replies]
+    assert sorted(r.json()["inserted"] for r in replies) == [0] * 5 + [3000]
+    assert http.get("/v1/feature-sets/crowded").json()["rows"] == 3001
 
 
 def test_ndjson_and_json_say_the_same_as_csv(http):
