@@ -35,12 +35,13 @@ static void assign_chunk(void *ctx, size_t chunk)
 {
     const struct assignment *a = ctx;
     const size_t first = chunk * SEG_CHUNK_TILES, n_tiles = seg_tiles_count(a->x);
+    size_t n_cells = 0;
     if (seg_progress_cancelled(a->progress)) return;
     for (size_t t = first; t < first + SEG_CHUNK_TILES && t < n_tiles; t++) {
         uint32_t label[SEG_TILE_ROWS];
         float dist2[SEG_TILE_ROWS];
         const size_t row = t * SEG_TILE_ROWS, n = seg_tiles_rows(a->x, t);
-        if (t % 8 == 7) seg_pool_give_way();
+        kmeans_offer(&n_cells, a->c->n_rows * a->c->n_cols);
         a->kernels->nearest(seg_tiles_at(a->x, t), a->x->n_cols, a->c->data, a->c->n_rows, label,
                             dist2, NULL);
         if (a->label != NULL) memcpy(a->label + row, label, n * sizeof *label);
@@ -93,6 +94,7 @@ enum seg_status kmeans_put_in_order(const struct seg_matrix *c, const uint32_t *
     for (size_t j = 0; j < k; j++)
         places[j] = (struct place){ seg_matrix_row(c, j), d, 0, (uint32_t)j };
     for (size_t r = 0; r < n; r++) {
+        if (r % SEG_CHUNK_ROWS == 0) seg_pool_give_way();
         places[label[r]].size++;
         km->inertia += (double)dist2[r];
     }

@@ -30,10 +30,6 @@
  * measured in place. */
 #define GATHER_COST 24u
 
-/* Centroids times columns that a tile may be measured against, about 10 microseconds, before the
- * processor is offered. */
-#define OFFER_CELLS 8192u
-
 enum seg_status kmeans_desk_init(struct kmeans_desk *desk, size_t k, size_t d)
 {
     const size_t n_cells = (d + d % 2) * SEG_TILE_ROWS;
@@ -92,15 +88,6 @@ static void settle(struct kmeans_run *run, struct kmeans_desk *desk, const float
         run->label[row[i]] = label[i];
     }
     desk->n_moved += n_moved;
-}
-
-/* Offers the processor once tiles have been measured against n_cells cells of centroids. */
-static void offer(struct kmeans_desk *desk, size_t n_cells)
-{
-    desk->n_cells += n_cells;
-    if (desk->n_cells < OFFER_CELLS) return;
-    desk->n_cells = 0;
-    seg_pool_give_way();
 }
 
 /* By sums of squared differences. */
@@ -187,7 +174,7 @@ static void measure(struct kmeans_run *run, struct kmeans_desk *desk, const floa
                     const uint32_t *row, unsigned n)
 {
     (run->is_screened ? screen : measure_exactly)(run, desk, tile, row, n);
-    offer(desk, run->c.n_rows * run->c.n_cols);
+    kmeans_offer(&desk->n_cells, run->c.n_rows * run->c.n_cols);
 }
 
 /* Bit i: row i of the tile has spent its slack. If none has, the tile may sleep until spent_any
@@ -272,7 +259,7 @@ static unsigned settle_near(struct kmeans_run *run, struct kmeans_desk *desk, co
     }
     desk->n_tried += n;
     desk->n_found += n - n_left;
-    offer(desk, SEG_NEAR * d);
+    kmeans_offer(&desk->n_cells, SEG_NEAR * d);
     return n_left;
 }
 

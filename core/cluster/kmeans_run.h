@@ -15,6 +15,18 @@
 #include "compute/kernels.h"
 #include "compute/screen.h"
 
+/* Centroids times columns that a tile may be measured against, some 15 microseconds, before the
+ * processor is offered. */
+#define KMEANS_OFFER_CELLS 8192u
+/* Offers it once *n_cells comes to that, after n_more of them. */
+static inline void kmeans_offer(size_t *n_cells, size_t n_more)
+{
+    *n_cells += n_more;
+    if (*n_cells < KMEANS_OFFER_CELLS) return;
+    *n_cells = 0;
+    seg_pool_give_way();
+}
+
 /* What is known of the data before the first start; shared by all starts. */
 struct kmeans_data {
     const struct seg_tiles *x;
@@ -100,7 +112,7 @@ struct kmeans_desk {
     uint64_t n_screened;          /* rows */
     uint64_t n_tried, n_found;    /* rows looked for among the centroids they remember */
     uint64_t n_doubtful;          /* those of them that had to be measured exactly */
-    uint64_t n_cells;             /* of centroids that rows were measured against, by tile */
+    size_t n_cells;               /* see kmeans_offer */
     float *cells;                 /* (d, 64) rows that are measured together */
     struct kmeans_batch doubtful; /* see kmeans_assign.c */
     float *rows;                  /* (64, rows_stride) of them, padded for screen_kernel; or NULL */

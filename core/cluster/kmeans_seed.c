@@ -50,12 +50,13 @@ static void seed_chunk(void *ctx, size_t chunk)
     const size_t first = chunk * SEG_CHUNK_TILES, n_tiles = seg_tiles_count(s->x);
     const size_t n_sums = s->n_tried > 0 ? s->n_tried : 1;
     double sum[CANDIDATES_MAX] = { 0 };
+    size_t n_cells = 0;
     _Alignas(SEG_ALIGN) float fresh[(CANDIDATES_MAX + 1) * SEG_TILE_ROWS];
     if (seg_progress_cancelled(s->progress)) return;
     for (size_t t = first; t < first + SEG_CHUNK_TILES && t < n_tiles; t++) {
         const float *tile = seg_tiles_at(s->x, t);
         float *closest = s->closest + t * SEG_TILE_ROWS;
-        if (t % 8 == 7) seg_pool_give_way();
+        kmeans_offer(&n_cells, (s->n_tried + s->has_newest) * s->x->n_cols);
         s->kernels->squares(tile, s->x->n_cols, s->tried.data, s->n_tried + s->has_newest, fresh);
         if (s->has_newest) lower(fresh + s->n_tried * SEG_TILE_ROWS, closest);
         for (size_t i = seg_tiles_rows(s->x, t); i < SEG_TILE_ROWS; i++)
@@ -129,8 +130,10 @@ static enum seg_status seed_greedy(struct seg_pool *pool, struct seeding *s, str
     const size_t k = c->n_rows, d = c->n_cols;
     const size_t n_candidates = 2 + (size_t)log((double)k);
     const size_t n_lanes = seg_tiles_count(s->x) * SEG_TILE_ROWS;
-    for (size_t i = 0; i < n_lanes; i++)
+    for (size_t i = 0; i < n_lanes; i++) {
+        if (i % SEG_CHUNK_ROWS == 0) seg_pool_give_way();
         s->closest[i] = FLT_MAX;
+    }
     seg_tiles_get_row(s->x, seg_rng_below(rng, s->x->n_rows), c->data);
     memcpy(s->tried.data, c->data, d * sizeof *c->data);
     s->n_tried = 0;

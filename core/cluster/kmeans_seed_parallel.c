@@ -39,6 +39,7 @@ static void measure_chunk(void *ctx, size_t chunk)
     struct gathering *g = ctx;
     const size_t first = chunk * SEG_CHUNK_TILES, n_tiles = seg_tiles_count(g->x);
     const size_t d = g->x->n_cols, n_new = g->c.n_rows - g->first;
+    size_t n_cells = 0;
     double sum = 0;
     if (seg_progress_cancelled(g->progress)) return;
     for (size_t t = first; t < first + SEG_CHUNK_TILES && t < n_tiles; t++) {
@@ -46,7 +47,7 @@ static void measure_chunk(void *ctx, size_t chunk)
         float dist2[SEG_TILE_ROWS];
         float *closest = g->closest + t * SEG_TILE_ROWS;
         uint32_t *owner = g->owner + t * SEG_TILE_ROWS;
-        if (t % 8 == 7) seg_pool_give_way();
+        kmeans_offer(&n_cells, n_new * d);
         g->kernels->nearest(seg_tiles_at(g->x, t), d, seg_matrix_row(&g->c, g->first), n_new, label,
                             dist2, NULL);
         for (unsigned r = 0; r < seg_tiles_rows(g->x, t); r++) {
@@ -73,6 +74,7 @@ static void draw_chunk(void *ctx, size_t chunk)
             drawn |= (uint64_t)(seg_rng_double(&rng) < p) << r;
         }
         g->drawn[t] = drawn;
+        if (t % 8 == 7) seg_pool_give_way();
     }
 }
 
@@ -105,8 +107,10 @@ static enum seg_status gather(struct seg_pool *pool, struct gathering *g, size_t
                               struct seg_rng *rng)
 {
     const size_t n_chunks = g->x->n_chunks, n_lanes = seg_tiles_count(g->x) * SEG_TILE_ROWS;
-    for (size_t i = 0; i < n_lanes; i++)
+    for (size_t i = 0; i < n_lanes; i++) {
+        if (i % SEG_CHUNK_ROWS == 0) seg_pool_give_way();
         g->closest[i] = i < g->x->n_rows ? FLT_MAX : 0;
+    }
     seg_tiles_get_row(g->x, seg_rng_below(rng, g->x->n_rows), g->c.data);
     g->c.n_rows = 1;
     for (unsigned round = 0; round < ROUNDS_MAX; round++) {
@@ -164,17 +168,22 @@ static enum seg_status clustering_init(struct clustering *w, const struct gather
     w->share = seg_alloc(k, sizeof *w->share);
     if (!w->weight || !w->closest || !w->fresh || !w->label || !w->sum || !w->share)
         return SEG_ENOMEM;
-    for (size_t r = 0; r < g->x->n_rows; r++)
+    for (size_t r = 0; r < g->x->n_rows; r++) {
+        if (r % SEG_CHUNK_ROWS == 0) seg_pool_give_way();
         w->weight[g->owner[r]]++;
+    }
     return SEG_OK;
 }
 
 /* Squared distances of the candidates to a centroid, to out (m) whole tiles. */
 static void measure(const struct clustering *w, const float *centroid, float *out)
 {
-    for (size_t t = 0; t < seg_tiles_count(&w->x); t++)
+    size_t n_cells = 0;
+    for (size_t t = 0; t < seg_tiles_count(&w->x); t++) {
+        kmeans_offer(&n_cells, w->x.n_cols);
         w->kernels->squares(seg_tiles_at(&w->x, t), w->x.n_cols, centroid, 1,
                             out + t * SEG_TILE_ROWS);
+    }
 }
 
 /* The weighted sum of the smaller of two distances. */
@@ -222,6 +231,7 @@ static void seed_weighted(struct clustering *w, struct seg_rng *rng,
             float *fresh = w->fresh + i * n_lanes;
             seg_tiles_get_row(&w->x, row, seg_matrix_row(c, j));
             measure(w, seg_matrix_row(c, j), fresh);
+            seg_pool_give_way();
             const double left = sum_of_lesser(w, w->closest, fresh);
             if (left >= least) continue;
             least = left;
@@ -239,16 +249,19 @@ static void seed_weighted(struct clustering *w, struct seg_rng *rng,
 static void step_lloyd(struct clustering *w, struct seg_matrix *c)
 {
     const size_t k = c->n_rows, d = c->n_cols;
+    size_t n_cells = 0;
     memset(w->sum, 0, k * d * sizeof *w->sum);
     memset(w->share, 0, k * sizeof *w->share);
     for (size_t t = 0; t < seg_tiles_count(&w->x); t++) {
         uint32_t *label = w->label + t * SEG_TILE_ROWS;
         float *no_dist2 = w->closest + t * SEG_TILE_ROWS;
+        kmeans_offer(&n_cells, k * d);
         w->kernels->nearest(seg_tiles_at(&w->x, t), d, c->data, k, label, no_dist2, NULL);
     }
     for (size_t i = 0; i < w->x.n_rows; i++) {
         const float *cell = seg_tiles_cell(&w->x, i, 0);
         double *sum = w->sum + w->label[i] * d;
+        kmeans_offer(&n_cells, d);
         w->share[w->label[i]] += w->weight[i];
         for (size_t col = 0; col < d; col++)
             sum[col] += w->weight[i] * (double)cell[col * SEG_TILE_ROWS];

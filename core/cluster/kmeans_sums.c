@@ -172,9 +172,11 @@ void kmeans_sums_means(const struct kmeans_sums *s, const struct kmeans_data *da
     for (size_t j = 0; j < s->k; j++) {
         if (s->count[j] == 0) continue;
         float *row = seg_matrix_row(c, j);
+        seg_pool_give_way();
+        /* A power of two: the product is exact. */
         for (size_t i = 0; i < s->d; i++)
-            row[i] = (float)((double)s->sum[j * s->d + i] / (double)s->count[j] /
-                             (double)data->scale[i]);
+            row[i] = (float)((double)s->sum[j * s->d + i] /
+                             ((double)s->count[j] * (double)data->scale[i]));
     }
 }
 
@@ -184,14 +186,17 @@ double kmeans_sums_inertia(const struct kmeans_sums *s, const struct kmeans_data
     long double between = 0;
     for (size_t j = 0; j < s->k; j++) {
         if (s->count[j] == 0) continue;
+        const long double n = (long double)s->count[j];
         long double square = 0;
+        seg_pool_give_way();
         for (size_t i = 0; i < s->d; i++) {
-            long double off = (long double)s->sum[j * s->d + i] / (long double)s->count[j] /
-                                  (long double)data->scale[i] -
-                              (long double)data->mean[i];
+            /* n times how far the mean is off; the scale is a power of two. */
+            const long double off =
+                (long double)s->sum[j * s->d + i] * (long double)(1 / (double)data->scale[i]) -
+                n * (long double)data->mean[i];
             square += off * off;
         }
-        between += square * (long double)s->count[j];
+        between += square / n;
     }
     long double within = (long double)data->scatter - between;
     return within > 0 ? (double)within : 0;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "base/alloc.h"
 #include "compute/kernels.h"
+#include "compute/worker_pool.h"
 
 #if defined(__x86_64__)
 extern const struct seg_screen_kernel seg_screen_kernel_v3, seg_screen_kernel_v4,
@@ -71,6 +72,7 @@ void seg_screen_set(struct seg_screen *s, const struct seg_matrix *c)
     for (size_t j = 0; j < s->k; j++) {
         const float *row = seg_matrix_row(c, j);
         double sum = 0;
+        seg_pool_give_way();
         for (size_t i = 0; i < s->d; i++) {
             const double value = (double)(row[i] - s->centre[i]);
             sum += value * value;
@@ -85,6 +87,7 @@ void seg_screen_set(struct seg_screen *s, const struct seg_matrix *c)
     for (size_t j = 0; j < s->k; j++) {
         const float *row = seg_matrix_row(c, j);
         double sum = 0;
+        seg_pool_give_way();
         for (size_t i = 0; i < 2 * s->n_pairs; i++) {
             const double value = i < s->d ? (double)(row[i] - s->centre[i]) : 0;
             const int32_t code = (int32_t)lrint(value / (double)s->unit);
