@@ -87,6 +87,11 @@ static void sleep_until_woken(struct job_monitor *m, unsigned ms)
     pthread_cond_timedwait(&m->wake, &m->lock, &until);
 }
 
+static int64_t ms_between(const struct timespec *from, const struct timespec *to)
+{
+    return (int64_t)(to->tv_sec - from->tv_sec) * 1000 + (to->tv_nsec - from->tv_nsec) / 1000000;
+}
+
 /* One beat. A lease that could not be renewed for its whole length is lost: the job must stop
  * before another claims it. */
 static void beat(struct runner *r, struct db **db, struct timespec *renewed)
@@ -94,6 +99,7 @@ static void beat(struct runner *r, struct db **db, struct timespec *renewed)
     struct job_monitor *m = &r->monitor, now;
     const struct config *c = r->owner->app->config;
     bool cancel_asked = false;
+    struct timespec sent, answered;
     pthread_mutex_lock(&m->lock);
     memcpy(now.id, m->id, sizeof(now.id));
     memcpy(now.phase, m->phase, sizeof(now.phase));
@@ -107,18 +113,18 @@ static void beat(struct runner *r, struct db **db, struct timespec *renewed)
         *db = NULL;
     }
     if (*db == NULL) *db = db_connect(c, c->jobs.lease_seconds, true, r->owner->app->metrics);
+    clock_gettime(CLOCK_MONOTONIC, &sent);
     enum db_status st =
         *db == NULL ? DB_RETRY
                     : db_jobs_heartbeat(*db, now.id, now.attempt, c->jobs.lease_seconds,
                                         now.fraction, now.phase, now.message, &cancel_asked);
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    if (st == DB_ONE) *renewed = t;
+    clock_gettime(CLOCK_MONOTONIC, &answered);
+    if (st == DB_ONE) *renewed = sent; /* the lease runs from a moment after */
+    bool has_run_out = ms_between(renewed, &answered) >= (int64_t)c->jobs.lease_seconds * 1000;
     pthread_mutex_lock(&m->lock);
     if (m->running && m->attempt == now.attempt && strcmp(m->id, now.id) == 0) {
         m->cancel_asked = m->cancel_asked || cancel_asked;
-        m->lost =
-            m->lost || st == DB_NONE || t.tv_sec - renewed->tv_sec >= (time_t)c->jobs.lease_seconds;
+        m->lost = m->lost || st == DB_NONE || has_run_out;
         if (m->cancel_asked || m->lost) atomic_store(&m->cancel, true);
     }
     pthread_mutex_unlock(&m->lock);
@@ -243,8 +249,7 @@ static void run_job(struct runner *r, struct db *db, const struct db_job *job)
     const char *state = end_job(r, &run, outcome, cancel_asked, lost);
     metrics_gauge_add(r->owner->app->metrics, METRIC_JOBS_RUNNING, -1);
     clock_gettime(CLOCK_MONOTONIC, &end);
-    long long ms =
-        (long long)(end.tv_sec - start.tv_sec) * 1000 + (end.tv_nsec - start.tv_nsec) / 1000000;
+    long long ms = ms_between(&start, &end);
     if (outcome == JOB_FAILED)
         log_event(LOG_WARN, "job failed", "job", "%s", job->id, "state", "%s", state, "code", "%s",
                   run.error_code, "detail", "%s", run.error_detail, "dur_ms", "%lld", ms, NULL);
