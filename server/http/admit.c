@@ -148,6 +148,10 @@ static bool admit_route(struct exchange *x, const char *method)
         return false;
     }
     router_match(&x->uri, known, &m);
+    if (!router_takes_opaque(&x->uri, m.route)) {
+        refuse(x, ERR_BAD_REQUEST, "a path segment has an encoded slash, backslash or dot segment");
+        return false;
+    }
     if (m.methods == 0) {
         refuse(x, ERR_NO_SUCH_ROUTE, NULL);
         return false;

@@ -47,7 +47,7 @@ static bool path_matches(const char *template, const struct uri *u, const char *
             args[n_args++] = s;
             t += strcspn(t, "/");
         } else {
-            t = literal_matches(t, s);
+            t = (u->opaque >> i & 1) == 0 ? literal_matches(t, s) : NULL;
             if (t == NULL) return false;
             literals++;
         }
@@ -58,6 +58,18 @@ static bool path_matches(const char *template, const struct uri *u, const char *
     }
     *ret_literals = literals;
     return *t == '\0';
+}
+
+bool router_takes_opaque(const struct uri *u, const struct route *r)
+{
+    const char *t = r != NULL ? r->path + 1 : "";
+    for (unsigned left = u->opaque; left != 0; left >>= 1) {
+        size_t n = strcspn(t, "/");
+        bool is_user = n == strlen("{user}") && strncmp(t, "{user}", n) == 0;
+        if ((left & 1) != 0 && !is_user) return false;
+        t += n + (t[n] == '/');
+    }
+    return true;
 }
 
 void router_match(const struct uri *u, int method, struct route_match *ret)

@@ -14,6 +14,8 @@ struct route_match {
 
 /* Literal segments win over arguments. An empty segment never matches an argument. */
 void router_match(const struct uri *u, int method, struct route_match *ret);
+/* Whether every segment of u that is opaque stands for the {user} of r (NULL: no row). */
+bool router_takes_opaque(const struct uri *u, const struct route *r);
 /* "GET, HEAD, POST, OPTIONS" for a 405 or OPTIONS, into out (at least 64 bytes). */
 void router_allow(unsigned methods, char *out, size_t size);
 /* The enum of a method's name; HEAD is GET; -1 when no route can have it. */

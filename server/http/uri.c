@@ -36,13 +36,19 @@ static const char *decode(const char *s, size_t len, bool plus_is_space, char *o
     return utf8_valid(out, n) ? NULL : "the URI is not valid UTF-8";
 }
 
-static const char *segment_check(const char *raw, size_t raw_len, const char *decoded)
+/* What splits a path, or climbs it, and is no part of a plain name. */
+static bool is_dot_segment(const char *text)
 {
-    if (memchr(raw, '%', raw_len) != NULL && strchr(decoded, '/') != NULL)
-        return "a path segment has an encoded slash";
-    if (strchr(decoded, '\\') != NULL) return "a path segment has a backslash";
-    if (strcmp(decoded, ".") == 0 || strcmp(decoded, "..") == 0)
-        return "a path segment is a dot segment";
+    return strcmp(text, ".") == 0 || strcmp(text, "..") == 0;
+}
+
+static const char *segment_check(const char *raw, size_t raw_len, const char *decoded,
+                                 bool *ret_opaque)
+{
+    bool is_plain = memchr(raw, '%', raw_len) == NULL;
+    if (memchr(raw, '\\', raw_len) != NULL) return "a path segment has a backslash";
+    if (is_plain && is_dot_segment(decoded)) return "a path segment is a dot segment";
+    *ret_opaque = !is_plain && (strpbrk(decoded, "/\\") != NULL || is_dot_segment(decoded));
     return NULL;
 }
 
@@ -54,9 +60,11 @@ static const char *parse_path(const char *path, size_t len, char **buf, struct u
         const char *slash = memchr(path + at, '/', len - at);
         size_t n = slash != NULL ? (size_t)(slash - path) - at : len - at;
         if (u->n_segments == URI_SEGMENTS_MAX) return "the path has too many segments";
+        bool opaque = false;
         const char *why = decode(path + at, n, false, *buf);
-        if (why == NULL) why = segment_check(path + at, n, *buf);
+        if (why == NULL) why = segment_check(path + at, n, *buf, &opaque);
         if (why != NULL) return why;
+        u->opaque |= (unsigned)opaque << u->n_segments;
         u->segments[u->n_segments++] = *buf;
         *buf += strlen(*buf) + 1;
         if (slash == NULL) return NULL;
@@ -110,6 +118,7 @@ const char *uri_parse(const char *raw, struct seg_arena *arena, struct uri *ret)
     char *buf = seg_arena_alloc(arena, len + URI_SEGMENTS_MAX + 2 * URI_PARAMS_MAX + 2);
     if (buf == NULL) return "out of memory";
     ret->n_segments = ret->n_params = 0;
+    ret->opaque = 0;
     if (memchr(path, '#', len) != NULL) return "the URI has a fragment";
     const char *why = parse_path(path, path_len, &buf, ret);
     if (why == NULL && path[path_len] == '?')

@@ -18,13 +18,15 @@ struct uri_param {
 struct uri {
     const char *segments[URI_SEGMENTS_MAX]; /* decoded; "/" has none, a trailing slash gives "" */
     size_t n_segments;
+    unsigned opaque; /* bit i: segment i has an encoded slash or backslash, or is an encoded dot
+                        segment; only a user id may be like that */
     struct uri_param params[URI_PARAMS_MAX];
     size_t n_params;
 };
 
 /* NULL and *ret filled, or a sentence (static) that says why the target is refused: not absolute,
- * a bad escape, an encoded NUL, slash or backslash, "..", control characters, bytes that are not
- * UTF-8, too many segments or parameters, no memory. raw may be in absolute form. */
+ * a bad escape, an encoded NUL, a backslash, "..", control characters, bytes that are not UTF-8,
+ * too many segments or parameters, no memory. raw may be in absolute form. */
 const char *uri_parse(const char *raw, struct seg_arena *arena, struct uri *ret);
 
 #endif

@@ -60,7 +60,8 @@ def test_head_is_get_without_the_body(http):
     ("/v1/models/a%00b", 400), ("/v1/models/a%2Fb", 400), ("/v1/models/a%2fb", 400), ("/v1/models/a%5Cb", 400), ("/v1/models/a\\b", 400),
     ("/v1/models/..", 400), ("/v1/models/%2e%2e", 400), ("/v1/models/%2e%2e/..%2f", 400), ("/../etc/passwd", 400), ("/v1/models/%", 400),
     ("/v1/models/%4", 400), ("/v1/models/%zz", 400), ("/v1/models/%ff", 400), ("/v1/models/%c0%af", 400), ("/v1/models/a%0d%0ab", 400),
-    ("/v1/models/a%1bb", 400), ("/v1/models?limit=%00", 400), ("/v1/models?limit=%ff", 400), ("/livez#x", 400), ("livez", 400),
+    ("/v1/models/a%1bb", 400), ("/v1%2Fmodels", 400), ("/v1/users%2Fu/segments", 400), ("/v1/%2e%2e/users/u/segments", 400), ("/v1/users/u/segments%2F", 400),
+    ("/v1/users/a%2Fb/segments", 404), ("/v1/users/%2e%2e/segments", 404), ("/v1/users/../segments", 400), ("/v1/users/a\\b/segments", 400), ("/v1/models?limit=%00", 400), ("/v1/models?limit=%ff", 400), ("/livez#x", 400), ("livez", 400),
     ("/v1//models", 404), ("/v1/models/", 404), ("//livez", 404), ("/livez/", 404), ("/LIVEZ", 404), ("/v1", 404), ("/%6civez", 200),
     ("http://elsewhere/livez", 200), ("http://elsewhere:80", 200), ("/" + "a/" * 40, 400), ("/" + "a" * 8191, 404), ("/" + "a" * 8192, 414),
     ("/livez?" + "&".join(f"a{i}=1" for i in range(33)), 400)])

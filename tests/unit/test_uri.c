@@ -88,13 +88,24 @@ static void uri_parse_refuses_what_others_could_read_in_another_way(void **state
 {
     (void)state;
     static const char *const BAD[] = {
-        "",         "a",        "*",      "ftp://h/a", "/%",     "/%a",     "/%g0",
-        "/a%00b",   "/a%2fb",   "/a%2Fb", "/a\\b",     "/a%5cb", "/..",     "/.",
-        "/%2e%2e",  "/a/../b",  "/%0a",   "/a%7fb",    "/%ff",   "/%c0%af", "/%ed%a0%80",
-        "/a?b=%00", "/a?%0d=1", "/a#b",   "/a?b#c",    "/\xff",
+        "",        "a",          "*",        "ftp://h/a", "/%",      "/%a",    "/%g0",   "/a%00b",
+        "/a\\b",   "/a%5c\\",    "/..",      "/.",        "/a/../b", "/%0a",   "/a%7fb", "/%ff",
+        "/%c0%af", "/%ed%a0%80", "/a?b=%00", "/a?%0d=1",  "/a#b",    "/a?b#c", "/\xff",
     };
     for (size_t i = 0; i < sizeof(BAD) / sizeof(BAD[0]); i++)
         refused(BAD[i]);
+}
+
+static void uri_parse_marks_segments_that_only_a_user_id_may_be(void **state)
+{
+    (void)state;
+    struct seg_arena a;
+    struct uri u;
+    assert_null(parse("/a/x%2fy/b%5c/%2e%2e/%2E/.%2e/c%2e/%20/d", &u, &a));
+    assert_string_equal(u.segments[1], "x/y");
+    assert_string_equal(u.segments[3], "..");
+    assert_int_equal(u.opaque, 1u << 1 | 1u << 2 | 1u << 3 | 1u << 4 | 1u << 5);
+    seg_arena_release(&a);
 }
 
 static void uri_parse_bounds_segments_and_parameters(void **state)
@@ -162,6 +173,7 @@ int main(void)
         cmocka_unit_test(uri_parse_keeps_empty_segments),
         cmocka_unit_test(uri_parse_takes_the_path_of_an_absolute_form),
         cmocka_unit_test(uri_parse_refuses_what_others_could_read_in_another_way),
+        cmocka_unit_test(uri_parse_marks_segments_that_only_a_user_id_may_be),
         cmocka_unit_test(uri_parse_bounds_segments_and_parameters),
         cmocka_unit_test(uri_parse_gives_clean_text_for_any_bytes),
         cmocka_unit_test(uri_parse_refuses_when_memory_is_short),
