@@ -10,19 +10,16 @@
 #include "base/rng.h"
 #include "cluster/k_search_run.h"
 #include "cluster/quality.h"
+#include "cluster/silhouette.h"
 
-#define STARTS_MAX          5u /* of the fit of the largest k to the sample */
-#define STARTS_BELOW_MAX    2u /* of the others, which start from the next larger one as well */
-#define DRAW_ROWS_A_CLUSTER 40u
+#define STARTS_MAX          3u /* of the fit of the largest k; others start from the next larger too */
+#define DRAW_ROWS_A_CLUSTER 25u
 #define ROUND_TASKS         32u
 
 /* One k on its way. */
 struct slot {
     struct seg_k_candidate result;
     struct seg_kmeans km; /* fitted to the sample */
-    uint32_t *label;      /* (n_rows_used) partition of the sample; NULL for k = 1 */
-    double reference[SEG_K_SEARCH_REFERENCES]; /* log inertia per row */
-    struct k_agreement agreement[SEG_K_SEARCH_RESAMPLES];
 };
 
 struct search {
@@ -32,11 +29,18 @@ struct search {
     struct seg_progress quiet; /* the cancel flag alone: tasks do not report */
     const struct seg_tiles *x; /* what is measured on: the caller's rows, or `sample` */
     struct seg_tiles sample;
+    const struct seg_tiles *few; /* of these what takes time for each pair of rows, or each fit to
+                                    rows drawn again: x, or `few_sample` */
+    struct seg_tiles few_sample;
     struct k_box box;
     size_t n_draw;
     struct slot *slots;
     size_t n_slots;
-    size_t first_task; /* of the round */
+    uint32_t *k;                   /* (n_slots - 1) of the slots from 1 on */
+    uint32_t **label;              /* (n_slots - 1, n_few) their partitions of the few */
+    double *reference;             /* (SEG_K_SEARCH_REFERENCES, n_slots) log inertia per row */
+    struct k_agreement *agreement; /* (SEG_K_SEARCH_RESAMPLES, n_slots - 1) */
+    size_t first_task;             /* of the round */
     enum seg_status round[ROUND_TASKS];
 };
 
@@ -60,19 +64,18 @@ size_t seg_k_search_rows_max(uint32_t n_cols, uint32_t k_max)
     return n_fit > n_min ? n_fit : n_min;
 }
 
-/* The wanted columns of the n rows of x into the sample. */
-static enum seg_status gather_columns(struct search *s, const struct seg_tiles *x,
-                                      const uint32_t *rows, size_t n)
+/* The wanted columns of n rows of x. */
+static enum seg_status gather_columns(const struct seg_tiles *x, const bool *columns,
+                                      const uint32_t *rows, size_t n, struct seg_tiles *ret_x)
 {
     uint32_t n_cols = 0;
     for (uint32_t c = 0; c < x->n_cols; c++)
-        n_cols += s->p->columns[c];
-    seg_tiles_init(&s->sample, n_cols);
-    enum seg_status st = seg_tiles_grow(&s->sample, n);
+        n_cols += columns[c];
+    enum seg_status st = seg_tiles_zeros(ret_x, n, n_cols);
     for (size_t i = 0; i < n && st == SEG_OK; i++) {
-        float *to = seg_tiles_cell(&s->sample, i, 0);
+        float *to = seg_tiles_cell(ret_x, i, 0);
         for (uint32_t c = 0; c < x->n_cols; c++) {
-            if (!s->p->columns[c]) continue;
+            if (!columns[c]) continue;
             *to = *seg_tiles_cell(x, rows[i], c);
             to += SEG_TILE_ROWS;
         }
@@ -80,21 +83,36 @@ static enum seg_status gather_columns(struct search *s, const struct seg_tiles *
     return st;
 }
 
-/* Points s->x at all rows, or at a sample in row order. */
+/* n rows of x in row order, or of them the columns wanted. */
+static enum seg_status draw_rows(struct search *s, const struct seg_tiles *x, uint64_t stream,
+                                 const bool *columns, size_t n, struct seg_tiles *ret_x)
+{
+    struct seg_rng rng = seg_rng_make(s->p->seed, stream);
+    uint32_t *rows = seg_alloc(n, sizeof *rows);
+    if (rows == NULL) return SEG_ENOMEM;
+    seg_rng_sample(&rng, x->n_rows, n, rows);
+    enum seg_status st = columns != NULL ? gather_columns(x, columns, rows, n, ret_x)
+                                         : seg_tiles_gather(x, rows, n, ret_x);
+    seg_free(rows);
+    return st;
+}
+
+/* Points s->x and s->few at all rows, or at samples of them. */
 static enum seg_status sample_rows(struct search *s, const struct seg_tiles *x)
 {
     const size_t n_max = seg_k_search_rows_max(x->n_cols, s->p->k_max);
     const size_t n = n_max < x->n_rows ? n_max : x->n_rows;
+    enum seg_status st = SEG_OK;
     s->x = x;
-    if (n == x->n_rows && s->p->columns == NULL) return SEG_OK;
-    struct seg_rng rng = seg_rng_make(s->p->seed, K_STREAM_SAMPLE);
-    uint32_t *rows = seg_alloc(n, sizeof *rows);
-    if (rows == NULL) return SEG_ENOMEM;
-    seg_rng_sample(&rng, x->n_rows, n, rows);
-    enum seg_status st = s->p->columns != NULL ? gather_columns(s, x, rows, n)
-                                               : seg_tiles_gather(x, rows, n, &s->sample);
-    if (st == SEG_OK) s->x = &s->sample;
-    seg_free(rows);
+    if (n < x->n_rows || s->p->columns != NULL) {
+        st = draw_rows(s, x, K_STREAM_SAMPLE, s->p->columns, n, &s->sample);
+        s->x = &s->sample;
+    }
+    s->few = s->x;
+    if (st == SEG_OK && n > SEG_K_SEARCH_FEW_ROWS) {
+        st = draw_rows(s, s->x, K_STREAM_FEW, NULL, SEG_K_SEARCH_FEW_ROWS, &s->few_sample);
+        s->few = &s->few_sample;
+    }
     return st;
 }
 
@@ -108,12 +126,18 @@ static struct seg_kmeans_params params_for(const struct search *s, const struct 
     return p;
 }
 
-static enum seg_status fit_base(struct search *s, struct slot *slot)
+static struct slot *largest(const struct search *s)
 {
-    const bool is_largest = slot == &s->slots[s->n_slots - 1];
-    const struct seg_kmeans_params p =
-        params_for(s, slot, is_largest ? STARTS_MAX : STARTS_BELOW_MAX);
-    return seg_kmeans_fit(s->pool, s->x, &p, &s->quiet, &slot->km, NULL);
+    return &s->slots[s->n_slots - 1];
+}
+
+/* Task i of the first phase: a slot's fit, the largest k first. */
+static void first_task(void *ctx, size_t i)
+{
+    struct search *s = ctx;
+    struct slot *slot = largest(s) - (s->first_task + i);
+    const struct seg_kmeans_params p = params_for(s, slot, slot == largest(s) ? STARTS_MAX : 1);
+    s->round[i] = seg_kmeans_fit(s->pool, s->x, &p, &s->quiet, &slot->km, NULL);
 }
 
 /* Starts slot from the clusters of more, which has one more, with the pair merged that raises the
@@ -144,58 +168,76 @@ static enum seg_status refine_all(struct search *s)
     enum seg_status st = SEG_OK;
     for (size_t i = s->n_slots - 1; i > 1 && st == SEG_OK; i--)
         st = refine(s, &s->slots[i], &s->slots[i - 1]);
+    for (size_t i = 1; i < s->n_slots && st == SEG_OK; i++)
+        seg_kmeans_assign(s->pool, s->few, &s->slots[i].km.centroids, s->label[i - 1], NULL);
     return st;
 }
 
-static enum seg_status measure_base(struct search *s, struct slot *slot)
-{
-    struct seg_k_candidate *c = &slot->result;
-    struct seg_cluster_quality q = { 0 };
-    seg_kmeans_assign(s->pool, s->x, &slot->km.centroids, slot->label, NULL);
-    enum seg_status st = seg_cluster_quality(
-        s->pool, s->x, slot->label, c->k, SEG_K_SEARCH_SILHOUETTE_ROWS, s->p->seed, &s->quiet, &q);
-    if (st != SEG_OK) return st;
-    c->silhouette = q.silhouette;
-    c->davies_bouldin = q.davies_bouldin;
-    c->calinski_harabasz = q.calinski_harabasz;
-    seg_cluster_quality_release(&q);
-    return SEG_OK;
-}
-
-/* Task i of the first phase: every slot's base fit, the largest k first, then every slot's
- * reference sets. */
-static void first_task(void *ctx, size_t i)
-{
-    struct search *s = ctx;
-    const size_t task = s->first_task + i;
-    if (task < s->n_slots) {
-        s->round[i] = fit_base(s, &s->slots[s->n_slots - 1 - task]);
-        return;
-    }
-    const size_t number = (task - s->n_slots) % SEG_K_SEARCH_REFERENCES;
-    struct slot *slot = &s->slots[(task - s->n_slots) / SEG_K_SEARCH_REFERENCES];
-    struct seg_kmeans_params p = params_for(s, slot, 1);
-    p.min_share = 0;
-    s->round[i] = k_search_reference(&s->box, s->x->n_cols, s->n_draw, &p, number, &s->quiet,
-                                     &slot->reference[number]);
-}
-
-/* Task i of the second phase: what is measured of a slot's partition. */
+/* Task i of the second phase: all fits are made better, in one task; then a reference set each. */
 static void second_task(void *ctx, size_t i)
 {
     struct search *s = ctx;
-    s->round[i] = measure_base(s, &s->slots[s->n_slots - 1 - (s->first_task + i)]);
+    const size_t task = s->first_task + i;
+    if (task == 0) {
+        s->round[i] = refine_all(s);
+        return;
+    }
+    struct seg_kmeans_params p = params_for(s, largest(s), 1);
+    p.min_share = 0;
+    s->round[i] = k_search_reference(&s->box, s->x->n_cols, s->n_draw, &p, s->p->k_min, task - 1,
+                                     &s->quiet, s->reference + (task - 1) * s->n_slots);
 }
 
-/* Task i of the third phase: a resample of a slot, which wants its partition. */
+static enum seg_status measure_shape(struct search *s, struct slot *slot)
+{
+    struct seg_k_candidate *c = &slot->result;
+    struct seg_cluster_quality q = { 0 };
+    uint32_t *label = seg_alloc(s->x->n_rows, sizeof *label);
+    if (label == NULL) return SEG_ENOMEM;
+    seg_kmeans_assign(s->pool, s->x, &slot->km.centroids, label, NULL);
+    enum seg_status st =
+        seg_cluster_quality(s->pool, s->x, label, c->k, 0, s->p->seed, &s->quiet, &q);
+    c->davies_bouldin = q.davies_bouldin;
+    c->calinski_harabasz = q.calinski_harabasz;
+    seg_cluster_quality_release(&q);
+    seg_free(label);
+    return st;
+}
+
+static enum seg_status measure_silhouettes(struct search *s)
+{
+    const size_t n = s->few->n_rows, n_k = s->n_slots - 1;
+    double *score = seg_alloc(n_k * n, sizeof *score);
+    enum seg_status st = score == NULL
+                             ? SEG_ENOMEM
+                             : silhouette_scores(s->pool, s->few, (const uint32_t *const *)s->label,
+                                                 s->k, n_k, &s->quiet, score);
+    for (size_t i = 0; st == SEG_OK && i < n_k; i++) {
+        double sum = 0;
+        for (size_t r = 0; r < n; r++)
+            sum += score[i * n + r];
+        s->slots[i + 1].result.silhouette = sum / (double)n;
+    }
+    seg_free(score);
+    return st;
+}
+
+/* Task i of the third phase, whose slots are fitted for good: the silhouettes of all, then a
+ * resample each, then what else is measured of a slot. */
 static void third_task(void *ctx, size_t i)
 {
     struct search *s = ctx;
-    const size_t task = s->first_task + i, number = task % SEG_K_SEARCH_RESAMPLES;
-    struct slot *slot = &s->slots[1 + task / SEG_K_SEARCH_RESAMPLES];
-    const struct seg_kmeans_params p = params_for(s, slot, 1);
-    s->round[i] = k_search_resample(s->x, slot->label, s->n_draw, &p, number, &s->quiet,
-                                    &slot->agreement[number]);
+    const size_t task = s->first_task + i;
+    if (task == 0) {
+        s->round[i] = measure_silhouettes(s);
+    } else if (task <= SEG_K_SEARCH_RESAMPLES) {
+        const struct seg_kmeans_params p = params_for(s, largest(s), 1);
+        s->round[i] = k_search_resample(s->x, s->few, (const uint32_t *const *)s->label, s->n_draw,
+                                        &p, s->p->k_min, task - 1, &s->quiet,
+                                        s->agreement + (task - 1) * (s->n_slots - 1));
+    } else {
+        s->round[i] = measure_shape(s, largest(s) - (task - 1 - SEG_K_SEARCH_RESAMPLES));
+    }
 }
 
 /* All tasks of a phase, which takes the progress from `from` to `to`. */
@@ -219,18 +261,31 @@ static enum seg_status run_tasks(struct search *s, seg_chunk_fn fn, size_t n_tas
 }
 
 /* Mean and standard deviation (n) of the reference sets. */
-static void finish_gap(const struct search *s, struct slot *slot)
+static void finish_gap(const struct search *s, size_t i)
 {
     const double n = SEG_K_SEARCH_REFERENCES;
+    struct seg_k_candidate *c = &s->slots[i].result;
     double mean = 0, squares = 0;
     for (size_t b = 0; b < SEG_K_SEARCH_REFERENCES; b++)
-        mean += slot->reference[b] / n;
-    for (size_t b = 0; b < SEG_K_SEARCH_REFERENCES; b++)
-        squares += (slot->reference[b] - mean) * (slot->reference[b] - mean) / n;
-    slot->result.gap = mean - log(slot->result.inertia / (double)s->x->n_rows);
-    slot->result.gap_error = sqrt(squares) * sqrt(1 + 1 / n);
-    if (isfinite(slot->result.gap) && isfinite(slot->result.gap_error)) return;
-    slot->result.gap = slot->result.gap_error = NAN;
+        mean += s->reference[b * s->n_slots + i] / n;
+    for (size_t b = 0; b < SEG_K_SEARCH_REFERENCES; b++) {
+        const double off = s->reference[b * s->n_slots + i] - mean;
+        squares += off * off / n;
+    }
+    c->gap = mean - log(c->inertia / (double)s->x->n_rows);
+    c->gap_error = sqrt(squares) * sqrt(1 + 1 / n);
+    if (isfinite(c->gap) && isfinite(c->gap_error)) return;
+    c->gap = c->gap_error = NAN;
+}
+
+static void finish_stability(const struct search *s, size_t i)
+{
+    struct seg_k_candidate *c = &s->slots[i].result;
+    for (size_t b = 0; b < SEG_K_SEARCH_RESAMPLES; b++) {
+        const struct k_agreement *a = &s->agreement[b * (s->n_slots - 1) + i - 1];
+        c->stability_ari += a->ari / SEG_K_SEARCH_RESAMPLES;
+        c->stability_jaccard += a->jaccard / SEG_K_SEARCH_RESAMPLES;
+    }
 }
 
 static double share_min(const struct seg_kmeans *km, size_t n_rows)
@@ -247,11 +302,8 @@ static void finish(struct search *s)
         struct slot *slot = &s->slots[i];
         slot->result.inertia = slot->km.inertia;
         slot->result.share_min = share_min(&slot->km, s->x->n_rows);
-        finish_gap(s, slot);
-        for (size_t b = 0; b < SEG_K_SEARCH_RESAMPLES; b++) {
-            slot->result.stability_ari += slot->agreement[b].ari / SEG_K_SEARCH_RESAMPLES;
-            slot->result.stability_jaccard += slot->agreement[b].jaccard / SEG_K_SEARCH_RESAMPLES;
-        }
+        finish_gap(s, i);
+        if (i > 0) finish_stability(s, i);
     }
 }
 
@@ -332,6 +384,26 @@ static void choose(const struct search *s, struct seg_k_search *r)
         choose_stable(best, r);
 }
 
+/* Room for what is found of each k. */
+static enum seg_status slots_init(struct search *s)
+{
+    const size_t n_k = 1 + (size_t)(s->p->k_max - s->p->k_min);
+    s->n_slots = n_k + 1;
+    s->slots = seg_calloc(s->n_slots, sizeof *s->slots);
+    s->k = seg_alloc(n_k, sizeof *s->k);
+    s->label = seg_calloc(n_k, sizeof *s->label);
+    s->reference = seg_alloc(SEG_K_SEARCH_REFERENCES * s->n_slots, sizeof *s->reference);
+    s->agreement = seg_alloc(SEG_K_SEARCH_RESAMPLES * n_k, sizeof *s->agreement);
+    if (!s->slots || !s->k || !s->label || !s->reference || !s->agreement) return SEG_ENOMEM;
+    s->slots[0].result.k = 1;
+    for (size_t i = 0; i < n_k; i++) {
+        s->slots[i + 1].result.k = s->k[i] = s->p->k_min + (uint32_t)i;
+        s->label[i] = seg_alloc(s->few->n_rows, sizeof **s->label);
+        if (s->label[i] == NULL) return SEG_ENOMEM;
+    }
+    return SEG_OK;
+}
+
 static enum seg_status search_init(struct search *s, const struct seg_tiles *x)
 {
     enum seg_status st = sample_rows(s, x);
@@ -343,38 +415,35 @@ static enum seg_status search_init(struct search *s, const struct seg_tiles *x)
     if (s->n_draw < DRAW_ROWS_A_CLUSTER * (size_t)s->p->k_max)
         s->n_draw = DRAW_ROWS_A_CLUSTER * (size_t)s->p->k_max;
     if (s->n_draw > n) s->n_draw = n;
-    s->n_slots = 2 + (size_t)(s->p->k_max - s->p->k_min);
-    s->slots = seg_calloc(s->n_slots, sizeof *s->slots);
-    if (s->slots == NULL) return SEG_ENOMEM;
-    s->slots[0].result.k = 1;
-    for (size_t i = 1; i < s->n_slots; i++) {
-        s->slots[i].result.k = s->p->k_min + (uint32_t)(i - 1);
-        s->slots[i].label = seg_alloc(n, sizeof *s->slots[i].label);
-        if (s->slots[i].label == NULL) return SEG_ENOMEM;
-    }
-    return SEG_OK;
+    return slots_init(s);
 }
 
 static void search_release(struct search *s)
 {
-    for (size_t i = 0; s->slots != NULL && i < s->n_slots; i++) {
+    for (size_t i = 0; s->slots != NULL && i < s->n_slots; i++)
         seg_kmeans_release(&s->slots[i].km);
-        seg_free(s->slots[i].label);
-    }
+    for (size_t i = 0; s->label != NULL && i + 1 < s->n_slots; i++)
+        seg_free(s->label[i]);
     seg_free(s->slots);
+    seg_free(s->k);
+    seg_free(s->label);
+    seg_free(s->reference);
+    seg_free(s->agreement);
     k_search_box_release(&s->box);
     seg_tiles_release(&s->sample);
+    seg_tiles_release(&s->few_sample);
 }
 
 static enum seg_status search_run(struct search *s)
 {
     const size_t n_k = s->n_slots - 1;
-    enum seg_status st = run_tasks(s, first_task, s->n_slots * (1 + SEG_K_SEARCH_REFERENCES), 0,
-                                   0.5, "fitting every k");
-    if (st == SEG_OK) st = refine_all(s);
-    if (st == SEG_OK) st = run_tasks(s, second_task, n_k, 0.5, 0.7, "measuring every k");
+    enum seg_status st = run_tasks(s, first_task, s->n_slots, 0, 0.3, "fitting every k");
     if (st == SEG_OK)
-        st = run_tasks(s, third_task, n_k * SEG_K_SEARCH_RESAMPLES, 0.7, 1, "stability of every k");
+        st = run_tasks(s, second_task, 1 + SEG_K_SEARCH_REFERENCES, 0.3, 0.5,
+                       "fitting every k to uniform rows");
+    if (st == SEG_OK)
+        st =
+            run_tasks(s, third_task, 1 + SEG_K_SEARCH_RESAMPLES + n_k, 0.5, 1, "measuring every k");
     return st;
 }
 
@@ -388,7 +457,6 @@ enum seg_status seg_k_search(struct seg_pool *pool, const struct seg_tiles *x,
     struct search s = { .pool = pool, .p = p, .progress = progress };
     struct seg_k_search r = { 0 };
     if (progress != NULL) s.quiet.cancel = progress->cancel;
-    seg_tiles_init(&s.sample, x->n_cols);
 
     enum seg_status st = search_init(&s, x);
     if (st != SEG_OK) goto out;

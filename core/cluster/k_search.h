@@ -10,11 +10,15 @@
  * statistic (Tibshirani, Walther and Hastie 2001), each with a sentence that says so.
  *
  * All is measured on at most SEG_K_SEARCH_ROWS rows (fewer when they are wide), drawn without
- * replacement; silhouettes on at most SEG_K_SEARCH_SILHOUETTE_ROWS of them; resamples and reference
- * sets have half of them, at most SEG_K_SEARCH_DRAW_ROWS, but 40 for each of k_max clusters where
- * there are as many. So the time does not grow with the table. Pure functions: any thread may call,
- * nothing is logged. Same data, params and seed give the same bits, whatever the worker count:
- * every fit is a task with a random stream of its own, and tasks are put together in order. */
+ * replacement; silhouettes and agreements on at most SEG_K_SEARCH_FEW_ROWS of them; resamples and
+ * reference sets have half of them, at most SEG_K_SEARCH_DRAW_ROWS, but 25 for each of k_max
+ * clusters where there are as many. So the time does not grow with the table. A resample or
+ * reference set is drawn once for all k: k_max is fitted to it, and every smaller k begins with the
+ * clusters of the next larger one, of which the two are merged that lie closest (Ward 1963).
+ *
+ * Pure functions: any thread may call, nothing is logged. Same data, params and seed give the same
+ * bits, whatever the worker count: every task has a random stream of its own, and tasks are put
+ * together in order. */
 #ifndef SEG_CLUSTER_K_SEARCH_H
 #define SEG_CLUSTER_K_SEARCH_H
 
@@ -23,7 +27,7 @@
 
 #define SEG_K_SEARCH_ROWS            20000u
 #define SEG_K_SEARCH_DRAW_ROWS       4000u
-#define SEG_K_SEARCH_SILHOUETTE_ROWS 2000u
+#define SEG_K_SEARCH_FEW_ROWS        2000u
 #define SEG_K_SEARCH_CELLS           (1u << 24) /* rows * columns measured on, when that is fewer rows */
 #define SEG_K_SEARCH_CANDIDATES      100u
 #define SEG_K_SEARCH_RESAMPLES       8u
@@ -38,8 +42,10 @@ struct seg_k_search_params {
                               cuts every cluster in two clean halves: each index finds twice as many
                               clusters as there are. Callers leave such columns out */
     struct seg_kmeans_params kmeans; /* of each fit; k and seed are not used, init not GIVEN. Of
-                                        the n_init starts at most 5 are made for
-                                        k_max and 2 for every other k */
+                                        the n_init starts at most 3 are made for
+                                        k_max and 1 for every other k, which
+                                        begins with the clusters of the next larger
+                                        one as well */
     uint64_t seed;
 };
 

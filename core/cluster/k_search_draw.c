@@ -1,6 +1,6 @@
 /* k_search_draw.c - what k-means does to rows drawn again, and to rows without clusters.
- * Each call draws its rows anew from its own stream, so that tasks share nothing but the sample
- * and memory is that of the tasks at work. */
+ * Each call draws its rows from its own stream, so that tasks share nothing but the sample and
+ * memory is that of the tasks at work. */
 #include <math.h>
 #include <string.h>
 #include "base/alloc.h"
@@ -43,36 +43,77 @@ out:
     return st;
 }
 
-enum seg_status k_search_resample(const struct seg_tiles *x, const uint32_t *base, size_t n_draw,
-                                  const struct seg_kmeans_params *p, uint64_t number,
-                                  const struct seg_progress *progress, struct k_agreement *ret_a)
+/* Takes what is wanted of a fit. */
+typedef enum seg_status (*found_fn)(void *ctx, const struct seg_kmeans *km);
+
+/* Fits p to x, and every smaller k down to k_min from the clusters of the one before. */
+static enum seg_status descend(const struct seg_tiles *x, const struct seg_kmeans_params *p,
+                               uint32_t k_min, const struct seg_progress *progress, found_fn found,
+                               void *ctx)
+{
+    struct seg_kmeans_params fit = *p;
+    struct seg_kmeans km = { 0 };
+    struct seg_matrix start = { 0 }; /* (fit.k, d) */
+    enum seg_status st = seg_kmeans_fit(NULL, x, &fit, progress, &km, NULL);
+    if (st == SEG_OK) st = found(ctx, &km);
+    while (st == SEG_OK && fit.k > k_min) {
+        st = k_search_merge(&km, &start);
+        if (st != SEG_OK) break;
+        seg_kmeans_release(&km);
+        fit.k--;
+        fit.init = SEG_INIT_GIVEN;
+        fit.start = &start;
+        st = seg_kmeans_fit(NULL, x, &fit, progress, &km, NULL);
+        seg_matrix_release(&start);
+        if (st == SEG_OK) st = found(ctx, &km);
+    }
+    seg_kmeans_release(&km);
+    return st;
+}
+
+/* The partitions of the few rows by one resample, against the search's own. */
+struct comparison {
+    const struct seg_tiles *few;
+    const uint32_t *const *base;
+    uint32_t k_min;
+    uint32_t *label; /* (n_few) scratch */
+    struct k_agreement *agreement;
+};
+
+static enum seg_status compare(void *ctx, const struct seg_kmeans *km)
+{
+    const struct comparison *c = ctx;
+    const uint32_t k = (uint32_t)km->centroids.n_rows, *base = c->base[k - c->k_min];
+    struct k_agreement *a = &c->agreement[k - c->k_min];
+    seg_kmeans_assign(NULL, c->few, &km->centroids, c->label, NULL);
+    a->ari = seg_adjusted_rand(base, k, c->label, k, c->few->n_rows);
+    if (isnan(a->ari)) return SEG_ENOMEM;
+    return mean_jaccard(base, c->label, c->few->n_rows, k, &a->jaccard);
+}
+
+enum seg_status k_search_resample(const struct seg_tiles *x, const struct seg_tiles *few,
+                                  const uint32_t *const *base, size_t n_draw,
+                                  const struct seg_kmeans_params *p, uint32_t k_min,
+                                  uint64_t number, const struct seg_progress *progress,
+                                  struct k_agreement *ret_a)
 {
     enum seg_status st = SEG_ENOMEM;
     struct seg_rng rng = seg_rng_make(p->seed, K_STREAM_RESAMPLE | number);
     struct seg_tiles t = { 0 };
-    struct seg_kmeans km = { 0 };
-    struct k_agreement a;
     struct seg_kmeans_params fit = *p;
+    struct comparison c = { few, base, k_min, NULL, ret_a };
     uint32_t *rows = seg_alloc(n_draw, sizeof *rows);
-    uint32_t *label = seg_alloc(x->n_rows, sizeof *label);
-    if (rows == NULL || label == NULL) goto out;
+    c.label = seg_alloc(few->n_rows, sizeof *c.label);
+    if (rows == NULL || c.label == NULL) goto out;
     for (size_t i = 0; i < n_draw; i++)
         rows[i] = (uint32_t)seg_rng_below(&rng, x->n_rows);
     fit.seed = seg_rng_u64(&rng);
     st = seg_tiles_gather(x, rows, n_draw, &t);
-    if (st == SEG_OK) st = seg_kmeans_fit(NULL, &t, &fit, progress, &km, NULL);
-    if (st != SEG_OK) goto out;
-    seg_kmeans_assign(NULL, x, &km.centroids, label, NULL);
-    st = mean_jaccard(base, label, x->n_rows, p->k, &a.jaccard);
-    if (st != SEG_OK) goto out;
-    a.ari = seg_adjusted_rand(base, p->k, label, p->k, x->n_rows);
-    if (isnan(a.ari)) st = SEG_ENOMEM;
-    if (st == SEG_OK) *ret_a = a;
+    if (st == SEG_OK) st = descend(&t, &fit, k_min, progress, compare, &c);
 out:
     seg_free(rows);
-    seg_free(label);
+    seg_free(c.label);
     seg_tiles_release(&t);
-    seg_kmeans_release(&km);
     return st;
 }
 
@@ -143,27 +184,41 @@ void k_search_box_release(struct k_box *box)
     *box = (struct k_box){ 0 };
 }
 
+/* What uniform rows leave within k clusters. */
+struct reference {
+    uint32_t k_min;
+    size_t n;    /* rows */
+    double *log; /* of k = 1, then from k_min on */
+};
+
+static enum seg_status take_log(void *ctx, const struct seg_kmeans *km)
+{
+    const struct reference *r = ctx;
+    const uint32_t k = (uint32_t)km->centroids.n_rows;
+    r->log[k == 1 ? 0 : 1 + k - r->k_min] = log(km->inertia / (double)r->n);
+    return SEG_OK;
+}
+
 enum seg_status k_search_reference(const struct k_box *box, uint32_t d, size_t n_draw,
-                                   const struct seg_kmeans_params *p, uint64_t number,
-                                   const struct seg_progress *progress, double *ret_log)
+                                   const struct seg_kmeans_params *p, uint32_t k_min,
+                                   uint64_t number, const struct seg_progress *progress,
+                                   double *ret_log)
 {
     struct seg_rng rng = seg_rng_make(p->seed, K_STREAM_REFERENCE | number);
     struct seg_tiles t;
-    struct seg_kmeans km = { 0 };
     struct seg_kmeans_params fit = *p;
-    seg_tiles_init(&t, d);
-    enum seg_status st = seg_tiles_grow(&t, n_draw);
-    if (st != SEG_OK) goto out;
-    for (size_t r = 0; r < n_draw; r++)
+    struct reference r = { k_min, n_draw, ret_log };
+    enum seg_status st = seg_tiles_zeros(&t, n_draw, d);
+    if (st != SEG_OK) return st;
+    for (size_t i = 0; i < n_draw; i++)
         for (uint32_t c = 0; c < d; c++) {
             double span = (double)box->high[c] - (double)box->low[c];
-            *seg_tiles_cell(&t, r, c) = (float)((double)box->low[c] + span * seg_rng_double(&rng));
+            *seg_tiles_cell(&t, i, c) = (float)((double)box->low[c] + span * seg_rng_double(&rng));
         }
     fit.seed = seg_rng_u64(&rng);
-    st = seg_kmeans_fit(NULL, &t, &fit, progress, &km, NULL);
-    if (st == SEG_OK) *ret_log = log(km.inertia / (double)n_draw);
-out:
+    st = descend(&t, &fit, k_min, progress, take_log, &r);
+    fit.k = 1;
+    if (st == SEG_OK) st = descend(&t, &fit, 1, progress, take_log, &r);
     seg_tiles_release(&t);
-    seg_kmeans_release(&km);
     return st;
 }

@@ -1,13 +1,11 @@
-/* quality.c - silhouette, Davies-Bouldin, Calinski-Harabasz and the adjusted Rand index.
- * The silhouette measures every row of the sample against every other: rows stand sorted by cluster
- * in tiles, and each tile of 64 is measured against a few rows after the other, so that the sums of
- * a cluster stay in the first cache. */
+/* quality.c - what the shape of the clusters says, the silhouette of a sample, and the adjusted
+ * Rand index. */
 #include <math.h>
 #include <string.h>
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "cluster/quality.h"
-#include "compute/kernels.h"
+#include "cluster/silhouette.h"
 
 /* The rows as they are measured: d columns, of the embedding if there is a space. */
 struct view {
@@ -194,124 +192,70 @@ static double calinski_harabasz(const struct shape *s, uint32_t n_used, double i
     return between * (double)(n - n_used) / (inertia * (double)(n_used - 1));
 }
 
-/* The rows of the silhouette, sorted by cluster. */
+/* The rows of the silhouette, sorted by cluster: the sums of one stay in the first cache. */
 struct sample {
-    size_t n;
-    uint32_t k;
-    const struct seg_kernels *kernels;
-    const struct seg_progress *progress;
-    float *rows;            /* (n, d) */
-    struct seg_tiles tiles; /* the same (n, d) */
-    uint32_t *label;        /* (n) ascending */
-    size_t *first;          /* (k + 1) where each cluster starts */
-    double *score;          /* (n) */
+    struct seg_tiles rows; /* (n, d) */
+    uint32_t *label;       /* (n) ascending */
+    size_t *first;         /* (k + 1) where each cluster starts */
+    double *score;         /* (n) */
 };
 
 static void sample_release(struct sample *s)
 {
-    seg_free(s->rows);
-    seg_tiles_release(&s->tiles);
+    seg_tiles_release(&s->rows);
     seg_free(s->label);
     seg_free(s->first);
     seg_free(s->score);
 }
 
-/* Row r of the view to out (d). */
+/* Row r of the view to the row of a tile that starts at out: (d), SEG_TILE_ROWS apart. */
 static void view_row(const struct view *view, size_t r, float *out)
 {
     const struct seg_mixed *m = view->space;
     if (m == NULL) {
-        seg_tiles_get_row(view->x, r, out);
+        for (uint32_t c = 0; c < view->d; c++)
+            out[(size_t)c * SEG_TILE_ROWS] = *seg_tiles_cell(view->x, r, c);
         return;
     }
-    memset(out, 0, view->d * sizeof *out);
     for (uint32_t i = 0; i < m->n_numbers; i++)
-        out[i] = *seg_tiles_cell(view->x, r, m->numbers[i]);
-    for (uint32_t i = 0; i < m->n_categories; i++)
-        out[m->n_numbers + m->first_code[i] +
-            (uint32_t)*seg_tiles_cell(view->x, r, m->categories[i])] = view->on;
+        out[(size_t)i * SEG_TILE_ROWS] = *seg_tiles_cell(view->x, r, m->numbers[i]);
+    for (uint32_t i = 0; i < m->n_categories; i++) {
+        const uint32_t code = (uint32_t)*seg_tiles_cell(view->x, r, m->categories[i]);
+        out[((size_t)m->n_numbers + m->first_code[i] + code) * SEG_TILE_ROWS] = view->on;
+    }
 }
 
-/* Draws at most n_max rows. */
+/* Draws n rows. */
 static enum seg_status sample_init(struct sample *s, const struct view *view, const uint32_t *label,
-                                   uint32_t k, size_t n_max, uint64_t seed)
+                                   uint32_t k, size_t n, uint64_t seed)
 {
-    const size_t d = view->d, n = view->x->n_rows;
     struct seg_rng rng = seg_rng_make(seed, 0);
     enum seg_status st = SEG_ENOMEM;
     size_t *place = seg_alloc(k, sizeof *place);
-    s->n = n < n_max ? n : n_max;
-    s->k = k;
-    s->kernels = seg_kernels_get();
-    uint32_t *drawn = seg_alloc(s->n, sizeof *drawn);
-    s->rows = seg_alloc(s->n * d, sizeof *s->rows);
-    s->label = seg_alloc(s->n, sizeof *s->label);
+    uint32_t *drawn = seg_alloc(n, sizeof *drawn);
+    s->label = seg_alloc(n, sizeof *s->label);
     s->first = seg_calloc(k + 1u, sizeof *s->first);
-    s->score = seg_calloc(s->n, sizeof *s->score);
-    if (!place || !drawn || !s->rows || !s->label || !s->first || !s->score) goto out;
+    s->score = seg_alloc(n, sizeof *s->score);
+    if (!place || !drawn || !s->label || !s->first || !s->score) goto out;
+    st = seg_tiles_zeros(&s->rows, n, (uint32_t)view->d);
+    if (st != SEG_OK) goto out;
 
-    seg_rng_sample(&rng, n, s->n, drawn);
-    for (size_t i = 0; i < s->n; i++)
+    seg_rng_sample(&rng, view->x->n_rows, n, drawn);
+    for (size_t i = 0; i < n; i++)
         s->first[label[drawn[i]] + 1]++;
     for (uint32_t j = 0; j < k; j++) {
         place[j] = s->first[j];
         s->first[j + 1] += s->first[j];
     }
-    for (size_t i = 0; i < s->n; i++) {
-        size_t to = place[label[drawn[i]]]++;
+    for (size_t i = 0; i < n; i++) {
+        const size_t to = place[label[drawn[i]]]++;
         s->label[to] = label[drawn[i]];
-        view_row(view, drawn[i], s->rows + to * d);
+        view_row(view, drawn[i], seg_tiles_cell(&s->rows, to, 0));
     }
-    st = seg_tiles_from_rows(&s->tiles, s->rows, s->n, (uint32_t)d);
 out:
     seg_free(place);
     seg_free(drawn);
     return st;
-}
-
-/* What a tile is measured against in one call of the kernel. */
-#define ROWS_AT_ONCE 12u
-
-/* Sums the distances of a tile's rows to the rows of cluster j. */
-static void cluster_distances(const struct sample *s, const float *tile, uint32_t j, double *sum)
-{
-    const size_t d = s->tiles.n_cols, end = s->first[j + 1];
-    _Alignas(SEG_ALIGN) float dist2[ROWS_AT_ONCE * SEG_TILE_ROWS];
-    memset(sum, 0, SEG_TILE_ROWS * sizeof *sum);
-    for (size_t r = s->first[j]; r < end; r += ROWS_AT_ONCE) {
-        const size_t n = end - r < ROWS_AT_ONCE ? end - r : ROWS_AT_ONCE;
-        s->kernels->squares(tile, d, s->rows + r * d, n, dist2);
-        for (size_t i = 0; i < n; i++)
-            for (size_t lane = 0; lane < SEG_TILE_ROWS; lane++)
-                sum[lane] += (double)sqrtf(dist2[i * SEG_TILE_ROWS + lane]);
-        seg_pool_give_way();
-    }
-}
-
-static void silhouette_tile(void *ctx, size_t t)
-{
-    struct sample *s = ctx;
-    const unsigned n = seg_tiles_rows(&s->tiles, t);
-    const size_t row = t * SEG_TILE_ROWS;
-    double own[SEG_TILE_ROWS], next[SEG_TILE_ROWS], sum[SEG_TILE_ROWS];
-    if (seg_progress_cancelled(s->progress)) return;
-    for (unsigned i = 0; i < n; i++)
-        next[i] = INFINITY;
-    for (uint32_t j = 0; j < s->k; j++) {
-        size_t size = s->first[j + 1] - s->first[j];
-        if (size == 0) continue;
-        cluster_distances(s, seg_tiles_at(&s->tiles, t), j, sum);
-        for (unsigned i = 0; i < n; i++) {
-            if (s->label[row + i] == j)
-                own[i] = size > 1 ? sum[i] / (double)(size - 1) : -1; /* alone */
-            else
-                next[i] = fmin(next[i], sum[i] / (double)size);
-        }
-    }
-    for (unsigned i = 0; i < n; i++) {
-        double larger = fmax(own[i], next[i]);
-        if (own[i] >= 0 && larger > 0) s->score[row + i] = (next[i] - own[i]) / larger;
-    }
 }
 
 /* Fills the silhouette of q, whose array by cluster is there. */
@@ -320,22 +264,21 @@ static enum seg_status silhouette(struct seg_pool *pool, const struct view *view
                                   const struct seg_progress *progress,
                                   struct seg_cluster_quality *q)
 {
-    struct sample s = { .progress = progress };
+    const size_t n = view->x->n_rows < n_max ? view->x->n_rows : n_max;
+    struct sample s = { 0 };
     double sum = 0;
     uint32_t n_used = 0;
-    enum seg_status st = sample_init(&s, view, label, k, n_max, seed);
+    enum seg_status st = sample_init(&s, view, label, k, n, seed);
     if (st != SEG_OK) goto out;
 
-    q->silhouette_rows = s.n;
-    q->silhouette_sampled = s.n < view->x->n_rows;
+    q->silhouette_rows = n;
+    q->silhouette_sampled = n < view->x->n_rows;
     for (uint32_t j = 0; j < k; j++)
         n_used += s.first[j + 1] > s.first[j];
     if (n_used < 2) goto out;
-    seg_pool_for(pool, SEG_PRIORITY_TRAINING, seg_tiles_count(&s.tiles), silhouette_tile, &s);
-    if (seg_progress_cancelled(progress)) {
-        st = SEG_ECANCELED;
-        goto out;
-    }
+    const uint32_t *labels = s.label;
+    st = silhouette_scores(pool, &s.rows, &labels, &k, 1, progress, s.score);
+    if (st != SEG_OK) goto out;
     for (uint32_t j = 0; j < k; j++) {
         double sum_cluster = 0;
         for (size_t r = s.first[j]; r < s.first[j + 1]; r++)
@@ -344,7 +287,7 @@ static enum seg_status silhouette(struct seg_pool *pool, const struct view *view
             q->silhouette_by_cluster[j] = sum_cluster / (double)(s.first[j + 1] - s.first[j]);
         sum += sum_cluster;
     }
-    q->silhouette = sum / (double)s.n;
+    q->silhouette = sum / (double)n;
 out:
     sample_release(&s);
     return st;
@@ -379,7 +322,7 @@ static enum seg_status measure(struct seg_pool *pool, const struct view *view,
         if (view->x->n_rows > n_used)
             q.calinski_harabasz = calinski_harabasz(&shape, n_used, q.inertia, view->x->n_rows);
     }
-    st = silhouette(pool, view, label, k, n_max, seed, progress, &q);
+    if (n_max > 0) st = silhouette(pool, view, label, k, n_max, seed, progress, &q);
     if (st != SEG_OK) goto out;
     *ret_q = q;
     q.silhouette_by_cluster = NULL;

@@ -25,7 +25,7 @@ struct seg_cluster_quality {
         calinski_harabasz; /* Calinski and Harabasz 1974; NaN if fewer than 2 clusters or n <= k */
 };
 /* x (n, d), label (n) in 0..k-1. The silhouette is of all rows, or of silhouette_rows_max of them,
- * drawn without replacement by seed. SEG_ENOMEM, SEG_ECANCELED. */
+ * drawn without replacement by seed; 0: NaN. SEG_ENOMEM, SEG_ECANCELED. */
 enum seg_status seg_cluster_quality(struct seg_pool *pool, const struct seg_tiles *x,
                                     const uint32_t *label, uint32_t k, size_t silhouette_rows_max,
                                     uint64_t seed, const struct seg_progress *progress,

@@ -236,11 +236,34 @@ static void a_resample_of_separate_groups_comes_back_and_random_labels_do_not(vo
         random[i] = (uint32_t)seg_rng_below(&rng, 3);
     }
     struct k_agreement a;
-    assert_int_equal(k_search_resample(&t, truth, 300, &p, 0, NULL, &a), SEG_OK);
+    const uint32_t *base = truth;
+    assert_int_equal(k_search_resample(&t, &t, &base, 300, &p, 3, 0, NULL, &a), SEG_OK);
     assert_true(a.ari == 1 && a.jaccard == 1);
-    assert_int_equal(k_search_resample(&t, random, 300, &p, 0, NULL, &a), SEG_OK);
+    base = random;
+    assert_int_equal(k_search_resample(&t, &t, &base, 300, &p, 3, 0, NULL, &a), SEG_OK);
     assert_true(fabs(a.ari) < 0.05);
     assert_true(a.jaccard > 0.15 && a.jaccard < 0.3); /* a third of a third: 1/5, best of three */
+    seg_tiles_release(&t);
+}
+
+/* From five clusters of three far groups down to two: three come back, and of two, which hold the
+ * three in the one way or another, the pairing that merging finds. */
+static void a_resample_goes_down_through_every_k(void **state)
+{
+    (void)state;
+    static const float CENTERS[] = { 0, 0, 50, 0, 0, 90 };
+    struct seg_tiles t = normal_tiles(300, 2, CENTERS, 3);
+    struct seg_kmeans_params p = { .k = 5, .n_init = 1, .n_iter_max = 50, .seed = 1 };
+    uint32_t three[300], two[300], none[300] = { 0 };
+    for (size_t i = 0; i < 300; i++) {
+        three[i] = (uint32_t)(i % 3);
+        two[i] = three[i] == 2; /* 0 and 1 are nearest to each other */
+    }
+    const uint32_t *base[] = { two, three, none, none };
+    struct k_agreement a[4];
+    assert_int_equal(k_search_resample(&t, &t, base, 300, &p, 2, 0, NULL, a), SEG_OK);
+    assert_true(a[0].ari == 1 && a[1].ari == 1);
+    assert_true(a[2].ari == 0 && a[3].ari == 0);
     seg_tiles_release(&t);
 }
 
@@ -320,13 +343,13 @@ struct stop {
     double last;
 };
 
-static void stop_at_third(void *ctx, double fraction, const char *message)
+static void stop_at_second(void *ctx, double fraction, const char *message)
 {
     struct stop *stop = ctx;
     assert_true(fraction >= stop->last && fraction <= 1);
     assert_non_null(message);
     stop->last = fraction;
-    if (++stop->n_reports == 3) atomic_store(&stop->cancel, true);
+    if (++stop->n_reports == 2) atomic_store(&stop->cancel, true);
 }
 
 static void search_reports_and_stops_when_cancelled(void **state)
@@ -334,11 +357,11 @@ static void search_reports_and_stops_when_cancelled(void **state)
     (void)state;
     struct seg_tiles t = group_tiles(200, 2, 4, 0);
     struct stop stop = { false, 0, 0 };
-    struct seg_progress progress = { &stop.cancel, stop_at_third, &stop };
+    struct seg_progress progress = { &stop.cancel, stop_at_second, &stop };
     const struct seg_k_search_params p = params(2, 20);
     struct seg_k_search s = { .k = 77 };
     assert_int_equal(seg_k_search(NULL, &t, &p, &progress, &s, NULL), SEG_ECANCELED);
-    assert_int_equal(stop.n_reports, 3);
+    assert_int_equal(stop.n_reports, 2);
     assert_int_equal(s.k, 77);
     seg_tiles_release(&t);
 }
@@ -378,6 +401,7 @@ int main(void)
         cmocka_unit_test(gap_of_uniform_rows_is_within_its_error_of_zero),
         cmocka_unit_test(figures_are_those_of_a_fit_and_inertia_falls_with_k),
         cmocka_unit_test(a_resample_of_separate_groups_comes_back_and_random_labels_do_not),
+        cmocka_unit_test(a_resample_goes_down_through_every_k),
         cmocka_unit_test(merging_takes_the_pair_that_raises_the_inertia_least),
         cmocka_unit_test(many_rows_are_sampled),
         cmocka_unit_test(search_gives_the_same_bits_at_any_worker_count),

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include "cluster/quality.h"
+#include "cluster/silhouette.h"
 #include "mixed_data.h"
 
 static struct seg_cluster_quality measure(struct seg_pool *pool, const struct seg_tiles *x,
@@ -122,6 +123,49 @@ static void silhouette_and_inertia_equal_their_definitions_for_any_shape(void **
         seg_tiles_release(&t);
         seg_free(x);
     }
+}
+
+/* More clusters together than distances are shared for, and one partition with more by itself. */
+static void silhouettes_of_many_partitions_are_those_of_each_alone(void **state)
+{
+    (void)state;
+    enum { N = 700, N_PARTS = 5 };
+    static const uint32_t K[N_PARTS] = { 2, 300, 6, 600, 3 };
+    struct seg_tiles t = group_tiles(N, 3, 6, 0);
+    struct seg_rng rng = seg_rng_make(6, 0);
+    static uint32_t labels[N_PARTS][N];
+    static double together[N_PARTS * N], alone[N];
+    const uint32_t *label[N_PARTS];
+    for (size_t p = 0; p < N_PARTS; p++) {
+        label[p] = labels[p];
+        for (size_t r = 0; r < N; r++)
+            labels[p][r] = (uint32_t)seg_rng_below(&rng, K[p]);
+    }
+    assert_int_equal(silhouette_scores(NULL, &t, label, K, N_PARTS, NULL, together), SEG_OK);
+    for (size_t p = 0; p < N_PARTS; p++) {
+        struct seg_cluster_quality q = measure(NULL, &t, label[p], K[p]);
+        double mean = 0;
+        assert_int_equal(silhouette_scores(NULL, &t, &label[p], &K[p], 1, NULL, alone), SEG_OK);
+        assert_memory_equal(alone, together + p * N, sizeof alone);
+        for (size_t r = 0; r < N; r++)
+            mean += alone[r] / N;
+        assert_near(mean, q.silhouette, 1e-12);
+        seg_cluster_quality_release(&q);
+    }
+    seg_tiles_release(&t);
+}
+
+static void silhouettes_of_one_cluster_are_not_defined(void **state)
+{
+    (void)state;
+    struct seg_tiles t = group_tiles(70, 2, 2, 0);
+    uint32_t label[70] = { 0 };
+    const uint32_t *labels = label, k = 2;
+    double score[70];
+    assert_int_equal(silhouette_scores(NULL, &t, &labels, &k, 1, NULL, score), SEG_OK);
+    for (size_t r = 0; r < 70; r++)
+        assert_true(isnan(score[r]));
+    seg_tiles_release(&t);
 }
 
 static void quality_of_rows_with_categories_is_that_of_the_embedding(void **state)
@@ -259,6 +303,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quality_equals_scikit_learn),
         cmocka_unit_test(silhouette_and_inertia_equal_their_definitions_for_any_shape),
+        cmocka_unit_test(silhouettes_of_many_partitions_are_those_of_each_alone),
+        cmocka_unit_test(silhouettes_of_one_cluster_are_not_defined),
         cmocka_unit_test(quality_of_rows_with_categories_is_that_of_the_embedding),
         cmocka_unit_test(quality_is_nan_with_one_cluster_and_leaves_empty_ones_out),
         cmocka_unit_test(quality_gives_the_same_bits_at_any_worker_count_and_samples_large_data),
