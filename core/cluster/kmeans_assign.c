@@ -204,31 +204,32 @@ static void begin_chunk(struct kmeans_run *run, size_t first_tile, size_t n_tile
         run->asleep[t] = 0;
 }
 
-/* Starts to load rows that are turned. */
-SEG_PREFETCH prefetch_rows(const struct kmeans_run *run, const uint32_t *row, unsigned n)
-{
-    const size_t d = run->data->x->n_cols;
-    for (unsigned i = 0; i < n && run->is_turned; i++) {
-        const float *cells = kmeans_row_at(run, row[i]);
-        for (size_t c = 0; c < d; c += SEG_ALIGN / sizeof *cells)
-            __builtin_prefetch(cells + c, 0, 2);
-        __builtin_prefetch(cells + d - 1, 0, 2);
-    }
-}
+/* Rows of a chunk that wait to be measured, some of them while their cells are on the way. */
+struct queue {
+    uint32_t row[SEG_CHUNK_ROWS];
+    unsigned n, n_done;
+};
 
-static unsigned batch_of(unsigned n_left)
+/* So many rows wait for their cells. */
+#define ROWS_AHEAD 64u
+
+/* Starts to load the lines of a row that is turned. */
+SEG_PREFETCH prefetch_row(const struct kmeans_run *run, uint32_t row)
 {
-    return n_left < SEG_TILE_ROWS ? n_left : SEG_TILE_ROWS;
+    const uintptr_t first = (uintptr_t)kmeans_row_at(run, row);
+    const uintptr_t end = first + run->data->x->n_cols * sizeof(float);
+    for (uintptr_t line = first - first % SEG_ALIGN; line < end; line += SEG_ALIGN)
+        __builtin_prefetch((const void *)line, 0, 2);
 }
 
 /* Settles those of n rows (1..64) whose nearest centroid is certainly among those that they
- * remember, and writes the others to left, which may be row. Returns their number. */
+ * remember, and writes the others to left. Returns their number. */
 static unsigned settle_near(struct kmeans_run *run, struct kmeans_desk *desk, const uint32_t *row,
                             unsigned n, uint32_t *left)
 {
     const size_t d = run->data->x->n_cols, step = kmeans_row_step(run);
     const float widen = run->screen.widen;
-    const uint16_t *near[SEG_TILE_ROWS];
+    const uint16_t *near[SEG_TILE_ROWS] = { 0 };
     float dist2[SEG_TILE_ROWS][SEG_NEAR];
     unsigned n_left = 0;
     for (unsigned i = 0; i < n; i++) {
@@ -263,26 +264,6 @@ static unsigned settle_near(struct kmeans_run *run, struct kmeans_desk *desk, co
     return n_left;
 }
 
-/* Looks for rows among the centroids they remember, as far as none of the others can have come
- * near. Keeps in row those that were not found, and returns their number. */
-static unsigned look_near(struct kmeans_run *run, struct kmeans_desk *desk, uint32_t *row,
-                          unsigned n)
-{
-    uint32_t tried[SEG_CHUNK_ROWS];
-    unsigned n_tried = 0, n_left = 0;
-    for (unsigned i = 0; i < n; i++)
-        if (run->rest[row[i]] > run->drift_hi)
-            tried[n_tried++] = row[i];
-        else
-            row[n_left++] = row[i];
-    for (unsigned i = 0; i < n_tried; i += SEG_TILE_ROWS) {
-        const unsigned some = batch_of(n_tried - i);
-        prefetch_rows(run, tried + i + some, batch_of(n_tried - i - some));
-        n_left += settle_near(run, desk, tried + i, some, row + n_left);
-    }
-    return n_left;
-}
-
 /* Puts n rows (1..64) together to a tile. */
 static void gather(const struct kmeans_run *run, const uint32_t *row, unsigned n, float *tile)
 {
@@ -299,60 +280,82 @@ static void gather(const struct kmeans_run *run, const uint32_t *row, unsigned n
             tile[c * SEG_TILE_ROWS + i] = from[i][c * SEG_TILE_ROWS];
 }
 
-static void measure_gathered(struct kmeans_run *run, struct kmeans_desk *desk, const uint32_t *row,
-                             unsigned n)
+/* Measures the next rows of the queue, 64 if there are as many. */
+static void measure_next(struct kmeans_run *run, struct kmeans_desk *desk, struct queue *queue)
 {
-    for (unsigned i = 0; i < n; i += SEG_TILE_ROWS) {
-        const unsigned some = batch_of(n - i);
-        gather(run, row + i, some, desk->cells);
-        prefetch_rows(run, row + i + some, batch_of(n - i - some));
-        measure(run, desk, desk->cells, row + i, some);
+    const unsigned n_left = queue->n - queue->n_done;
+    const unsigned n = n_left < SEG_TILE_ROWS ? n_left : SEG_TILE_ROWS;
+    const uint32_t *row = queue->row + queue->n_done;
+    gather(run, row, n, desk->cells);
+    measure(run, desk, desk->cells, row, n);
+    queue->n_done += n;
+}
+
+/* Looks for the next rows of the queue among the centroids they remember; the others join far. */
+static void look_near_next(struct kmeans_run *run, struct kmeans_desk *desk, struct queue *queue,
+                           struct queue *far)
+{
+    const unsigned n_left = queue->n - queue->n_done;
+    const unsigned n = n_left < SEG_TILE_ROWS ? n_left : SEG_TILE_ROWS;
+    far->n += settle_near(run, desk, queue->row + queue->n_done, n, far->row + far->n);
+    queue->n_done += n;
+}
+
+/* Queues rows of a tile: those that can be looked for among what they remember, as none of the
+ * other centroids can have come near, and the others. */
+static void queue_rows(const struct kmeans_run *run, uint32_t first_row, uint64_t awake,
+                       struct queue *near, struct queue *far)
+{
+    for (; awake != 0; awake &= awake - 1) {
+        const uint32_t row = first_row + (uint32_t)__builtin_ctzll(awake);
+        const bool is_near = run->looks_near && run->rest[row] > run->drift_hi;
+        struct queue *queue = is_near ? near : far;
+        if (run->is_turned) prefetch_row(run, row);
+        queue->row[queue->n++] = row;
     }
 }
 
-/* Measures tiles where they stand if most of their rows are awake. Returns the number of rows that
- * are awake in the others, and their numbers in row. */
-static unsigned measure_in_place(struct kmeans_run *run, struct kmeans_desk *desk, size_t first,
-                                 size_t n_tiles, const uint64_t *awake, uint32_t *row)
+/* Measures a tile where it stands. */
+static void measure_in_place(struct kmeans_run *run, struct kmeans_desk *desk, size_t tile)
 {
     const struct seg_tiles *x = run->data->x;
-    const size_t k = run->c.n_rows;
-    const bool may = !run->is_turned && !run->looks_near;
-    unsigned n_left = 0;
-    for (size_t t = 0; t < n_tiles; t++) {
-        const unsigned n_awake = (unsigned)__builtin_popcountll(awake[t]);
-        const uint32_t first_row = (uint32_t)((first + t) * SEG_TILE_ROWS);
-        if (n_awake == 0) continue;
-        desk->n_idle += SEG_TILE_ROWS - n_awake;
-        if (!may || n_awake * (k + GATHER_COST) < SEG_TILE_ROWS * k) {
-            for (uint64_t rest = awake[t]; rest != 0; rest &= rest - 1)
-                row[n_left++] = first_row + (uint32_t)__builtin_ctzll(rest);
-            continue;
-        }
-        uint32_t whole[SEG_TILE_ROWS];
-        for (unsigned i = 0; i < SEG_TILE_ROWS; i++)
-            whole[i] = first_row + i;
-        measure(run, desk, seg_tiles_at(x, first + t), whole, seg_tiles_rows(x, first + t));
-    }
-    return n_left;
+    uint32_t row[SEG_TILE_ROWS];
+    for (unsigned i = 0; i < SEG_TILE_ROWS; i++)
+        row[i] = (uint32_t)(tile * SEG_TILE_ROWS) + i;
+    measure(run, desk, seg_tiles_at(x, tile), row, seg_tiles_rows(x, tile));
 }
 
 static void assign_chunk(void *ctx, size_t chunk)
 {
     struct kmeans_run *run = ctx;
     const size_t first = chunk * SEG_CHUNK_TILES, left = seg_tiles_count(run->data->x) - first;
-    const size_t n_tiles = left < SEG_CHUNK_TILES ? left : SEG_CHUNK_TILES;
-    uint64_t awake[SEG_CHUNK_TILES] = { 0 };
-    uint32_t row[SEG_CHUNK_ROWS];
+    const size_t n_tiles = left < SEG_CHUNK_TILES ? left : SEG_CHUNK_TILES, k = run->c.n_rows;
+    const bool may_in_place = !run->is_turned && !run->looks_near;
+    struct queue near, far; /* near: rows that are looked for among what they remember */
+    near.n = near.n_done = far.n = far.n_done = 0;
     if (seg_progress_cancelled(run->progress)) return;
     if (run->n_iter == 0) begin_chunk(run, first, n_tiles);
-    for (size_t t = 0; t < n_tiles; t++)
-        if (!(run->spent_any < run->asleep[first + t]))
-            awake[t] = awake_rows(run, first + t, &run->asleep[first + t]);
     struct kmeans_desk *desk = kmeans_desk_take(run);
-    unsigned n = measure_in_place(run, desk, first, n_tiles, awake, row);
-    if (run->looks_near) n = look_near(run, desk, row, n);
-    measure_gathered(run, desk, row, n);
+    for (size_t t = first; t < first + n_tiles; t++) {
+        if (run->spent_any < run->asleep[t]) continue;
+        const uint64_t awake = awake_rows(run, t, &run->asleep[t]);
+        const unsigned n_awake = (unsigned)__builtin_popcountll(awake);
+        if (n_awake == 0) continue;
+        desk->n_idle += SEG_TILE_ROWS - n_awake;
+        if (may_in_place && n_awake * (k + GATHER_COST) >= SEG_TILE_ROWS * k) {
+            measure_in_place(run, desk, t);
+            continue;
+        }
+        queue_rows(run, (uint32_t)(t * SEG_TILE_ROWS), awake, &near, &far);
+        while (near.n - near.n_done >= SEG_TILE_ROWS + ROWS_AHEAD)
+            look_near_next(run, desk, &near, &far);
+        while (far.n - far.n_done >= SEG_TILE_ROWS + ROWS_AHEAD)
+            measure_next(run, desk, &far);
+    }
+    while (near.n_done < near.n)
+        look_near_next(run, desk, &near, &far);
+    while (far.n_done < far.n)
+        measure_next(run, desk, &far);
     measure_doubtful(run, desk);
     kmeans_desk_give(desk);
 }
