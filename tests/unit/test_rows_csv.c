@@ -4,33 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include "rows_fixture.h"
-
-#define ROWS_MAX 100000u
-#define N_OF(a)  (sizeof(a) / sizeof((a)[0]))
-
-static struct seg_schema schema;
-static struct rows rows;
-static struct rows_error error;
-static char *body; /* of the rows: ids are borrowed from it */
-
-static int setup(void **state)
-{
-    (void)state;
-    fixture_init(&schema);
-    rows_init(&rows, &schema);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    rows_release(&rows);
-    seg_schema_release(&schema);
-    seg_free(body);
-    body = NULL;
-    return 0;
-}
+#include "rows_decoding.h"
 
 static enum rows_status decode(const char *text, size_t len)
 {
@@ -353,7 +327,6 @@ static void memory_that_fails_is_said_and_leaks_nothing(void **state)
     }
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
