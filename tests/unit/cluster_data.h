@@ -40,4 +40,26 @@ static inline struct seg_tiles group_tiles(size_t n_rows, uint32_t n_cols, uint3
     return t;
 }
 
+/* 100 rows of 3 columns: five points, each 20 times. */
+static inline struct seg_tiles five_point_tiles(void)
+{
+    float x[100][3], *five = group_rows(5, 3, 5, 0);
+    for (size_t r = 0; r < 100; r++)
+        for (size_t c = 0; c < 3; c++)
+            x[r][c] = five[(r % 5) * 3 + c];
+    seg_free(five);
+    return tiles_of(x[0], 100, 3);
+}
+
+/* 2,000 rows of 2 columns: one cluster of 1,991 and nine of one row each, far away. */
+static inline struct seg_tiles hermit_tiles(void)
+{
+    float *x = group_rows(2000, 2, 1, 0);
+    for (size_t j = 0; j < 9; j++)
+        x[j * 400] = 1000 * (float)(j + 1);
+    struct seg_tiles t = tiles_of(x, 2000, 2);
+    seg_free(x);
+    return t;
+}
+
 #endif

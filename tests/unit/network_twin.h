@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <string.h>
+#include "activation_twin.h"
 #include "base/alloc.h"
 #include "neural/fit.h"
 
@@ -84,18 +85,6 @@ static void assert_same_network(const struct seg_network *a, const struct seg_ne
     if (a->embeddings.n > 0)
         assert_memory_equal(a->embeddings.params, b->embeddings.params,
                             a->embeddings.n_params * sizeof(float));
-}
-
-static double twin_activation(enum seg_activation a, double z)
-{
-    switch (a) {
-    case SEG_RELU: return z > 0.0 ? z : 0.0;
-    case SEG_SIGMOID: return 1.0 / (1.0 + exp(-z));
-    case SEG_TANH: return tanh(z);
-    case SEG_GELU: return 0.5 * z * (1.0 + tanh(sqrt(2.0 / M_PI) * (z + 0.044715 * z * z * z)));
-    case SEG_LINEAR: break;
-    }
-    return z;
 }
 
 /* z[0], z[step], … (n of them) to mean 0 and variance 1. */

@@ -10,20 +10,11 @@
 #include <math.h>
 #include <string.h>
 #include "cluster/kmeans.h"
-#include "cluster_data.h"
+#include "kmeans_fit.h"
 
 static struct seg_kmeans_params params(uint32_t k)
 {
     return (struct seg_kmeans_params){ .k = k, .n_init = 1, .n_iter_max = 300, .seed = 7 };
-}
-
-static struct seg_kmeans fit(struct seg_pool *pool, const struct seg_tiles *x,
-                             const struct seg_kmeans_params *p)
-{
-    struct seg_kmeans km;
-    struct seg_error err = { 0 };
-    if (seg_kmeans_fit(pool, x, p, NULL, &km, &err) != SEG_OK) fail_msg("%s", err.text);
-    return km;
 }
 
 static struct seg_pool *pool_new(unsigned n_workers)
@@ -383,11 +374,7 @@ static void kmeans_sizes_and_inertia_are_those_of_the_nearest_centroids_largest_
 static void kmeans_fit_survives_fewer_distinct_points_than_clusters(void **state)
 {
     (void)state;
-    float x[100][3];
-    float *five = group_rows(5, 3, 5, 0);
-    for (size_t r = 0; r < 100; r++)
-        memcpy(x[r], five + (r % 5) * 3, sizeof x[r]);
-    struct seg_tiles t = tiles_of(x[0], 100, 3);
+    struct seg_tiles t = five_point_tiles();
     for (uint64_t seed = 0; seed < 20; seed++) {
         struct seg_kmeans_params p = params(10);
         p.seed = seed;
@@ -405,7 +392,6 @@ static void kmeans_fit_survives_fewer_distinct_points_than_clusters(void **state
         seg_kmeans_release(&km);
     }
     seg_tiles_release(&t);
-    seg_free(five);
 }
 
 static void kmeans_fit_survives_one_point_as_many_clusters_as_rows_and_one_cluster(void **state)
@@ -493,11 +479,7 @@ static void kmeans_more_starts_never_end_higher(void **state)
 static void kmeans_plus_plus_finds_clusters_that_random_rows_miss(void **state)
 {
     (void)state;
-    /* One cluster of 1,990 rows and nine of one row each. */
-    float *x = group_rows(2000, 2, 1, 0);
-    for (size_t j = 0; j < 9; j++)
-        x[j * 400] = 1000 * (float)(j + 1);
-    struct seg_tiles t = tiles_of(x, 2000, 2);
+    struct seg_tiles t = hermit_tiles();
     struct seg_kmeans_params p = params(10);
     p.n_iter_max = 1;
     for (p.seed = 0; p.seed < 10; p.seed++) {
@@ -507,7 +489,6 @@ static void kmeans_plus_plus_finds_clusters_that_random_rows_miss(void **state)
         seg_kmeans_release(&km);
     }
     seg_tiles_release(&t);
-    seg_free(x);
 }
 
 static void kmeans_min_share_is_kept(void **state)

@@ -11,22 +11,13 @@
 #include "base/rng.h"
 #include "cluster/kmeans.h"
 #include "cluster/minibatch.h"
-#include "cluster_data.h"
+#include "kmeans_fit.h"
 
 static struct seg_kmeans_params params(uint32_t k)
 {
     return (struct seg_kmeans_params){
         .k = k, .init = SEG_INIT_PARALLEL, .n_init = 1, .n_iter_max = 300, .seed = 7
     };
-}
-
-static struct seg_kmeans fit(struct seg_pool *pool, const struct seg_tiles *x,
-                             const struct seg_kmeans_params *p)
-{
-    struct seg_kmeans km;
-    struct seg_error err = { 0 };
-    if (seg_kmeans_fit(pool, x, p, NULL, &km, &err) != SEG_OK) fail_msg("%s", err.text);
-    return km;
 }
 
 static void the_same_bits_at_any_worker_count(void **state)
@@ -93,11 +84,7 @@ static void it_ends_as_low_as_greedy_k_means_plus_plus(void **state)
 static void it_finds_clusters_that_random_rows_miss(void **state)
 {
     (void)state;
-    /* One cluster of 1,991 rows and nine of one row each. */
-    float *x = group_rows(2000, 2, 1, 0);
-    for (size_t j = 0; j < 9; j++)
-        x[j * 400] = 1000 * (float)(j + 1);
-    struct seg_tiles t = tiles_of(x, 2000, 2);
+    struct seg_tiles t = hermit_tiles();
     struct seg_kmeans_params p = params(10);
     p.n_iter_max = 1;
     for (p.seed = 0; p.seed < 10; p.seed++) {
@@ -107,17 +94,12 @@ static void it_finds_clusters_that_random_rows_miss(void **state)
         seg_kmeans_release(&km);
     }
     seg_tiles_release(&t);
-    seg_free(x);
 }
 
 static void it_survives_fewer_distinct_points_one_cluster_and_as_many_as_rows(void **state)
 {
     (void)state;
-    float x[100][3];
-    float *five = group_rows(5, 3, 5, 0);
-    for (size_t r = 0; r < 100; r++)
-        memcpy(x[r], five + (r % 5) * 3, sizeof x[r]);
-    struct seg_tiles t = tiles_of(x[0], 100, 3);
+    struct seg_tiles t = five_point_tiles();
     for (uint64_t seed = 0; seed < 20; seed++) {
         struct seg_kmeans_params p = params(10);
         p.seed = seed;
@@ -127,7 +109,6 @@ static void it_survives_fewer_distinct_points_one_cluster_and_as_many_as_rows(vo
         seg_kmeans_release(&km);
     }
     seg_tiles_release(&t);
-    seg_free(five);
     t = group_tiles(40, 2, 4, 0);
     struct seg_kmeans_params p = params(40);
     struct seg_kmeans km = fit(NULL, &t, &p);

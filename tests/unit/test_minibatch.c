@@ -209,11 +209,7 @@ static void centroids_that_nobody_is_near_are_set_anew(void **state)
 static void it_survives_fewer_distinct_points_and_as_many_clusters_as_rows(void **state)
 {
     (void)state;
-    float x[100][3];
-    float *five = group_rows(5, 3, 5, 0);
-    for (size_t r = 0; r < 100; r++)
-        memcpy(x[r], five + (r % 5) * 3, sizeof x[r]);
-    struct seg_tiles t = tiles_of(x[0], 100, 3);
+    struct seg_tiles t = five_point_tiles();
     for (uint64_t seed = 0; seed < 10; seed++) {
         struct seg_minibatch_params p = params(10);
         p.seed = seed;
@@ -225,7 +221,6 @@ static void it_survives_fewer_distinct_points_and_as_many_clusters_as_rows(void 
         seg_kmeans_release(&km);
     }
     seg_tiles_release(&t);
-    seg_free(five);
     t = group_tiles(30, 2, 4, 0);
     struct seg_minibatch_params p = params(30);
     struct seg_kmeans km = fit(NULL, &t, &p);

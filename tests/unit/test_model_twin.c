@@ -1,24 +1,13 @@
 /* test_model_twin.c - whole models against float64: the numbers that scoring gives to preprocessed
  * rows are within 1e-5 of those that the same weights give in double precision. */
 #include "compute/gemm.h"
+#include "activation_twin.h"
 #include "blobs.h"
 
 #include "model/model_private.h"
 
 #define WIDTH_MAX 128u
 #define CLOSE     1e-5
-
-static double activation(enum seg_activation a, double z)
-{
-    switch (a) {
-    case SEG_RELU: return z > 0.0 ? z : 0.0;
-    case SEG_SIGMOID: return 1.0 / (1.0 + exp(-z));
-    case SEG_TANH: return tanh(z);
-    case SEG_GELU: return 0.5 * z * (1.0 + tanh(sqrt(2.0 / M_PI) * (z + 0.044715 * z * z * z)));
-    case SEG_LINEAR: break;
-    }
-    return z;
-}
 
 /* x through the first n_layers, in place. */
 static void forward(const struct seg_network *net, uint32_t n_layers, double x[WIDTH_MAX])
@@ -31,7 +20,7 @@ static void forward(const struct seg_network *net, uint32_t n_layers, double x[W
             double z = (double)layer->bias[j];
             for (size_t c = 0; c < layer->weights.n_cols; c++)
                 z += (double)seg_matrix_row(&layer->weights, j)[c] * x[c];
-            to[j] = activation(layer->activation, z);
+            to[j] = twin_activation(layer->activation, z);
         }
         memcpy(x, to, layer->weights.n_rows * sizeof *to);
     }

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <math.h>
 #include <string.h>
+#include "activation_twin.h"
 #include "base/alloc.h"
 #include "compute/tiles.h"
 #include "neural/network.h"
@@ -22,18 +23,6 @@ static struct seg_network network(const uint32_t *sizes, uint32_t n_layers,
         for (size_t j = 0; j < net.layers[i].weights.n_rows; j++)
             net.layers[i].bias[j] = (float)seg_rng_normal(&rng);
     return net;
-}
-
-static double twin_activation(enum seg_activation a, double z)
-{
-    switch (a) {
-    case SEG_RELU: return z > 0.0 ? z : 0.0;
-    case SEG_SIGMOID: return 1.0 / (1.0 + exp(-z));
-    case SEG_TANH: return tanh(z);
-    case SEG_GELU: return 0.5 * z * (1.0 + tanh(sqrt(2.0 / M_PI) * (z + 0.044715 * z * z * z)));
-    case SEG_LINEAR: break;
-    }
-    return z;
 }
 
 /* Lane r of tile x (n_in, 64) through layers first..last-1, in float64. */

@@ -3,6 +3,7 @@
 #include "preprocess_fixture.h"
 #include "compute/gemm.h"
 #include "pca_reference.h"
+#include "tensors_damage.h"
 
 enum { N_ROWS = 700, N_COLUMNS = 6 };
 
@@ -426,33 +427,9 @@ static void damaged_components_are_refused_or_harmless(void **state)
     assert_false(refused(&ts));
     for (size_t i = 0; i < ts.n_items; i++) {
         if (strncmp(ts.items[i].name, "preprocess.pca.", 15) != 0) continue;
-        struct seg_tensors without, half;
-        uint8_t *bytes = ts.items[i].data;
         n_parts++;
-        for (size_t at = 0; at < ts.items[i].n_bytes; at++)
-            for (unsigned bit = 0; bit < 8; bit++) {
-                bytes[at] = (uint8_t)(bytes[at] ^ 1u << bit);
-                n_refused += refused(&ts);
-                bytes[at] = (uint8_t)(bytes[at] ^ 1u << bit);
-            }
-        seg_tensors_init(&without);
-        seg_tensors_init(&half);
-        for (size_t j = 0; j < ts.n_items; j++) {
-            const struct seg_tensor *item = &ts.items[j];
-            size_t shape[2] = { item->shape[0], item->n_dims > 1 ? item->shape[1] : 1 };
-            if (j != i)
-                assert_int_equal(seg_tensors_add(&without, item->name, item->dtype, item->n_dims,
-                                                 shape, item->data),
-                                 SEG_OK);
-            if (j == i) shape[item->n_dims - 1] /= 2;
-            assert_int_equal(
-                seg_tensors_add(&half, item->name, item->dtype, item->n_dims, shape, item->data),
-                SEG_OK);
-        }
-        assert_true(refused(&without));
-        assert_true(refused(&half));
-        seg_tensors_release(&without);
-        seg_tensors_release(&half);
+        n_refused += tensors_flip_bits(&ts, i, 1, refused);
+        tensors_must_be_whole(&ts, i, refused);
     }
     assert_true(n_parts == 4 && n_refused > 30);
     seg_tensors_release(&ts);

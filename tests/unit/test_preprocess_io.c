@@ -2,6 +2,7 @@
  * and no failed allocation on any way through preprocessing is lost. */
 #include "preprocess_fixture.h"
 #include <float.h>
+#include "tensors_damage.h"
 
 enum { N_ROWS = 400 };
 
@@ -173,15 +174,9 @@ static void damaged_bytes_are_refused_or_harmless(void **state)
         seg_tensors_init(&ts);
         assert_int_equal(seg_preprocess_save(p, &ts), SEG_OK);
         for (size_t i = 0; i < ts.n_items; i++) {
-            uint8_t *bytes = ts.items[i].data;
             /* every byte of the small tensors, a sample of the large */
-            const size_t step = ts.items[i].n_bytes > 1000 ? 37 : 1;
-            for (size_t at = 0; at < ts.items[i].n_bytes; at += step)
-                for (unsigned bit = 0; bit < 8; bit++) {
-                    bytes[at] = (uint8_t)(bytes[at] ^ 1u << bit);
-                    n_refused += load_damaged(&ts);
-                    bytes[at] = (uint8_t)(bytes[at] ^ 1u << bit);
-                }
+            n_refused +=
+                tensors_flip_bits(&ts, i, ts.items[i].n_bytes > 1000 ? 37 : 1, load_damaged);
         }
         assert_false(load_damaged(&ts)); /* all is as it was */
         seg_tensors_release(&ts);
@@ -202,27 +197,8 @@ static void a_tensor_that_lacks_or_is_short_is_refused(void **state)
     seg_tensors_init(&ts);
     assert_int_equal(seg_preprocess_save(p, &ts), SEG_OK);
     assert_int_equal(ts.n_items, 12); /* the mixed plan has something of every kind */
-    for (size_t skip = 0; skip < ts.n_items; skip++) {
-        struct seg_tensors without, half;
-        seg_tensors_init(&without);
-        seg_tensors_init(&half);
-        for (size_t i = 0; i < ts.n_items; i++) {
-            const struct seg_tensor *item = &ts.items[i];
-            size_t shape[2] = { item->shape[0], item->n_dims > 1 ? item->shape[1] : 1 };
-            if (i != skip)
-                assert_int_equal(seg_tensors_add(&without, item->name, item->dtype, item->n_dims,
-                                                 shape, item->data),
-                                 SEG_OK);
-            if (i == skip) shape[0] /= 2;
-            assert_int_equal(
-                seg_tensors_add(&half, item->name, item->dtype, item->n_dims, shape, item->data),
-                SEG_OK);
-        }
-        assert_true(load_damaged(&without));
-        assert_true(load_damaged(&half));
-        seg_tensors_release(&without);
-        seg_tensors_release(&half);
-    }
+    for (size_t i = 0; i < ts.n_items; i++)
+        tensors_must_be_whole(&ts, i, load_damaged);
     seg_tensors_release(&ts);
     seg_preprocess_free(p);
     seg_table_release(&t);
