@@ -108,9 +108,14 @@ static bool train(const struct client *c, bool (*stop)(void))
 
 static void show(const struct json *segments)
 {
-    printf("\n%7s  %-40s %6s %6s\n", "segment", "name", "users", "share");
+    int width = 4;
     for (const struct json *s = items_of(segments); s != NULL; s = json_next(s)) {
-        printf("%7.0f  %-40s %6.0f %5.1f%%", number_of(s, "segment"), text_of(s, "name"),
+        int len = (int)strlen(text_of(s, "name"));
+        width = len > width ? len : width;
+    }
+    printf("\n%7s  %-*s %6s %6s\n", "segment", width, "name", "users", "share");
+    for (const struct json *s = items_of(segments); s != NULL; s = json_next(s)) {
+        printf("%7.0f  %-*s %6.0f %5.1f%%", number_of(s, "segment"), width, text_of(s, "name"),
                number_of(s, "size"), 100 * number_of(s, "share"));
         const struct json *features = json_get(s, "features");
         for (const struct json *f = features == NULL ? NULL : json_first(features); f != NULL;
