@@ -1,0 +1,51 @@
+"""The binary forms in which PostgreSQL sends features and ids: however a number travels, it is the same number."""
+import pytest
+
+N = 300
+VALUES = "(ARRAY[1.5, -2.25, 3e10, 0, 1e-20, NULL, 'NaN', 'Infinity', '-Infinity']::float8[])[1 + (g * 7 + {0} * 5 + g * {0} % 3) % 9]::{1} AS c{0}"
+
+
+def train_spec(name):
+    return {"feature_set": name, "algorithm": {"type": "kmeans", "k": 2, "n_init": 1}, "label": True, "promote": "always"}
+
+
+def put(http, sql, name, columns, ids="g"):
+    """A relation of N users whose features are c1, c2 ..., and its feature set."""
+    sql(f"CREATE TABLE public.{name} AS SELECT {ids} AS id, {', '.join(columns)} FROM generate_series(1, {N}) g")
+    reply = http.put(f"/v1/feature-sets/{name}", json={"relation": f"public.{name}", "id_column": "id"})
+    assert reply.status_code in (200, 201), reply.text
+
+
+def test_runs_of_floats_are_read_like_fields_by_themselves(http, sql, train):
+    """Equal data has equal hashes: runs of one type, with and without strange values, against columns that alternate."""
+    layouts = {"reals": ["real"] * 6, "doubles": ["float8"] * 6, "mixed": ["real", "float8"] * 3, "halves": ["real"] * 3 + ["float8"] * 3}
+    hashes = {}
+    for name, types in layouts.items():
+        put(http, sql, f"load_{name}", [VALUES.format(c, t) for c, t in enumerate(types, 1)])
+        version = train(f"load_{name}", train_spec(f"load_{name}"))
+        hashes[name] = version["data"]["hash"]
+        assert sum("not finite" in w for w in version["warnings"]) == 6
+    assert len(set(hashes.values())) == 1, hashes
+
+
+def test_doubles_past_the_range_of_float32_are_missing_and_counted(http, sql, train):
+    put(http, sql, "load_huge", [f"(CASE WHEN g = {c} THEN {'-' * (c % 2)}1e300 ELSE g * {c} END)::float8 AS c{c}" for c in range(1, 5)])
+    version = train("load_huge", train_spec("load_huge"))
+    assert [w for w in version["warnings"] if "too large" in w] == [f"1 values of c{c} are not finite or too large: taken as missing" for c in range(1, 5)]
+
+
+@pytest.mark.parametrize("sql_type, ids", [
+    ("smallint", "(g - 151) * 218"), ("integer", "(g - 151) * 14316557"), ("bigint", "(g - 151) * 61489146912365172"),
+    ("numeric", "g + 0.5"), ("uuid", "md5(g::text)::uuid"), ("text", "'user ' || g"),
+])
+def test_ids_are_labelled_as_the_database_spells_them(http, sql, train, sql_type, ids):
+    name = f"load_ids_{sql_type}"
+    extremes = {"smallint": ("-32768", "32767"), "integer": ("-2147483648", "2147483647"), "bigint": ("-9223372036854775808", "9223372036854775807")}
+    low, high = extremes.get(sql_type, (None, None))
+    chosen = f"(CASE g WHEN 1 THEN {low} WHEN {N} THEN {high} ELSE {ids} END)" if low else f"({ids})"
+    put(http, sql, name, ["(g % 2 * 10 + g * 0.001)::real AS c1", "(g % 2 * 5)::float8 AS c2"], f"{chosen}::{sql_type}")
+    train(name, train_spec(name))
+    labelled = "SELECT l.user_id FROM segmentd.labels l JOIN segmentd.label_current c USING (run_id) JOIN segmentd.models m ON m.id = c.model_id WHERE m.name = "
+    found = {row[0] for row in sql(f"{labelled}'{name}'")}
+    assert found == {row[0] for row in sql(f"SELECT id::text FROM public.{name}")} and len(found) == N
+    assert low is None or {low, high, "0"} <= found
