@@ -165,6 +165,7 @@ enum seg_status k_search_box_init(struct k_box *box, const struct seg_tiles *x)
     for (uint32_t c = 0; c < d; c++) {
         float low = INFINITY, high = -INFINITY;
         for (size_t t = 0; t < seg_tiles_count(x); t++) {
+            if (t % SEG_CHUNK_TILES == 0) seg_pool_give_way();
             const float *cells = seg_tiles_at(x, t) + (size_t)c * SEG_TILE_ROWS;
             for (unsigned r = 0; r < seg_tiles_rows(x, t); r++) {
                 low = fminf(low, cells[r]);
@@ -210,11 +211,13 @@ enum seg_status k_search_reference(const struct k_box *box, uint32_t d, size_t n
     struct reference r = { k_min, n_draw, ret_log };
     enum seg_status st = seg_tiles_zeros(&t, n_draw, d);
     if (st != SEG_OK) return st;
-    for (size_t i = 0; i < n_draw; i++)
+    for (size_t i = 0; i < n_draw; i++) {
+        seg_pool_give_way();
         for (uint32_t c = 0; c < d; c++) {
             double span = (double)box->high[c] - (double)box->low[c];
             *seg_tiles_cell(&t, i, c) = (float)((double)box->low[c] + span * seg_rng_double(&rng));
         }
+    }
     fit.seed = seg_rng_u64(&rng);
     st = descend(&t, &fit, k_min, progress, take_log, &r);
     fit.k = 1;

@@ -188,6 +188,7 @@ static void batch_task(void *ctx, size_t task)
         float *tile = seg_tiles_at(&run->batch, t);
         const uint32_t *rows = run->rows + t * SEG_TILE_ROWS;
         const unsigned n = seg_tiles_rows(&run->batch, t);
+        seg_pool_give_way();
         for (unsigned i = 0; i < n; i++) {
             const float *from = seg_tiles_cell(run->x, rows[i], 0);
             if (i + PREFETCH_ROWS < n) {

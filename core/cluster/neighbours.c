@@ -76,6 +76,7 @@ static void search_task(void *ctx, size_t task)
         k->to_rows(seg_tiles_at(s->x, other), d, others);
         for (size_t i = 0; i < n_own; i++) {
             const struct best best = { best_dist2 + i * list, best_rows + i * list };
+            seg_pool_give_way();
             k->squares(seg_tiles_at(s->x, first + i), d, others, SEG_TILE_ROWS, dist2);
             best_offer(&best, s->nb.n, first + i, other, seg_tiles_rows(s->x, other), dist2);
         }
@@ -132,6 +133,7 @@ static void mean_task(void *ctx, size_t task)
     for (size_t t = task * TASK_TILES; t < n_tiles && t < last; t++)
         for (unsigned r = 0; r < seg_tiles_rows(m->from, t); r++) {
             size_t row = t * SEG_TILE_ROWS + r;
+            seg_pool_give_way();
             for (uint32_t c = 0; c < m->from->n_cols; c++) {
                 double sum = (double)*seg_tiles_cell(m->from, row, c);
                 for (uint32_t i = 0; i < n; i++)

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "base/alloc.h"
 #include "compute/kernels.h"
+#include "compute/worker_pool.h"
 
 #define CHUNKS_CAP_MIN 8u
 
@@ -104,6 +105,7 @@ enum seg_status seg_tiles_append(struct seg_tiles *t, struct seg_tiles *src)
         enum seg_status st = seg_tiles_grow(t, row + n);
         if (st != SEG_OK) return st;
         append_tile(t, row, seg_tiles_at(src, i), src->n_cols, n);
+        seg_pool_give_way();
         if (i % SEG_CHUNK_TILES == SEG_CHUNK_TILES - 1)
             seg_tiles_drop_chunk(src, i / SEG_CHUNK_TILES);
     }
@@ -140,6 +142,7 @@ enum seg_status seg_tiles_gather(const struct seg_tiles *t, const uint32_t *rows
     }
     for (size_t i = 0; i < n; i++) {
         const float *from = seg_tiles_cell(t, rows[i], 0);
+        if (i % SEG_TILE_ROWS == 0) seg_pool_give_way();
         float *to = seg_tiles_cell(&g, i, 0);
         for (size_t c = 0; c < (size_t)t->n_cols * SEG_TILE_ROWS; c += SEG_TILE_ROWS)
             to[c] = from[c];

@@ -6,11 +6,16 @@
 #include <math.h>
 #include <string.h>
 #include "base/alloc.h"
+#include "compute/worker_pool.h"
 
 #define LOG_LOSS_CLIP 1e-7
 #define RADIX_BITS    11u
 #define RADIX_SIZE    (1u << RADIX_BITS)
 #define RADIX_PASSES  3u /* 33 bits */
+/* Rows between two offers of the processor: where they are moved, and where logarithms are taken.
+ */
+#define PASS   ((size_t)1 << 13)
+#define LOSSES ((size_t)1 << 9)
 
 /* Bits that sort, as an unsigned number, in the order of the float; -0 and 0 are equal. */
 static uint32_t ordered_bits(float score)
@@ -29,15 +34,19 @@ static uint64_t *radix_sort(uint64_t *keys, uint64_t *spare, size_t n)
         unsigned shift = 32 + pass * RADIX_BITS;
         size_t at[RADIX_SIZE] = { 0 };
         size_t sum = 0;
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
+            if (i % PASS == 0) seg_pool_give_way();
             at[(keys[i] >> shift) % RADIX_SIZE]++;
+        }
         for (size_t b = 0; b < RADIX_SIZE; b++) {
             size_t count = at[b];
             at[b] = sum;
             sum += count;
         }
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
+            if (i % PASS == 0) seg_pool_give_way();
             spare[at[(keys[i] >> shift) % RADIX_SIZE]++] = keys[i];
+        }
         uint64_t *sorted = spare;
         spare = keys;
         keys = sorted;
@@ -77,8 +86,10 @@ static void rank_classes(const float *p, const uint16_t *y, struct seg_classific
     uint32_t n_roc = 0, n_pr = 0;
     for (uint32_t j = 0; j < c->n_classes; j++) {
         struct seg_class_metrics *m = &c->classes[j];
-        for (size_t i = 0; i < c->n_rows; i++)
+        for (size_t i = 0; i < c->n_rows; i++) {
+            if (i % PASS == 0) seg_pool_give_way();
             keys[i] = (uint64_t)ordered_bits(p[i * c->n_classes + j]) << 32 | (y[i] == j);
+        }
         const uint64_t *sorted = radix_sort(keys, spare, c->n_rows);
         m->roc_auc = m->pr_auc = NAN;
         ranking_areas(sorted, c->n_rows, m->support, &m->roc_auc, &m->pr_auc);
@@ -120,6 +131,7 @@ static void count_rows(const float *p, const uint16_t *y, struct seg_classificat
     for (size_t i = 0; i < c->n_rows; i++) {
         const float *row = p + i * c->n_classes;
         uint32_t top = 0;
+        if (i % LOSSES == 0) seg_pool_give_way();
         for (uint32_t j = 1; j < c->n_classes; j++)
             if (row[j] > row[top]) top = j;
         c->confusion[(size_t)y[i] * c->n_classes + top]++;

@@ -112,6 +112,7 @@ static const double *centered_row(const struct subspace *s, size_t block, size_t
 {
     float *row = s->row + block * s->d;
     double *centered = s->centered + block * s->d;
+    seg_pool_give_way();
     seg_tiles_get_row(s->x, s->rows[r], row);
     for (size_t c = 0; c < s->d; c++)
         centered[c] = (double)row[c] - s->mean[c];

@@ -55,6 +55,7 @@ enum seg_status seg_target_count(const struct seg_table *t, uint32_t feature,
                          : seg_calloc(n_cells * counts->n_folds, sizeof *rows);
     if (rows == NULL) return SEG_ENOMEM;
     for (size_t row = 0; row < t->cells.n_rows; row++) {
+        if (row % SEG_CHUNK_ROWS == 0) seg_pool_give_way();
         if (part != NULL && part[row] != SEG_PART_TRAIN) continue;
         if (y[row] >= counts->n_classes) {
             seg_free(rows);
@@ -78,8 +79,10 @@ static int by_count_then_string(const void *a, const void *b)
 
 static bool any_missing(const struct seg_table *t, uint32_t cell)
 {
-    for (size_t row = 0; row < t->cells.n_rows; row++)
+    for (size_t row = 0; row < t->cells.n_rows; row++) {
+        if (row % SEG_CHUNK_ROWS == 0) seg_pool_give_way();
         if (seg_table_cell(t, row, cell)->code == SEG_CODE_MISSING) return true;
+    }
     return false;
 }
 

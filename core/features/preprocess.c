@@ -335,6 +335,7 @@ static void fit_references(const struct seg_table *t, const uint8_t *part, struc
         double latest = -HUGE_VAL;
         for (size_t row = 0; row < t->cells.n_rows; row++) {
             struct seg_moment m;
+            if (row % SEG_CHUNK_ROWS == 0) seg_pool_give_way();
             const float *cells = &seg_table_cell(t, row, cell)->number;
             if ((part != NULL && part[row] != SEG_PART_TRAIN) ||
                 !seg_moment_of_cells(cells[0], cells[SEG_TILE_ROWS], &m))

@@ -57,6 +57,7 @@ static enum seg_status count_parts(struct consumption *c, struct seg_error *err)
         size_t *after = c->base + (i + 1) * SEG_PARTS;
         memcpy(after, before, SEG_PARTS * sizeof *after);
         const size_t first = i * SEG_CHUNK_ROWS;
+        seg_pool_give_way();
         const size_t end = first + SEG_CHUNK_ROWS < n_rows ? first + SEG_CHUNK_ROWS : n_rows;
         if (c->part == NULL) after[SEG_PART_TRAIN] = end;
         for (size_t row = first; c->part != NULL && row < end; row++) {
@@ -214,6 +215,7 @@ static void consume_chunk(void *ctx, size_t index)
         float *out = tile != NULL ? tile : seg_tiles_at(&c->out[SEG_PART_TRAIN], i);
         const size_t first_row = i * SEG_TILE_ROWS;
         const unsigned n_rows = seg_tiles_rows(cells, i);
+        seg_pool_give_way();
         map_codes(c, raw);
         seg_preprocess_columns_tile(c->p, raw, scratch, out);
         if (c->folds != NULL) apply_folds(c, raw, first_row, n_rows, out);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include "base/alloc.h"
+#include "compute/worker_pool.h"
 #include "features/moments.h"
 #include "features/order.h"
 
@@ -60,6 +61,7 @@ static size_t gather(const struct seg_table *t, uint32_t cell, const uint8_t *pa
         const float *x = seg_tiles_at(&t->cells, i) + (size_t)cell * SEG_TILE_ROWS;
         const unsigned rows = seg_tiles_rows(&t->cells, i);
         const uint8_t *p = part == NULL ? NULL : part + i * SEG_TILE_ROWS;
+        if (i % SEG_CHUNK_TILES == 0) seg_pool_give_way();
         for (unsigned r = 0; r < rows; r++) {
             const bool counts = p == NULL || p[r] == wanted;
             values[n] = x[r];
@@ -114,6 +116,7 @@ void seg_table_category_counts(const struct seg_table *t, uint32_t feature, cons
     const uint32_t n = f->dictionary.n;
     memset(counts, 0, ((size_t)n + 1) * sizeof *counts);
     for (size_t row = 0; row < t->cells.n_rows; row++) {
+        if (row % SEG_CHUNK_ROWS == 0) seg_pool_give_way();
         if (part != NULL && part[row] != wanted) continue;
         const uint32_t code = seg_table_cell(t, row, f->cell)->code;
         counts[code < n ? code : n]++;

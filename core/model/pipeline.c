@@ -125,6 +125,7 @@ static bool is_constant(const struct seg_tiles *x, uint32_t c)
     for (size_t i = 0; i < seg_tiles_count(x); i++) {
         const float *column = seg_tiles_at(x, i) + (size_t)c * SEG_TILE_ROWS;
         unsigned n = seg_tiles_rows(x, i);
+        if (i % SEG_CHUNK_TILES == 0) seg_pool_give_way();
         for (unsigned r = 0; r < n; r++)
             if (column[r] != first) return false;
     }

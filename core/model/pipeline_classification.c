@@ -194,6 +194,7 @@ static void score_chunk(void *ctx, size_t chunk)
         size_t tile = taken_tile(s, i);
         unsigned n_rows = seg_tiles_rows(s->x, tile);
         float *out = s->probabilities + i * SEG_TILE_ROWS * k; /* (n_rows, k) */
+        seg_pool_give_way();
         model_score_prepared(m, seg_tiles_at(s->x, tile), n_rows, scratch, &scores);
         for (unsigned r = 0; r < n_rows; r++)
             for (size_t j = 0; j < k; j++)

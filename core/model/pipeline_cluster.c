@@ -92,6 +92,7 @@ static bool has_three_values(const struct seg_tiles *x, uint32_t column)
     float a = *seg_tiles_cell(x, 0, column), b = a;
     for (size_t i = 0; i < seg_tiles_count(x); i++) {
         const float *cells = seg_tiles_at(x, i) + (size_t)column * SEG_TILE_ROWS;
+        if (i % SEG_CHUNK_TILES == 0) seg_pool_give_way();
         for (unsigned r = 0; r < seg_tiles_rows(x, i); r++) {
             if (cells[r] == a || cells[r] == b) continue;
             if (a != b) return true;
@@ -281,6 +282,7 @@ static void label_chunk(void *ctx, size_t chunk)
         return;
     }
     for (size_t i = first; i < n_tiles && i < first + SEG_CHUNK_TILES; i++) {
+        seg_pool_give_way();
         model_mixture_tile(l->model, seg_tiles_at(l->z, i), scratch, label);
         memcpy(l->label + i * SEG_TILE_ROWS, label, seg_tiles_rows(l->z, i) * sizeof(*label));
     }

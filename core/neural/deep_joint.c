@@ -75,6 +75,7 @@ static void assign_range(void *ctx, size_t range)
     j->dist2[range] = 0.0;
     for (size_t t = n_tiles * range / RANGES; t < last; t++) {
         if (seg_progress_cancelled(j->progress)) return;
+        seg_pool_give_way();
         seg_network_forward(j->net, 0, j->net->n_layers / 2, seg_tiles_at(x, t), code, scratch);
         seg_soft_assign(kernels, code, &j->centres, q, label, dist2);
         unsigned n = seg_tiles_rows(x, t);
@@ -142,8 +143,10 @@ static void average_codes(struct joint *j, const struct seg_tiles *codes)
     for (size_t c = 0; c < codes->n_cols; c++) {
         /* share: sums, a column at a time; the counts are taken once more for each */
         memset(j->share, 0, j->centres.n_rows * sizeof *j->share);
-        for (size_t row = 0; row < codes->n_rows; row++)
+        for (size_t row = 0; row < codes->n_rows; row++) {
+            if (row % SEG_CHUNK_ROWS == 0) seg_pool_give_way();
             j->share[j->label[row]] += (double)*seg_tiles_cell(codes, row, (uint32_t)c);
+        }
         for (size_t i = 0; i < j->centres.n_rows; i++)
             seg_matrix_row(&j->centres, i)[c] = (float)j->share[i];
     }

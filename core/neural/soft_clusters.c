@@ -43,6 +43,7 @@ static void sum_cluster(void *ctx, size_t j)
     double sum = 0.0;
     for (size_t t = 0; t < seg_tiles_count(s->q); t++) {
         const float *q = seg_tiles_at(s->q, t) + j * SEG_TILE_ROWS;
+        if (t % SEG_CHUNK_TILES == 0) seg_pool_give_way();
         for (unsigned r = 0; r < seg_tiles_rows(s->q, t); r++)
             sum += (double)q[r];
     }
@@ -67,8 +68,10 @@ static void sharpen_task(void *ctx, size_t task)
 {
     const struct sharpening *s = ctx;
     size_t n_tiles = seg_tiles_count(s->q), last = (task + 1) * TASK_TILES;
-    for (size_t t = task * TASK_TILES; t < n_tiles && t < last; t++)
+    for (size_t t = task * TASK_TILES; t < n_tiles && t < last; t++) {
         sharpen_tile(seg_tiles_at(s->q, t), s->q->n_cols, s->share, seg_tiles_rows(s->q, t));
+        seg_pool_give_way();
+    }
 }
 
 void seg_soft_sharpen(struct seg_pool *pool, struct seg_tiles *q, double *share)
