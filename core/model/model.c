@@ -526,30 +526,30 @@ static uint64_t missing_rows(const struct seg_model *m, const struct seg_feature
     return rows;
 }
 
-void seg_model_missing(const struct seg_model *m, const float *raw, uint64_t *ret_missing,
-                       uint64_t *ret_unseen)
+void seg_model_unseen(const struct seg_model *m, const float *raw, uint64_t *ret_unseen)
 {
     const struct seg_schema *s = seg_preprocess_inputs(m->preprocess);
     for (uint32_t i = 0; i < s->n_features; i++) {
         const struct seg_feature *f = &s->features[i];
         const float *cells = raw + (size_t)f->cell * SEG_TILE_ROWS;
-        ret_missing[i] = missing_rows(m, f, raw);
         ret_unseen[i] =
             f->type == SEG_CATEGORICAL ? m->kernels->code_rows(cells, SEG_CODE_UNSEEN) : 0;
     }
 }
 
-/* Counts each row's features that have no value; a category never seen before is a
- * value. raw (n_cells,
- * 64) -> n_missing (64) */
-static void count_missing(const struct seg_model *m, const float *raw,
+/* How many features of each row of raw (n_cells, 64) have no value, and which, where missing is not
+ * NULL. A category never seen before is a value. */
+static void count_missing(const struct seg_model *m, const float *raw, uint64_t *missing,
                           uint32_t n_missing[SEG_TILE_ROWS])
 {
     const struct seg_schema *s = seg_preprocess_inputs(m->preprocess);
     memset(n_missing, 0, SEG_TILE_ROWS * sizeof(*n_missing));
-    for (uint32_t i = 0; i < s->n_features; i++)
-        for (uint64_t rows = missing_rows(m, &s->features[i], raw); rows != 0; rows &= rows - 1)
+    for (uint32_t i = 0; i < s->n_features; i++) {
+        uint64_t rows = missing_rows(m, &s->features[i], raw);
+        if (missing != NULL) missing[i] = rows;
+        for (; rows != 0; rows &= rows - 1)
             n_missing[__builtin_ctzll(rows)]++;
+    }
 }
 
 void seg_model_score_tile(const struct seg_model *m, const float *raw, unsigned n_rows,
@@ -563,7 +563,7 @@ void seg_model_score_tile(const struct seg_model *m, const float *raw, unsigned 
     scratch += (size_t)m->n_inputs * SEG_TILE_ROWS;
     seg_preprocess_tile(m->preprocess, raw, scratch, x);
     model_score_prepared(m, x, n_rows, scratch, out);
-    count_missing(m, raw, n_missing);
+    count_missing(m, raw, out->missing, n_missing);
     for (unsigned r = 0; r < n_rows; r++) {
         bool enough = n_features - n_missing[r] >= m->n_present_min;
         out->status[r] = enough ? SEG_ROW_OK : SEG_ROW_INSUFFICIENT;

@@ -53,6 +53,8 @@ struct seg_scores {
                                         of the centroids; NaN for classification */
     float *probabilities; /* (n_results, 64) column of row r: [i * 64 + r]; NULL when not wanted or
                              the model has none */
+    uint64_t *missing;    /* (n_features) bit r: row r has no value for the feature; NULL when not
+                             wanted */
 };
 /* Floats of scratch that scoring wants (aligned to 64 bytes). */
 size_t seg_model_scratch(const struct seg_model *m);
@@ -61,10 +63,9 @@ size_t seg_model_scratch(const struct seg_model *m);
  * segment, else the nearest centroid's. */
 void seg_model_score_tile(const struct seg_model *m, const float *raw, unsigned n_rows,
                           float *scratch, struct seg_scores *out);
-/* Bit r of ret_missing[f]: row r of a raw tile has no value for feature f; of ret_unseen[f]: a
- * category that training never saw. (n_features) each. */
-void seg_model_missing(const struct seg_model *m, const float *raw, uint64_t *ret_missing,
-                       uint64_t *ret_unseen);
+/* Bit r of ret_unseen[f] (n_features): row r of a raw tile has a category that training never saw.
+ */
+void seg_model_unseen(const struct seg_model *m, const float *raw, uint64_t *ret_unseen);
 
 /* The stored form: safetensors. meta (key, value, …, NULL) goes to its metadata; keys format and
  * kind are ours. SEG_ENOMEM. */

@@ -81,18 +81,11 @@ static enum seg_status divide_classes(struct pipeline *p, const uint8_t *part)
 /* The earlier model's preprocessing, by way of its stored form. */
 static enum seg_status copy_preprocess(struct pipeline *p, struct seg_error *err)
 {
-    struct seg_tensors written, read;
-    uint8_t *bytes = NULL;
-    size_t len = 0;
-    seg_tensors_init(&written);
-    seg_tensors_init(&read);
-    enum seg_status st = seg_preprocess_save(p->t->from->preprocess, &written);
-    if (st == SEG_OK) st = seg_tensors_write(&written, &bytes, &len);
-    if (st == SEG_OK) st = seg_tensors_read(bytes, len, &read, err);
-    if (st == SEG_OK) st = seg_preprocess_load(&read, &p->model->preprocess, err);
-    seg_tensors_release(&written);
-    seg_tensors_release(&read);
-    seg_free(bytes);
+    struct seg_tensors stored;
+    seg_tensors_init(&stored);
+    enum seg_status st = seg_preprocess_save(p->t->from->preprocess, &stored);
+    if (st == SEG_OK) st = seg_preprocess_load(&stored, &p->model->preprocess, err);
+    seg_tensors_release(&stored);
     return st;
 }
 

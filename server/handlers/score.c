@@ -71,6 +71,7 @@ bool score_work_init(struct score_work *w, const struct seg_model *m)
     w->missing = is_small ? w->near_lanes : w->lanes;
     w->unseen = w->missing + n_missing;
     w->scores.probabilities = n_probabilities > 0 ? w->scratch + n_scratch : NULL;
+    w->scores.missing = w->missing;
     return true;
 }
 
@@ -88,11 +89,12 @@ static char *put_float(char *p, float x, bool is_csv)
     return is_csv ? p : PUT(p, "null");
 }
 
-/* What the rows of a tile, cells (n_cells, 64), lack. */
+/* What the rows of a tile, cells (n_cells, 64), lack beside the features that scoring looked for.
+ */
 static void find_missing(const struct score *s, const float *cells, struct score_work *w)
 {
     uint32_t n_features = s->schema->n_features;
-    seg_model_missing(s->model, cells, w->missing, w->unseen);
+    seg_model_unseen(s->model, cells, w->unseen);
     if (s->n_derived > 0) {
         float *derived = w->scratch; /* (all derived columns, 64), which scoring needs no more */
         seg_preprocess_derive(seg_model_preprocess(s->model), cells, derived);

@@ -56,8 +56,8 @@ void score_write_block(const struct score *s, const struct rows *r, uint32_t fir
 #define SCORE_WORK_LANES  256u
 struct score_work {
     float *scratch;    /* of seg_model_score_tile */
-    uint64_t *missing; /* (n_features + n_derived) of seg_model_missing, and derived columns */
-    uint64_t *unseen;  /* (n_features) of seg_model_missing */
+    uint64_t *missing; /* (n_features + n_derived) of the scores, and derived columns */
+    uint64_t *unseen;  /* (n_features) of seg_model_unseen */
     uint64_t any_missing, any_unseen;
     struct seg_scores scores; /* with room for probabilities if the model gives any */
     float *floats;            /* the heap's share; NULL when all fits below */

@@ -112,7 +112,6 @@ static void score_tile(void *ctx, size_t index)
             if (cells[r].code != SEG_CODE_MISSING) cells[r].code = s->codes[i][cells[r].code];
     }
     fill_derived(s, raw, mapped + (size_t)s->inputs->n_cells * SEG_TILE_ROWS);
-    s->scores[index].probabilities = NULL;
     seg_model_score_tile(s->model, mapped, n_rows, scratch, &s->scores[index]);
 }
 

@@ -144,9 +144,14 @@ static void missing_names_each_cell_without_a_value_and_each_new_category(void *
     struct seg_model *m = blobs_model(SEG_KMEANS, false);
     const struct seg_schema *inputs = seg_model_inputs(m);
     uint64_t missing[BLOB_CELLS], unseen[BLOB_CELLS];
+    struct seg_scores scores = { .missing = missing };
     struct raw raw;
+    float *scratch = seg_alloc_aligned(seg_model_scratch(m), sizeof(float));
+    assert_non_null(scratch);
     raw_fill(m, &raw);
-    seg_model_missing(m, raw.cells, missing, unseen);
+    seg_model_score_tile(m, raw.cells, SEG_TILE_ROWS, scratch, &scores);
+    seg_model_unseen(m, raw.cells, unseen);
+    seg_free(scratch);
     for (uint32_t f = 0; f < inputs->n_features; f++)
         for (unsigned r = 0; r < SEG_TILE_ROWS; r++) {
             const struct seg_feature *feature = &inputs->features[f];
@@ -619,7 +624,7 @@ static bool load_and_score(const uint8_t *bytes, size_t len)
     }
     /* a flipped type or width changes the row: size everything by what the model says */
     uint32_t n_cells = seg_model_inputs(m)->n_cells, n_results = seg_model_n_results(m);
-    struct seg_scores scores;
+    struct seg_scores scores = { .missing = NULL };
     float *raw = seg_alloc_aligned((size_t)n_cells * SEG_TILE_ROWS, sizeof(float));
     float *scratch = seg_alloc_aligned(seg_model_scratch(m), sizeof(float));
     float *p = seg_alloc_aligned((size_t)n_results * SEG_TILE_ROWS, sizeof(float));
