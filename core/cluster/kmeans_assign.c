@@ -183,8 +183,8 @@ static uint64_t awake_rows(const struct kmeans_run *run, size_t tile, double *re
 {
     const size_t first = tile * SEG_TILE_ROWS;
     float least;
-    const uint64_t awake =
-        run->kernels->spent_rows(run->slack + first, run->label + first, run->spent_hi, &least);
+    const uint64_t awake = run->kernels->spent_rows(run->slack + first, run->label + first,
+                                                    run->spent_hi, run->c.n_rows + 1, &least);
     /* 2^-20 of the slack: more than the roundings of spent_hi now and later and of this. */
     *ret_asleep = awake == 0 ? run->spent_any + (double)least * (1 - 0x1p-20) : 0;
     return awake;

@@ -41,7 +41,7 @@ enum seg_status kmeans_run_init(struct kmeans_run *run, struct seg_pool *pool,
     run->way = seg_alloc(p->k, sizeof *run->way);
     run->pace = seg_alloc(p->k, sizeof *run->pace);
     run->spent_lo = seg_alloc(p->k + 1u, sizeof *run->spent_lo);
-    run->spent_hi = seg_alloc(p->k + 1u, sizeof *run->spent_hi);
+    run->spent_hi = seg_calloc(p->k + 1u + SEG_SPENT_ROOM, sizeof *run->spent_hi);
     run->curve = seg_alloc(p->n_iter_max, sizeof *run->curve);
     size_t n_desks = (pool != NULL ? seg_pool_size(pool) : 0) + 1;
     run->desks = seg_calloc(n_desks, sizeof *run->desks);

@@ -221,14 +221,14 @@ static void margin(const float *dist2, const float *second2, float widen, float 
         out[i] = sqrtf(second2[i]) * (1 - widen) - sqrtf(dist2[i]) * (1 + widen) - tiny;
 }
 
-static uint64_t spent_rows(const float *slack, const uint32_t *label, const float *spent,
-                           float *least)
+INLINE uint64_t spent_rows_by(const float *slack, const uint32_t *label, const float *spent,
+                              float *least, vfloat (*look)(const float *, vint))
 {
     vfloat low = splat(FLT_MAX);
     uint64_t has_left = 0;
     for (size_t row = 0; row < ROWS; row += LANES) {
         const vfloat had = *(const vfloat *)(slack + row);
-        const vfloat gone = look_up(spent, *(const vint *)(label + row));
+        const vfloat gone = look(spent, *(const vint *)(label + row));
         low = lesser(had * (1 - 0x1p-20f) - gone, low);
         has_left |= lanes_of(less(gone, had)) << row;
     }
@@ -236,6 +236,13 @@ static uint64_t spent_rows(const float *slack, const uint32_t *label, const floa
     for (size_t i = 1; i < LANES; i++)
         *least = low[i] < *least ? low[i] : *least;
     return ~has_left;
+}
+
+static uint64_t spent_rows(const float *slack, const uint32_t *label, const float *spent, size_t m,
+                           float *least)
+{
+    return m <= LANES ? spent_rows_by(slack, label, spent, least, look_up_few)
+                      : spent_rows_by(slack, label, spent, least, look_up);
 }
 
 typedef double vdouble __attribute__((vector_size(8 * sizeof(double)), may_alias));

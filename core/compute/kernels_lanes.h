@@ -65,7 +65,8 @@ INLINE vint splat_int(int32_t a)
 }
 
 /* What the vector extensions of C lack, in one instruction each: a < b, mask ? a : b, the lesser
- * and greater of two (b if either is NaN), a is NaN, a == b, a mask as bits, and table[index]. */
+ * and greater of two (b if either is NaN), a is NaN, a == b, a mask as bits, and table[index],
+ * faster where the table has at most LANES (and room for them). */
 #if defined(__AVX512F__)
 typedef __mmask16 vmask;
 
@@ -112,6 +113,11 @@ INLINE uint64_t lanes_of(vmask mask)
 INLINE vfloat look_up(const float *table, vint index)
 {
     return (vfloat)_mm512_i32gather_ps((__m512i)index, table, 4);
+}
+
+INLINE vfloat look_up_few(const float *table, vint index)
+{
+    return (vfloat)_mm512_permutexvar_ps((__m512i)index, _mm512_loadu_ps(table));
 }
 #elif defined(__AVX2__)
 typedef vint vmask;
@@ -160,6 +166,11 @@ INLINE vfloat look_up(const float *table, vint index)
 {
     return (vfloat)_mm256_i32gather_ps(table, (__m256i)index, 4);
 }
+
+INLINE vfloat look_up_few(const float *table, vint index)
+{
+    return (vfloat)_mm256_permutevar8x32_ps(_mm256_loadu_ps(table), (__m256i)index);
+}
 #else
 typedef vint vmask;
 
@@ -207,6 +218,11 @@ INLINE vfloat look_up(const float *table, vint index)
     for (unsigned i = 0; i < LANES; i++)
         found[i] = table[index[i]];
     return found;
+}
+
+INLINE vfloat look_up_few(const float *table, vint index)
+{
+    return look_up(table, index);
 }
 #endif
 

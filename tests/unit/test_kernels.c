@@ -810,23 +810,26 @@ static void spent_rows_are_those_without_slack(void **state)
     (void)state;
     static _Alignas(64) float slack[ROWS];
     static _Alignas(64) uint32_t label[ROWS];
-    static const float SPENT[] = { 0, 0.5f, 1, 2, FLT_MAX };
+    static const size_t MS[] = { 1, 5, 8, 9, 16, 17, M_MAX };
+    float table[M_MAX + SEG_SPENT_ROOM] = { 0, 0.5f, 1, 2, FLT_MAX };
     struct seg_rng rng = seg_rng_make(5, 0);
+    fill(&rng, table + 5, M_MAX - 5);
     FOR_EACH_ISA(k)
-    for (unsigned round = 0; round < 50; round++) {
+    for (unsigned round = 0; round < 50 * N_OF(MS); round++) {
+        const size_t m = MS[round % N_OF(MS)];
         const size_t special = seg_rng_below(&rng, ROWS);
         const float specials[] = { -FLT_MAX, FLT_MAX, NAN };
         fill(&rng, slack, ROWS);
         for (size_t r = 0; r < ROWS; r++)
-            label[r] = (uint32_t)seg_rng_below(&rng, N_OF(SPENT));
-        slack[(special + 1) % ROWS] = SPENT[label[(special + 1) % ROWS]]; /* just spent */
+            label[r] = (uint32_t)seg_rng_below(&rng, m);
+        slack[(special + 1) % ROWS] = table[label[(special + 1) % ROWS]]; /* just spent */
         slack[special] = specials[round % 3];
         float least;
         double expected = FLT_MAX;
-        const uint64_t spent = k->spent_rows(slack, label, SPENT, &least);
+        const uint64_t spent = k->spent_rows(slack, label, table, m, &least);
         for (size_t r = 0; r < ROWS; r++) {
-            assert_int_equal(spent >> r & 1, !(slack[r] > SPENT[label[r]]));
-            const double left = (double)slack[r] * (1 - 0x1p-20) - (double)SPENT[label[r]];
+            assert_int_equal(spent >> r & 1, !(slack[r] > table[label[r]]));
+            const double left = (double)slack[r] * (1 - 0x1p-20) - (double)table[label[r]];
             if (left < expected) expected = left;
         }
         if (round % 3 == 2) continue; /* a row of NaN has nothing that could be compared */
