@@ -63,11 +63,6 @@ enum db_status db_feature_sets_catalogue(struct db *db, const char *schema, cons
                                          struct seg_arena *arena,
                                          struct feature_column **ret_columns, size_t *ret_n,
                                          const char **ret_unsupported);
-/* GET's summary: writes "rows": n and "columns": [{name, type, missing, min, mean, max, quantiles |
- * top}] members into o, computed in the database. */
-enum db_status db_feature_sets_summary(struct db *db, const struct feature_set *fs,
-                                       struct seg_arena *arena, struct json_out *o);
-
 /* "schema"."name", escaped, from the arena; NULL when a name is not an identifier. */
 char *db_feature_sets_relation(struct db *db, const struct feature_set *fs,
                                struct seg_arena *arena);

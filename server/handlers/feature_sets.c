@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "db/feature_sets.h"
+#include "db/feature_summary.h"
 #include "handlers/handlers.h"
 #include "handlers/list.h"
 #include "import/import.h"
@@ -86,7 +87,7 @@ static enum http_status reply_set(struct http_request *rq, enum http_status stat
     json_out_init(&o);
     json_out_object(&o);
     write_head(&o, &fs);
-    st = db_feature_sets_summary(rq->db, &fs, &rq->arena, &o);
+    st = db_feature_summary(rq->db, &fs, &rq->arena, &o);
     if (st == DB_ONE) {
         json_out_end_object(&o);
         return reply_json(rq, status, &o);

@@ -199,11 +199,12 @@ static void count(struct http_request *rq, const struct infer_scores *s, const s
     predict_count(rq, &t);
     if (t.n_invalid == 0) return;
     /* The protocol has no place for a row's fault but a parameter that is one text. */
-    const struct row_fault *f = &r->faults[0];
-    const char *name = f->feature >= 0 ? r->schema->features[f->feature].name : "";
-    char *first = r->n_faults > 0
-                      ? seg_arena_printf(&rq->arena, "row %u, %s: %s", f->row, name, f->detail)
-                      : NULL;
+    char *first = NULL;
+    if (r->n_faults > 0) { /* 0 when memory was too short to keep them */
+        const struct row_fault *f = &r->faults[0];
+        const char *name = f->feature >= 0 ? r->schema->features[f->feature].name : "";
+        first = seg_arena_printf(&rq->arena, "row %u, %s: %s", f->row, name, f->detail);
+    }
     json_out_key(o, "parameters");
     json_out_object(o);
     json_out_member_uint(o, "n_invalid", t.n_invalid);
