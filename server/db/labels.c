@@ -1,12 +1,12 @@
-/* Binary COPY of labels through a 64 KiB buffer, and the statements that publish a run. */
+/* Labels by binary COPY, and the statements that publish a run. */
 #include "db/labels.h"
 
-#include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "db/copy_rows.h"
 #include "db/number_text.h"
 
 enum {
@@ -51,40 +51,16 @@ static const struct db_stmt STMTS[RUN_N_STMTS] = {
 };
 const struct db_stmts DB_LABELS_STMTS = { STMTS, RUN_N_STMTS };
 
-#define WRITER_BYTES 65536
-
 struct label_writer {
     struct db *db;
     int64_t run_id;
     uint64_t n_users;
     bool indexing; /* the server has been told to */
-    size_t n;
-    char buffer[WRITER_BYTES];
+    struct copy_rows rows;
 };
-
-static void put_u16(struct label_writer *w, uint16_t v)
-{
-    v = htobe16(v);
-    memcpy(w->buffer + w->n, &v, sizeof(v));
-    w->n += sizeof(v);
-}
-static void put_u32(struct label_writer *w, uint32_t v)
-{
-    v = htobe32(v);
-    memcpy(w->buffer + w->n, &v, sizeof(v));
-    w->n += sizeof(v);
-}
-static void put_float(struct label_writer *w, float f)
-{
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof(bits));
-    put_u32(w, 4);
-    put_u32(w, bits);
-}
 
 struct label_writer *label_writer_begin(struct db *db)
 {
-    static const char header[19] = "PGCOPY\n\377\r\n";
     char sql[512];
     struct db_result *r = NULL;
     struct label_writer *w = seg_calloc(1, sizeof(*w));
@@ -108,8 +84,7 @@ struct label_writer *label_writer_begin(struct db *db)
              "FREEZE)",
              (long long)w->run_id);
     if (db_copy_in_begin(db, sql) != DB_ONE) goto failed;
-    memcpy(w->buffer, header, sizeof(header));
-    w->n = sizeof(header);
+    copy_rows_begin(&w->rows, db);
     return w;
 failed:
     seg_free(w);
@@ -118,37 +93,20 @@ failed:
 
 enum db_status label_writer_add(struct label_writer *w, const struct label *l)
 {
-    if (w->n + 64 + l->user_id_len > WRITER_BYTES) {
-        enum db_status st = db_copy_in_write(w->db, w->buffer, w->n);
-        if (st != DB_ONE) return st;
-        w->n = 0;
-        if (l->user_id_len > WRITER_BYTES - 64)
-            return DB_FATAL; /* ids are at most 256 bytes where they come from us */
-    }
-    put_u16(w, 4);
-    put_u32(w, (uint32_t)l->user_id_len);
-    memcpy(w->buffer + w->n, l->user_id, l->user_id_len);
-    w->n += l->user_id_len;
-    put_u32(w, 4);
-    put_u32(w, (uint32_t)l->result);
-    put_float(w, l->confidence);
-    put_float(w, l->distance);
+    enum db_status st = copy_rows_next(&w->rows, 4);
+    copy_rows_text(&w->rows, l->user_id, l->user_id_len);
+    copy_rows_int4(&w->rows, l->result);
+    copy_rows_float4(&w->rows, l->confidence);
+    copy_rows_float4(&w->rows, l->distance);
     w->n_users++;
-    return DB_ONE;
+    return st;
 }
 
 enum db_status label_writer_end(struct label_writer *w)
 {
     char sql[160];
     uint64_t n_rows = 0;
-    enum db_status st = DB_ONE;
-    if (w->n + 2 > WRITER_BYTES) {
-        st = db_copy_in_write(w->db, w->buffer, w->n);
-        w->n = 0;
-    }
-    put_u16(w, UINT16_MAX);
-    if (st == DB_ONE) st = db_copy_in_write(w->db, w->buffer, w->n);
-    if (st == DB_ONE) st = db_copy_in_end(w->db, &n_rows);
+    enum db_status st = copy_rows_end(&w->rows, &n_rows);
     if (st == DB_NONE) st = DB_ONE; /* nobody was labelled */
     if (st == DB_ONE && n_rows != w->n_users) st = DB_FATAL;
     if (st != DB_ONE) return st;
@@ -165,6 +123,7 @@ enum db_status label_writer_finish(struct label_writer *w, int64_t *ret_run_id,
     enum db_status st = db_receive(w->db);
     *ret_run_id = w->run_id;
     *ret_n_users = w->n_users;
+    copy_rows_release(&w->rows);
     seg_free(w);
     return st == DB_NONE ? DB_ONE : st;
 }
@@ -176,6 +135,7 @@ void label_writer_abort(struct label_writer *w)
         db_receive(w->db);
     else
         db_copy_in_abort(w->db);
+    copy_rows_release(&w->rows);
     seg_free(w);
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "json/json_out.h"
 #include "timestamp.h"
 
 #define NUMBER_TEXT_MAX 400 /* longer text is no number */
@@ -94,4 +95,30 @@ bool field_convert(const struct field *f, enum seg_type type, uint32_t width, do
     case SEG_CATEGORICAL: return f->kind != FIELD_ARRAY;
     }
     return false;
+}
+
+void field_copy(const struct field *f, enum seg_type type, uint32_t width, struct copy_rows *out)
+{
+    double x = 0;
+    int64_t micros = 0;
+    char number[32];
+    if (f->kind == FIELD_MISSING) {
+        copy_rows_null(out);
+        return;
+    }
+    field_convert(f, type, width, &x, &micros);
+    switch (type) {
+    case SEG_NUMERIC: copy_rows_float8(out, x); break;
+    case SEG_BOOLEAN: copy_rows_text(out, x != 0 ? "\1" : "\0", 1); break;
+    case SEG_TIMESTAMP: copy_rows_int8(out, micros); break;
+    case SEG_CATEGORICAL:
+        if (f->kind == FIELD_TEXT)
+            copy_rows_text(out, f->text, f->len);
+        else if (f->kind == FIELD_BOOL)
+            copy_rows_text(out, f->number != 0 ? "true" : "false", f->number != 0 ? 4 : 5);
+        else
+            copy_rows_text(out, number, double_text(f->number, number));
+        break;
+    case SEG_VECTOR: copy_rows_float4_array(out, f->array, f->n); break;
+    }
 }

@@ -1,9 +1,10 @@
 /* field.h - one value of an imported row, whatever format it came in, and what type a column of
- * them is. Pure functions; text is borrowed from the record. */
+ * them is. Pure functions but for field_copy; text is borrowed from the record. */
 #ifndef SERVER_IMPORT_FIELD_H
 #define SERVER_IMPORT_FIELD_H
 
 #include <stdbool.h>
+#include "db/copy_rows.h"
 #include "features/schema.h"
 
 enum field_kind { FIELD_MISSING, FIELD_TEXT, FIELD_NUMBER, FIELD_BOOL, FIELD_ARRAY };
@@ -36,6 +37,8 @@ int field_type(const struct field_types *types);
  * *ret_number, times in *ret_micros (since 2000-01-01). */
 bool field_convert(const struct field *f, enum seg_type type, uint32_t width, double *ret_number,
                    int64_t *ret_micros);
+/* Writes f, which is missing or a value of that type, as the next field of a row. */
+void field_copy(const struct field *f, enum seg_type type, uint32_t width, struct copy_rows *out);
 /* True for the texts that mean "no value": "", NA, N/A, NaN, null, in any case. */
 bool field_is_missing_text(const char *s, size_t len);
 

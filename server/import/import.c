@@ -2,17 +2,16 @@
  * was checked is what is stored. */
 #include "import/import.h"
 
-#include <endian.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "db/copy_rows.h"
 #include "db/feature_rows.h"
 #include "json/json.h"
 
 #define IMPORT_TIMEOUT_S 3600
-#define FLUSH_BYTES      65536
 
 static const char *const TYPE_WANTED[] = {
     [SEG_NUMERIC] = "must be a finite number",
@@ -37,9 +36,7 @@ struct import {
     uint64_t n_rows, n_bad;
     bool columns_bad; /* a fault of a whole column: no row can be stored, skip or not */
     struct db *db;
-    char *out; /* COPY data */
-    size_t n_out, out_cap;
-    bool no_memory;
+    struct copy_rows out; /* to the stage */
 };
 
 static void row_fault(struct import *im, const struct record *rec, int column, const char *code,
@@ -193,98 +190,8 @@ static bool infer_columns(struct import *im)
     return true;
 }
 
-static void put(struct import *im, const void *bytes, size_t len)
-{
-    if (im->out_cap - im->n_out < len) {
-        size_t cap = 2 * (im->n_out + len) + FLUSH_BYTES;
-        char *out = seg_realloc(im->out, cap, 1);
-        if (out == NULL) {
-            im->no_memory = true;
-            return;
-        }
-        im->out = out;
-        im->out_cap = cap;
-    }
-    memcpy(im->out + im->n_out, bytes, len);
-    im->n_out += len;
-}
-static void put_u16(struct import *im, uint16_t v)
-{
-    v = htobe16(v);
-    put(im, &v, sizeof(v));
-}
-static void put_u32(struct import *im, uint32_t v)
-{
-    v = htobe32(v);
-    put(im, &v, sizeof(v));
-}
-static void put_u64(struct import *im, uint64_t v)
-{
-    v = htobe64(v);
-    put(im, &v, sizeof(v));
-}
-static void put_text(struct import *im, const char *s, size_t len)
-{
-    put_u32(im, (uint32_t)len);
-    put(im, s, len);
-}
-
-/* real[] in PostgreSQL's binary form: one dimension, no NULLs, element type 700 (float4), lower
- * bound 1. */
-static void put_array(struct import *im, const struct field *f)
-{
-    put_u32(im, 20 + 8 * f->n);
-    put_u32(im, 1);
-    put_u32(im, 0);
-    put_u32(im, 700);
-    put_u32(im, f->n);
-    put_u32(im, 1);
-    for (uint32_t i = 0; i < f->n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &f->array[i], sizeof(bits));
-        put_u32(im, 4);
-        put_u32(im, bits);
-    }
-}
-
-static void put_field(struct import *im, const struct field *f, const struct feature_column *c)
-{
-    double x = 0;
-    int64_t micros = 0;
-    char number[32];
-    uint64_t bits;
-    if (f->kind == FIELD_MISSING) {
-        put_u32(im, UINT32_MAX);
-        return;
-    }
-    field_convert(f, c->type, c->width, &x, &micros);
-    switch (c->type) {
-    case SEG_NUMERIC:
-        memcpy(&bits, &x, sizeof(bits));
-        put_u32(im, 8);
-        put_u64(im, bits);
-        break;
-    case SEG_BOOLEAN:
-        put_u32(im, 1);
-        put(im, x != 0 ? "\1" : "\0", 1);
-        break;
-    case SEG_TIMESTAMP:
-        put_u32(im, 8);
-        put_u64(im, (uint64_t)micros);
-        break;
-    case SEG_CATEGORICAL:
-        if (f->kind == FIELD_TEXT)
-            put_text(im, f->text, f->len);
-        else if (f->kind == FIELD_BOOL)
-            put_text(im, f->number != 0 ? "true" : "false", f->number != 0 ? 4 : 5);
-        else
-            put_text(im, number, double_text(f->number, number));
-        break;
-    case SEG_VECTOR: put_array(im, f); break;
-    }
-}
-
-static void put_row(struct import *im, const struct record *rec, uint32_t n_columns, uint64_t row)
+static enum db_status put_row(struct import *im, const struct record *rec, uint32_t n_columns,
+                              uint64_t row)
 {
     char number[32];
     const char *id = number;
@@ -293,41 +200,36 @@ static void put_row(struct import *im, const struct record *rec, uint32_t n_colu
         len = (size_t)snprintf(number, sizeof(number), "%llu", (unsigned long long)row);
     else
         id_text(&rec->fields[im->id], number, &id, &len);
-    put_u16(im, (uint16_t)(n_columns + 2));
-    put_u32(im, 8);
-    put_u64(im, rec->line);
-    put_text(im, id, len);
-    for (uint32_t i = 0; i < im->source->n_columns; i++)
-        if (im->columns[i] != UINT32_MAX)
-            put_field(im, &rec->fields[i], &im->fs.columns[im->columns[i]]);
+    copy_rows_next(&im->out, n_columns + 2);
+    copy_rows_int8(&im->out, (int64_t)rec->line);
+    copy_rows_text(&im->out, id, len);
+    for (uint32_t i = 0; i < im->source->n_columns; i++) {
+        if (im->columns[i] == UINT32_MAX) continue;
+        const struct feature_column *c = &im->fs.columns[im->columns[i]];
+        field_copy(&rec->fields[i], c->type, c->width, &im->out);
+    }
+    return im->out.status;
 }
 
 /* Writes the good rows into the stage. */
 static enum db_status second_pass(struct import *im, const uint32_t *columns, uint32_t n_columns)
 {
-    static const char header[19] = "PGCOPY\n\377\r\n";
     struct record rec;
     uint64_t row = 0, n_copied;
     if (!im->source->rewind(im->source)) return DB_FATAL;
     enum db_status st = db_feature_rows_stage(im->db, &im->fs, columns, n_columns, &im->rq->arena);
     if (st != DB_ONE) return st;
-    put(im, header, sizeof(header));
+    copy_rows_begin(&im->out, im->db);
     im->existing = true; /* from here on rows are judged by the set's types */
     for (enum source_status s;
          (s = im->source->next(im->source, &rec)) != SOURCE_END && st == DB_ONE;) {
-        if (s != SOURCE_RECORD) st = DB_FATAL;
-        if (st != DB_ONE || !judge(im, &rec, false)) continue;
-        put_row(im, &rec, n_columns, ++row);
-        if (im->no_memory) st = DB_FATAL;
-        if (st != DB_ONE || im->n_out < FLUSH_BYTES) continue;
-        st = db_copy_in_write(im->db, im->out, im->n_out);
-        im->n_out = 0;
+        if (s != SOURCE_RECORD)
+            st = DB_FATAL;
+        else if (judge(im, &rec, false))
+            st = put_row(im, &rec, n_columns, ++row);
     }
-    put_u16(im, UINT16_MAX);
-    if (im->no_memory) st = DB_FATAL;
-    if (st == DB_ONE) st = db_copy_in_write(im->db, im->out, im->n_out);
-    if (st == DB_ONE) return db_copy_in_end(im->db, &n_copied);
-    db_copy_in_abort(im->db);
+    if (st == DB_ONE) st = copy_rows_end(&im->out, &n_copied);
+    if (st != DB_ONE && st != DB_NONE) db_copy_in_abort(im->db);
     return st;
 }
 
@@ -482,6 +384,6 @@ out:
     db_close(im.db);
     seg_free(im.columns);
     seg_free(im.types);
-    seg_free(im.out);
+    copy_rows_release(&im.out);
     return status;
 }
