@@ -38,16 +38,17 @@ struct seg_tensors {
     size_t n_meta, meta_cap; /* pairs */
 };
 
+/* Without tensors and metadata; the release leaves it so. */
 void seg_tensors_init(struct seg_tensors *ts);
 void seg_tensors_release(struct seg_tensors *ts);
 /* Copies one tensor in. SEG_EINVAL: name taken, reserved, empty, over 200 bytes or no UTF-8, or too
  * many dimensions. SEG_ELIMIT: over SEG_TENSORS_BYTES_MAX. SEG_ENOMEM. */
 enum seg_status seg_tensors_add(struct seg_tensors *ts, const char *name, enum seg_dtype dtype,
                                 unsigned n_dims, const size_t *shape, const void *data);
-/* Shorthand for vectors and for strings, which are stored as U8 of their UTF-8 bytes; a list of
- * strings is one U8 tensor in which each ends with a NUL byte. */
+/* Shorthand for one dimension of n elements. */
 enum seg_status seg_tensors_add_vector(struct seg_tensors *ts, const char *name,
                                        enum seg_dtype dtype, size_t n, const void *data);
+/* A list of n strings: one U8 tensor of their UTF-8 bytes, in which each ends with a NUL byte. */
 enum seg_status seg_tensors_add_strings(struct seg_tensors *ts, const char *name,
                                         const char *const *strings, size_t n);
 /* Sets or replaces one string. SEG_EINVAL: no UTF-8. SEG_ENOMEM. */

@@ -36,6 +36,8 @@ struct gmm_run {
     struct gmm_slot slots[GMM_SLOTS];
     struct gmm_slot total; /* sums, sizes and log_likelihood alone */
 };
+/* For x (n, d) and g, whose shape stays; both are borrowed. Wants the release after a failure too.
+ * SEG_ENOMEM. */
 enum seg_status gmm_run_init(struct gmm_run *run, struct seg_pool *pool, const struct seg_tiles *x,
                              const struct seg_gmm *g, const struct seg_progress *progress);
 void gmm_run_release(struct gmm_run *run);

@@ -35,6 +35,7 @@ struct kmeans_data {
     double variance_mean; /* mean over columns of the variance (n) */
     double scatter;       /* sum of squared distances of the rows to the mean */
 };
+/* Surveys x (n >= 1, d), which is borrowed, in one pass. SEG_ENOMEM. */
 enum seg_status kmeans_data_init(struct kmeans_data *data, struct seg_pool *pool,
                                  const struct seg_tiles *x);
 void kmeans_data_release(struct kmeans_data *data);
@@ -48,8 +49,10 @@ struct kmeans_sums {
     int64_t *sum;   /* (k, d) of scaled values */
     int64_t *count; /* (k) rows */
 };
+/* No row in any cluster. SEG_ENOMEM. */
 enum seg_status kmeans_sums_init(struct kmeans_sums *s, size_t k, size_t d);
 void kmeans_sums_release(struct kmeans_sums *s);
+/* Back to no row in any cluster. */
 void kmeans_sums_clear(struct kmeans_sums *s);
 /* Adds the row whose first cell is *cell, each of the others `step` further on (SEG_TILE_ROWS in a
  * tile), to cluster `to` and takes it from cluster `from`, which may be k for none. */
@@ -119,6 +122,8 @@ struct kmeans_desk {
     size_t rows_stride;
     int32_t *code; /* scratch of screen_kernel */
 };
+/* A desk that is not taken, with what every run needs. After a failure it wants the release too.
+ * SEG_ENOMEM. */
 enum seg_status kmeans_desk_init(struct kmeans_desk *desk, size_t k, size_t d);
 void kmeans_desk_release(struct kmeans_desk *desk);
 
@@ -162,6 +167,8 @@ struct kmeans_run {
     bool converged;
     double inertia; /* of the last partition around its means */
 };
+/* Room for starts of p->k centroids on data, which is borrowed; own: data->x if it may be reordered
+ * meanwhile, else NULL. Empty after a failure: SEG_ENOMEM. */
 enum seg_status kmeans_run_init(struct kmeans_run *run, struct seg_pool *pool,
                                 const struct kmeans_data *data, struct seg_tiles *own,
                                 const struct seg_kmeans_params *p,

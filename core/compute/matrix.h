@@ -15,6 +15,7 @@ struct seg_matrix {
 
 /* A zeroed matrix. SEG_ENOMEM. */
 enum seg_status seg_matrix_init(struct seg_matrix *m, size_t n_rows, size_t n_cols);
+/* A new matrix with the same numbers. SEG_ENOMEM. */
 enum seg_status seg_matrix_copy(struct seg_matrix *ret_m, const struct seg_matrix *from);
 /* Frees the data and empties the matrix; no-op on an empty one. */
 void seg_matrix_release(struct seg_matrix *m);

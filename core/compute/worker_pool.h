@@ -38,6 +38,7 @@ enum seg_status seg_pool_new(unsigned n_workers, size_t queue_max, struct seg_po
 /* Runs what is queued to its end, joins the workers, frees the pool. NULL is fine. */
 void seg_pool_free(struct seg_pool *pool);
 
+/* Workers of each priority. */
 unsigned seg_pool_size(const struct seg_pool *pool);
 
 /* Calls fn(ctx, i) once for every i in 0..n_chunks-1 and returns when all have returned. Order and

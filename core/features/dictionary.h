@@ -26,6 +26,7 @@ uint32_t seg_dictionary_find(const struct seg_dictionary *d, const char *s, size
 /* The code of s, added when new. SEG_ENOMEM, SEG_ELIMIT past SEG_CATEGORIES_MAX. */
 enum seg_status seg_dictionary_add(struct seg_dictionary *d, const char *s, size_t len,
                                    uint32_t *ret_code);
+/* A new dictionary with the same codes. SEG_ENOMEM. */
 enum seg_status seg_dictionary_copy(struct seg_dictionary *ret_d,
                                     const struct seg_dictionary *from);
 

@@ -35,8 +35,7 @@ enum seg_status seg_number_set_knots(struct seg_number *s, const double *knots, 
 void seg_number_release(struct seg_number *s);
 
 /* The transform of one finite value, and the value whose transform is t: finite for finite t,
- * within
- * +-SEG_VALUE_MAX. */
+ * within +-SEG_VALUE_MAX. */
 double seg_number_transform(const struct seg_number *s, float x);
 double seg_number_inverse(const struct seg_number *s, double t);
 

@@ -35,7 +35,7 @@ void seg_pca_tile(const struct seg_pca *pca, float *x, float *out);
  * axes. */
 void seg_pca_invert(const struct seg_pca *pca, const float *out, float *x);
 
-/* Tensors preprocess.pca.…; see preprocess_io.c. Loading: *ret_pca NULL when there are none. */
+/* Tensors preprocess.pca.…; see preprocess_io.h. Loading: *ret_pca NULL when there are none. */
 enum seg_status seg_pca_save(const struct seg_pca *pca, struct seg_tensors *ts);
 enum seg_status seg_pca_load(const struct seg_tensors *ts, uint32_t n_in, struct seg_pca **ret_pca,
                              struct seg_error *err);

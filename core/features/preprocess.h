@@ -144,16 +144,18 @@ enum seg_status seg_preprocess_fit_pca(struct seg_pool *pool, struct seg_preproc
                                        const struct seg_pca_spec *spec, const struct seg_tiles *x,
                                        const struct seg_progress *progress, uint32_t *ret_n_wanted,
                                        struct seg_error *err);
+/* NULL is fine. */
 void seg_preprocess_free(struct seg_preprocess *p);
 
 /* The raw schema it reads, with dictionaries holding the categories of training. Borrowed. */
 const struct seg_schema *seg_preprocess_inputs(const struct seg_preprocess *p);
-/* The columns that it derives: their number, and column i. Borrowed. */
+/* Columns that it derives. */
 uint32_t seg_preprocess_n_derived(const struct seg_preprocess *p);
+/* The i-th of them. Borrowed. */
 const struct seg_derived *seg_preprocess_derived(const struct seg_preprocess *p, uint32_t i);
-/* Columns it makes: those of the features, and what goes out, which is as many components where
- * there are some. */
+/* Columns that it makes of features and derived columns. */
 uint32_t seg_preprocess_n_columns(const struct seg_preprocess *p);
+/* Columns that go out: the same, or the principal components of them. */
 uint32_t seg_preprocess_n_out(const struct seg_preprocess *p);
 /* Name of output column i, e.g. "age", "channel=app", "age is missing", "pca_1". Borrowed. */
 const char *seg_preprocess_out_name(const struct seg_preprocess *p, uint32_t i);
@@ -203,8 +205,10 @@ void seg_preprocess_invert(const struct seg_preprocess *p, const float *out, flo
 /* Whether there is something in it that readers before format 2 (docs/MODEL_FORMAT.md) would
  * misread: derived columns, features that make none, or pca. */
 bool seg_preprocess_needs_format_2(const struct seg_preprocess *p);
-/* Storage. Tensor names start with "preprocess.". Loading checks everything: SEG_EFORMAT. */
+/* Adds all of it to ts, under names that start with "preprocess.". SEG_ENOMEM, SEG_ELIMIT. */
 enum seg_status seg_preprocess_save(const struct seg_preprocess *p, struct seg_tensors *ts);
+/* A new one from the tensors of such names, every figure of which is checked. SEG_EFORMAT,
+ * SEG_ENOMEM. */
 enum seg_status seg_preprocess_load(const struct seg_tensors *ts, struct seg_preprocess **ret_p,
                                     struct seg_error *err);
 

@@ -50,6 +50,7 @@ void seg_schema_release(struct seg_schema *s);
  * SEG_ELIMIT. */
 enum seg_status seg_schema_add(struct seg_schema *s, const char *name, enum seg_type type,
                                uint32_t width, struct seg_error *err);
+/* A new schema, dictionaries included. SEG_ENOMEM. */
 enum seg_status seg_schema_copy(struct seg_schema *ret_s, const struct seg_schema *from);
 /* Index of the feature called name (len bytes), or -1. Hashing is the caller's business: this is a
  * linear search. */

@@ -9,17 +9,23 @@
 
 struct seg_model;
 
+/* One reference more; returns m. */
 struct seg_model *seg_model_ref(struct seg_model *m);
-void seg_model_unref(struct seg_model *m); /* NULL is fine */
+/* One less; the last frees. NULL is fine. */
+void seg_model_unref(struct seg_model *m);
 
+/* What it was trained for, and by which row of the table of algorithms (spec.h). */
 enum seg_task seg_model_task(const struct seg_model *m);
 enum seg_algorithm seg_model_algorithm(const struct seg_model *m);
 /* The raw features it reads, with the categories of training. */
 const struct seg_schema *seg_model_inputs(const struct seg_model *m);
+/* From these to the numbers that the algorithm works on. Borrowed, as all that a model gives. */
 const struct seg_preprocess *seg_model_preprocess(const struct seg_model *m);
+/* Share of the features that a row must have to get a result, 0..1. */
 double seg_model_min_features_share(const struct seg_model *m);
 /* Segments (segmentation: ids 1..n, result i is id seg_model_segment_id(m, i)) or classes. */
 uint32_t seg_model_n_results(const struct seg_model *m);
+/* Segmentation alone: the id, 1 or more, of result 0..n_results-1. */
 uint32_t seg_model_segment_id(const struct seg_model *m, uint32_t result);
 /* Classification: the name of class i, as in the data. Segmentation: NULL. */
 const char *seg_model_class_name(const struct seg_model *m, uint32_t i);
@@ -33,6 +39,7 @@ uint32_t seg_model_n_pictured(const struct seg_model *m);
 void seg_model_pictured_name(const struct seg_model *m, uint32_t i, char *out, size_t size);
 /* A segmentation by k-means without head gives none. */
 bool seg_model_has_probabilities(const struct seg_model *m);
+/* Segmentations have, classifiers have not. */
 bool seg_model_has_distance(const struct seg_model *m);
 /* (k, n_out) centroids in the preprocessed space, decoded by the autoencoder where there is one;
  * columns of codes hold the code of the most frequent category. A new matrix. SEG_EINVAL for

@@ -1,7 +1,8 @@
 /* model_io.c - a model as safetensors, and back.
  * Metadata: format "segmentd-model-1", or -2 where a reader of 1 would misread it; kind, the
- * algorithm's name; and what the caller adds. Tensors, beside those of features/preprocess.c
- * ("preprocess.…"): min_features_share  F64 (1)     share of the features that a row must have
+ * algorithm's name; and what the caller adds. Tensors, beside those of the preprocessing
+ * ("preprocess.…"):
+ *   min_features_share  F64 (1)     share of the features that a row must have
  *   segments.ids        U32 (k)     segmentation: id of each result
  *   segments.centroids  F32 (k, d)  segmentation: d columns of the preprocessing or of the code
  *   segments.category_weight  F64 (1)  k_prototypes: what a category that differs counts

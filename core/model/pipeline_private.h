@@ -37,7 +37,9 @@ void stage_begin(struct stage *s, struct pipeline *p, double base, double span, 
 struct steps {
     double done, sum;
 };
+/* The next step begins, which takes weight / sum of the stage. */
 void step_begin(struct stage *s, struct pipeline *p, struct steps *steps, double weight);
+/* Whether the caller wants the training to end. Any thread may ask. */
 bool pipeline_cancelled(const struct pipeline *p);
 /* Adds a sentence to the report. SEG_ENOMEM. */
 __attribute__((format(printf, 2, 3))) enum seg_status pipeline_warn(struct pipeline *p,
@@ -51,6 +53,7 @@ struct names {
     size_t used;
     uint32_t n;
 };
+/* Counts the name, and appends it if there is room. */
 void names_add(struct names *names, const char *name);
 
 /* Whether the spec makes sense for the data as it came. */
@@ -61,10 +64,11 @@ enum seg_status pipeline_check_parts(const struct pipeline *p, struct seg_error 
 /* Whether p->t->from, if there is one, has the shape that the spec asks for. */
 enum seg_status pipeline_check_from(const struct pipeline *p, struct seg_error *err);
 
-/* Fitting fills the model from x, evaluating fills the report. */
+/* The two tasks: fitting fills the model from p->x. */
 enum seg_status pipeline_fit_segments(struct pipeline *p, struct seg_error *err);
-enum seg_status pipeline_evaluate_segments(struct pipeline *p, struct seg_error *err);
 enum seg_status pipeline_fit_classifier(struct pipeline *p, struct seg_error *err);
+/* And evaluating fills the report, by the part that pipeline_evaluated_part names. */
+enum seg_status pipeline_evaluate_segments(struct pipeline *p, struct seg_error *err);
 enum seg_status pipeline_evaluate_classifier(struct pipeline *p, struct seg_error *err);
 
 /* At most n_max rows of the training part, drawn without replacement by the seed, in row order: as

@@ -68,11 +68,11 @@ void seg_spec_release(struct seg_spec *s);
 struct seg_algorithm_info {
     const char *name; /* as in the API: "kmeans" */
     enum seg_task task;
+    const char *summary;
     bool clusters;   /* uses spec.kmeans, if only k and seed */
     bool encoder;    /* uses spec.encoder, spec.autoencoder */
     bool categories; /* compares categories: wants them encoded as SEG_ENCODE_CODE, others never */
-    const char *summary;
-    bool resumes; /* can go on from an earlier model: seg_training.from */
+    bool resumes;    /* can go on from an earlier model: seg_training.from */
 };
 const struct seg_algorithm_info *seg_algorithm_info(enum seg_algorithm a);
 /* Whether it can begin with the encoder of another model: as its own, or as the first hidden layers

@@ -7,11 +7,13 @@
  * gradient a shard instead of every activation. With clip_norm the second phase only adds up, and a
  * third updates once the norm is known: float64 sums of squares by block, added in block order. A
  * layer with batch normalization cuts the first phase in two on the way there and in two on the way
- * back; its figures are of the rows of a group, so that batches over SEG_BATCH_SLOTS tiles are
- * normalized in parts (ghost batch normalization, Hoffer et al. 2017).
- * Embeddings have no gradient a shard: after a group, one task a table adds up its vectors.
+ * back.
+ *
  * Batches over SEG_BATCH_SLOTS tiles go in groups, which add to the gradients of the group before.
- * Nothing is allocated after seg_batch_init. */
+ * Batch normalization takes its figures of the rows of a group, so that such batches are normalized
+ * in parts (ghost batch normalization, Hoffer et al. 2017). Embeddings have no gradient a shard:
+ * after a group, one task a table adds up its vectors. Nothing is allocated after seg_batch_init.
+ */
 #ifndef SEG_NEURAL_BATCH_H
 #define SEG_NEURAL_BATCH_H
 

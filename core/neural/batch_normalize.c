@@ -96,7 +96,7 @@ void batch_norm_gradient(const struct seg_batch *b, size_t first, size_t n, uint
 }
 
 /* Rows of a slot's tile when n_rows fill the slots from the first on. */
-static double slot_n_rows(size_t slot, size_t n_rows)
+static double group_rows(size_t slot, size_t n_rows)
 {
     size_t left = n_rows - slot * SEG_TILE_ROWS;
     return (double)(left < SEG_TILE_ROWS ? left : SEG_TILE_ROWS);
@@ -137,11 +137,11 @@ void batch_norm_join_moments(struct seg_batch *b, uint32_t i, size_t n, size_t n
     for (size_t j = 0; j < at->n_out; j++) {
         double mean = 0.0, spread = add_slots(b, 0, n, i, 1, j);
         for (size_t slot = 0; slot < n; slot++)
-            mean += slot_n_rows(slot, n_rows) * slot_sums(b, slot, i, 0)[j];
+            mean += group_rows(slot, n_rows) * slot_sums(b, slot, i, 0)[j];
         mean /= (double)n_rows;
         for (size_t slot = 0; slot < n; slot++) {
             double off = slot_sums(b, slot, i, 0)[j] - mean;
-            spread += slot_n_rows(slot, n_rows) * off * off;
+            spread += group_rows(slot, n_rows) * off * off;
         }
         norm->mean[at->unit_at + j] = (float)mean;
         norm->inverse[at->unit_at + j] =

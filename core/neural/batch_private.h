@@ -19,9 +19,10 @@ void batch_norm_release(struct seg_batch *b);
 
 /* A slot's product of layer i, which normalizes, to the argument of its activation. */
 void batch_norm_forward(const struct seg_batch *b, size_t slot, uint32_t i);
-/* A slot's sums of layer i from the n_rows rows of its tile: of the product, batch only, on the way
- * there; of delta on the way back, which are also the gradients of shift and gain. */
+/* A slot's sums of the product of layer i, which normalizes by batch, over the n_rows rows of its
+ * tile: on the way there. */
 void batch_norm_moments(const struct seg_batch *b, size_t slot, uint32_t i, size_t n_rows);
+/* A slot's sums of delta of layer i, on the way back: the gradients of shift and gain as well. */
 void batch_norm_sums(const struct seg_batch *b, size_t slot, uint32_t i);
 /* The slot's delta of layer i from the derivative by the activation's argument to that by the
  * product. */
@@ -35,6 +36,7 @@ void batch_norm_gradient(const struct seg_batch *b, size_t first, size_t n, uint
  * running ones follow when the weights are being trained. A single row has no variance: it is
  * normalized by the running ones, as in scoring. */
 void batch_norm_join_moments(struct seg_batch *b, uint32_t i, size_t n, size_t n_rows);
+/* By the leader: the means of delta that batch_norm_backward takes away, over the same rows. */
 void batch_norm_join_sums(struct seg_batch *b, uint32_t i, size_t n, size_t n_rows);
 /* By the leader: the running figures of all layers, for evaluation. */
 void batch_norm_recall(struct seg_batch *b);

@@ -44,6 +44,7 @@ uint32_t seg_embedding_size(uint32_t n_codes);
 enum seg_status seg_embeddings_init(struct seg_embeddings *e,
                                     const struct seg_embedding_shape *shapes, uint32_t n,
                                     uint32_t n_in, struct seg_rng *rng);
+/* New ones, vector for vector. SEG_ENOMEM. */
 enum seg_status seg_embeddings_copy(struct seg_embeddings *ret_e,
                                     const struct seg_embeddings *from);
 void seg_embeddings_release(struct seg_embeddings *e);

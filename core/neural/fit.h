@@ -27,10 +27,9 @@ struct seg_fit {
     uint32_t interval;
 };
 
-/* Trains net, whose weights are set, in place; its layers but the last may be
- * normalized. The network that comes
- * back is folded. On SEG_OK fills *ret_curve; else the weights of net mean nothing. Statuses as in
- * train.h. */
+/* Trains net, whose weights are set, in place; its layers but the last may be normalized. The
+ * network that comes back is folded. On SEG_OK fills *ret_curve; else the weights of net mean
+ * nothing. Statuses as in train.h. */
 enum seg_status seg_fit(struct seg_pool *pool, const struct seg_fit *f,
                         const struct seg_progress *progress, struct seg_network *net,
                         struct seg_curve *ret_curve, struct seg_error *err);

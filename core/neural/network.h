@@ -47,6 +47,7 @@ enum seg_status seg_network_init(struct seg_network *net, const uint32_t *sizes,
 enum seg_status seg_network_init_each(struct seg_network *net, const uint32_t *sizes,
                                       const enum seg_activation *activations, uint32_t n_layers,
                                       struct seg_rng *rng, struct seg_error *err);
+/* A new network, weight for weight. SEG_ENOMEM. */
 enum seg_status seg_network_copy(struct seg_network *ret_net, const struct seg_network *from);
 /* Copies everything but the shape, which is the same. */
 void seg_network_assign(struct seg_network *net, const struct seg_network *from);
@@ -61,9 +62,8 @@ enum seg_status seg_network_resume(struct seg_network *net, const struct seg_net
 enum seg_status seg_network_begin(struct seg_network *net, const struct seg_network *from,
                                   uint32_t n, struct seg_error *err);
 void seg_network_release(struct seg_network *net);
-/* Normalizes the products of a layer that is not yet: gain 1, shift 0, running mean 0
- * and variance 1.
- * SEG_ENOMEM. */
+/* Normalizes the products of a layer that is not yet: gain 1, shift 0, running mean 0 and variance
+ * 1. SEG_ENOMEM. */
 enum seg_status seg_network_normalize(struct seg_network *net, uint32_t layer,
                                       enum seg_normalization normalization);
 /* Puts batch normalization by the running figures into weights and biases: the same function, at
