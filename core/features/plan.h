@@ -1,6 +1,6 @@
 /* plan.h - what a fitted seg_preprocess holds. Private to core/features: fit_number.c and
- * fit_category.c make it, preprocess_apply.c and preprocess_consume.c read it, preprocess_io.c
- * stores it. Immutable once fitted or loaded.
+ * fit_category.c make it, preprocess_apply.c and preprocess_consume.c read it, preprocess_save.c
+ * stores it, preprocess_load.c makes it again. Immutable once fitted or loaded.
  *
  * Every number in it is finite and in the range given, so that no input can make the output NaN or
  * infinite. */

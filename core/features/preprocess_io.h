@@ -1,5 +1,5 @@
-/* preprocess_io.h - the tensors of a fitted plan; private to core/features. preprocess_save.c writes
- * them, preprocess_load.c reads them with every figure checked.
+/* preprocess_io.h - the tensors of a fitted plan; private to core/features. preprocess_save.c
+ * writes them, preprocess_load.c reads them with every figure checked.
  *
  *   preprocess.names               strings     features, in order
  *   preprocess.features            u32 (n, 8)  one row a feature, see enum field

@@ -36,7 +36,8 @@ void batch_norm_gradient(const struct seg_batch *b, size_t first, size_t n, uint
  * running ones follow when the weights are being trained. A single row has no variance: it is
  * normalized by the running ones, as in scoring. */
 void batch_norm_join_moments(struct seg_batch *b, uint32_t i, size_t n, size_t n_rows);
-/* By the leader: the means of delta that batch_norm_backward takes away, over the same rows. */
+/* By the leader: the means over the same rows that batch_norm_backward takes away, of delta and of
+ * delta times the normalized product. */
 void batch_norm_join_sums(struct seg_batch *b, uint32_t i, size_t n, size_t n_rows);
 /* By the leader: the running figures of all layers, for evaluation. */
 void batch_norm_recall(struct seg_batch *b);
