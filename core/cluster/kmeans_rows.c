@@ -9,9 +9,10 @@
 #include <string.h>
 #include "cluster/kmeans_run.h"
 
-/* Rows that were read while asleep, as a multiple of all rows, before tiles are turned: what that
- * costs, there and back, about. */
-#define TURN_COST 2u
+/* To read a row costs as much as to measure it against READ_COST centroids, and to turn it, there
+ * and back, as much as to measure it against TURN_COST. */
+#define READ_COST 8u
+#define TURN_COST 32u
 
 static void turn_chunk(void *ctx, size_t chunk)
 {
@@ -38,7 +39,8 @@ static void turn(struct kmeans_run *run)
 void kmeans_rows_turn_if_it_pays(struct kmeans_run *run)
 {
     if (run->own == NULL || run->is_turned) return;
-    if (run->looks_near || run->n_idle >= TURN_COST * (uint64_t)run->own->n_rows) turn(run);
+    const uint64_t wasted = run->n_idle * (run->c.n_rows + READ_COST);
+    if (run->looks_near || wasted >= TURN_COST * (uint64_t)run->own->n_rows) turn(run);
 }
 
 void kmeans_rows_turn_back(struct kmeans_run *run)
