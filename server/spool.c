@@ -41,3 +41,16 @@ bool spool_read(int fd, void *bytes, size_t len)
     }
     return true;
 }
+
+bool spool_read_at(int fd, void *bytes, size_t len, off_t offset)
+{
+    for (char *at = bytes; len > 0;) {
+        ssize_t n = pread(fd, at, len, offset);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return false;
+        at += n;
+        offset += n;
+        len -= (size_t)n;
+    }
+    return true;
+}

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 /* A new empty file in the folder dir, readable by its owner alone. -1: errno says why. */
 int spool_open(const char *dir);
@@ -12,5 +13,7 @@ int spool_open(const char *dir);
 bool spool_write(int fd, const void *bytes, size_t len);
 /* Reads exactly len bytes from the file's position. False: there are fewer, or errno says why. */
 bool spool_read(int fd, void *bytes, size_t len);
+/* The same from a place in the file, which fd's own place does not move to. */
+bool spool_read_at(int fd, void *bytes, size_t len, off_t offset);
 
 #endif

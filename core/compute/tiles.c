@@ -1,6 +1,7 @@
 /* tiles.c - storage of feature tiles, chunk by chunk. */
 #include "compute/tiles.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include "base/alloc.h"
 #include "compute/kernels.h"
@@ -38,7 +39,7 @@ static enum seg_status reserve_chunks(struct seg_tiles *t, size_t n_chunks)
     return SEG_OK;
 }
 
-enum seg_status seg_tiles_grow(struct seg_tiles *t, size_t n_rows)
+static enum seg_status grow(struct seg_tiles *t, size_t n_rows, bool zeroed)
 {
     if (n_rows <= t->n_rows) return SEG_OK;
     const size_t n_old = t->n_chunks;
@@ -48,7 +49,7 @@ enum seg_status seg_tiles_grow(struct seg_tiles *t, size_t n_rows)
     while (t->n_chunks < n_chunks) {
         float *chunk = seg_alloc_aligned(chunk_cells(t), sizeof *chunk);
         if (chunk == NULL) goto undo;
-        memset(chunk, 0, chunk_cells(t) * sizeof *chunk);
+        if (zeroed) memset(chunk, 0, chunk_cells(t) * sizeof *chunk);
         t->chunks[t->n_chunks++] = chunk;
     }
     t->n_rows = n_rows;
@@ -58,6 +59,16 @@ undo:
     while (t->n_chunks > n_old)
         seg_free(t->chunks[--t->n_chunks]);
     return SEG_ENOMEM;
+}
+
+enum seg_status seg_tiles_grow(struct seg_tiles *t, size_t n_rows)
+{
+    return grow(t, n_rows, true);
+}
+
+enum seg_status seg_tiles_extend(struct seg_tiles *t, size_t n_rows)
+{
+    return grow(t, n_rows, false);
 }
 
 enum seg_status seg_tiles_zeros(struct seg_tiles *ret_t, size_t n_rows, uint32_t n_cols)

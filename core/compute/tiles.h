@@ -45,6 +45,10 @@ void seg_tiles_release(struct seg_tiles *t);
 /* Makes room for rows up to n_rows (zeroed) and sets n_rows to it; never shrinks. SEG_ENOMEM leaves
  * t as it was. */
 enum seg_status seg_tiles_grow(struct seg_tiles *t, size_t n_rows);
+/* The same for a caller that writes every new tile whole, the lanes past its last row included, and
+ * lets t grow no more once it ends inside a chunk: new chunks hold anything, and are first touched
+ * by whoever writes them. */
+enum seg_status seg_tiles_extend(struct seg_tiles *t, size_t n_rows);
 /* A new tiles of n_rows rows of zeros; on SEG_ENOMEM it is empty. */
 enum seg_status seg_tiles_zeros(struct seg_tiles *ret_t, size_t n_rows, uint32_t n_cols);
 /* Makes the lanes of tile i that are no rows zero bits again: a transformation of whole tiles has

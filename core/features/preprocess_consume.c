@@ -246,7 +246,8 @@ static enum seg_status consume_chunks(struct seg_pool *pool, struct consumption 
         const size_t left = n_chunks - c->first_chunk, n = left < round ? left : round;
         const size_t *after = c->base + (c->first_chunk + n) * SEG_PARTS;
         for (unsigned part = 0; part < SEG_PARTS; part++) {
-            enum seg_status st = seg_tiles_grow(&c->out[part], after[part]);
+            enum seg_status st = c->part == NULL ? seg_tiles_extend(&c->out[part], after[part])
+                                                 : seg_tiles_grow(&c->out[part], after[part]);
             if (st != SEG_OK) return seg_fail(err, st, "out of memory");
         }
         seg_pool_for(pool, SEG_PRIORITY_TRAINING, n, consume_chunk, c);
@@ -328,7 +329,7 @@ enum seg_status seg_preprocess_consume_columns(struct seg_pool *pool,
         const size_t rows = (first + n) * SEG_CHUNK_ROWS;
         rotation.first_chunk = first;
         if (seg_progress_cancelled(progress)) st = SEG_ECANCELED;
-        if (st == SEG_OK) st = seg_tiles_grow(&rotation.out, rows < x->n_rows ? rows : x->n_rows);
+        if (st == SEG_OK) st = seg_tiles_extend(&rotation.out, rows < x->n_rows ? rows : x->n_rows);
         if (st == SEG_OK) seg_pool_for(pool, SEG_PRIORITY_TRAINING, n, rotate_chunk, &rotation);
     }
     if (st == SEG_OK) {

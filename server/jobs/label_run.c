@@ -1,17 +1,19 @@
-/* Blocks of 16,384 rows: read, scored tile by tile on the pool, written. Categories are numbered by
+/* Blocks of 16,384 rows: read, scored tile by tile on the pool, written. Rows that training kept
+ * are all scored before the first is written: the profile is then built while the server takes
+ * labels, which keeps one processor busy and not two. Writing reads their ids a second time and
+ * scores them again, which costs less than remembering what was found. Categories are numbered by
  * the table as they come; a map for each categorical feature turns those numbers into the model's.
  * Behind the model's features stand the derived columns that a profile can show. */
 #include "jobs/label_run.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/alloc.h"
 #include "db/labels.h"
-#include "db/models.h"
-#include "db/segments.h"
 #include "http/request.h"
 
 #define BLOCK_ROWS  16384u
@@ -21,11 +23,12 @@ struct stream {
     struct job_run *run;
     const struct seg_model *model;
     const struct seg_schema *inputs;
-    struct feature_load *load; /* where rows come from: the database */
-    struct row_spool *spools;  /* or what training kept, when not NULL: */
-    unsigned n_spools;         /* those that are not read yet */
-    struct seg_table table;    /* everything read so far, and what is derived from it */
-    uint32_t **codes;          /* (n_features) table's code -> model's code; NULL for numbers */
+    struct feature_load *load;     /* where rows come from: the database */
+    const struct label_rows *kept; /* or what training kept, when not NULL, */
+    unsigned spool;                /* from which of its spools on */
+    bool scored;                   /* all of it; written meanwhile */
+    struct seg_table table;        /* everything read so far, and what is derived from it */
+    uint32_t **codes;              /* (n_features) table's code -> model's code; NULL for numbers */
     uint32_t *n_codes;
     size_t first_tile; /* of the block being scored */
     size_t n_tiles;
@@ -111,7 +114,7 @@ static void score_tile(void *ctx, size_t index)
         for (unsigned r = 0; s->codes[i] != NULL && r < n_rows; r++)
             if (cells[r].code != SEG_CODE_MISSING) cells[r].code = s->codes[i][cells[r].code];
     }
-    fill_derived(s, raw, mapped + (size_t)s->inputs->n_cells * SEG_TILE_ROWS);
+    if (!s->scored) fill_derived(s, raw, mapped + (size_t)s->inputs->n_cells * SEG_TILE_ROWS);
     seg_model_score_tile(s->model, mapped, n_rows, scratch, &s->scores[index]);
 }
 
@@ -148,49 +151,77 @@ static void keep_exemplar(struct exemplar *nearest, const struct label *l)
     nearest[at].distance = l->distance;
 }
 
-/* Scores rows first..n_rows-1 and writes their labels. When first is inside a tile, because the
- * second of two spools goes on where the first ended, the rows of that tile are scored again. */
-static enum db_status score_block(struct stream *s, size_t first)
+/* Scores rows first .. end - 1. When first is inside a tile, because the second of two spools goes
+ * on where the first ended, the rows of that tile are scored again. */
+static bool score_rows(struct stream *s, size_t first, size_t end)
 {
-    size_t n_rows = s->table.cells.n_rows;
-    bool segmentation = seg_model_task(s->model) == SEG_SEGMENTATION;
-    if (s->segment_cap < n_rows) {
-        size_t cap = s->segment_cap * 2 > n_rows ? s->segment_cap * 2 : n_rows;
+    s->first_tile = first / SEG_TILE_ROWS;
+    s->n_tiles = (end + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS - s->first_tile;
+    if (!map_categories(s)) return false;
+    if (!s->scored) {
+        seg_pool_for(s->run->app->pool, SEG_PRIORITY_TRAINING, s->n_tiles, score_tile, s);
+        return true;
+    }
+    for (size_t i = 0; i < s->n_tiles; i++) { /* the pool is at the profile */
+        score_tile(s, i);
+        seg_pool_give_way();
+    }
+    return true;
+}
+
+/* What the block that begins with row `first` found for one of its rows. False: its id is none that
+ * a route could name. */
+static bool label_at(const struct stream *s, size_t row, size_t first, struct label *ret_l)
+{
+    const struct seg_scores *scores = &s->scores[row / SEG_TILE_ROWS - s->first_tile];
+    const unsigned lane = (unsigned)(row % SEG_TILE_ROWS);
+    const bool ok = scores->status[lane] == SEG_ROW_OK;
+    const bool segmentation = seg_model_task(s->model) == SEG_SEGMENTATION;
+    const uint32_t result = scores->result[lane];
+    *ret_l =
+        (struct label){ .result = !ok            ? -1
+                                  : segmentation ? (int32_t)seg_model_segment_id(s->model, result)
+                                                 : (int32_t)result,
+                        .confidence = ok ? scores->confidence[lane] : NAN,
+                        .distance = ok && segmentation ? scores->distance[lane] : NAN };
+    ret_l->user_id = user_ids_at(&s->ids, row - first, &ret_l->user_id_len);
+    if (lane == 0) seg_pool_give_way();
+    return user_id_is_valid(ret_l->user_id, ret_l->user_id_len);
+}
+
+/* Counts the scored rows first .. end - 1 and keeps what the profile needs of them. */
+static bool note_rows(struct stream *s, size_t first, size_t end)
+{
+    if (s->segment_cap < end) {
+        size_t cap = s->segment_cap * 2 > end ? s->segment_cap * 2 : end;
         uint16_t *more = seg_realloc(s->segment, cap, sizeof(*more));
-        if (more == NULL) return DB_FATAL;
+        if (more == NULL) return false;
         s->segment = more;
         s->segment_cap = cap;
     }
-    s->first_tile = first / SEG_TILE_ROWS;
-    s->n_tiles = seg_tiles_count(&s->table.cells) - s->first_tile;
-    if (!map_categories(s)) return DB_FATAL;
-    seg_pool_for(s->run->app->pool, SEG_PRIORITY_TRAINING, s->n_tiles, score_tile, s);
-    for (size_t row = first; row < n_rows; row++) {
-        const struct seg_scores *scores = &s->scores[row / SEG_TILE_ROWS - s->first_tile];
-        unsigned lane = (unsigned)(row % SEG_TILE_ROWS);
-        if (lane == 0) seg_pool_give_way();
-        bool ok = scores->status[lane] == SEG_ROW_OK;
-        uint32_t result = scores->result[lane];
-        struct label l = { .result = !ok ? -1
-                                     : segmentation
-                                         ? (int32_t)seg_model_segment_id(s->model, result)
-                                         : (int32_t)result,
-                           .confidence = ok ? scores->confidence[lane] : NAN,
-                           .distance = ok && segmentation ? scores->distance[lane] : NAN };
-        l.user_id = user_ids_at(&s->ids, row - first, &l.user_id_len);
-        if (!user_id_is_valid(l.user_id, l.user_id_len)) { /* no route could name this user */
-            s->segment[row] = UINT16_MAX;
-            s->n_bad_ids++;
-            continue;
-        }
-        s->segment[row] = ok ? (uint16_t)result : UINT16_MAX;
-        s->n_labelled++;
-        if (!ok) s->n_insufficient++;
-        if (ok && segmentation) keep_exemplar(s->exemplars + (size_t)result * EXEMPLARS_MAX, &l);
-        enum db_status st = label_writer_add(s->writer, &l);
-        if (st != DB_ONE) return st;
+    for (size_t row = first; row < end; row++) {
+        struct label l;
+        const bool named = label_at(s, row, first, &l), ok = l.result >= 0;
+        const uint32_t result =
+            s->scores[row / SEG_TILE_ROWS - s->first_tile].result[row % SEG_TILE_ROWS];
+        s->segment[row] = named && ok ? (uint16_t)result : UINT16_MAX;
+        s->n_bad_ids += !named;
+        s->n_labelled += named;
+        s->n_insufficient += named && !ok;
+        if (named && ok && seg_model_task(s->model) == SEG_SEGMENTATION)
+            keep_exemplar(s->exemplars + (size_t)result * EXEMPLARS_MAX, &l);
     }
-    return DB_ONE;
+    return true;
+}
+
+static enum db_status write_rows(struct stream *s, size_t first, size_t end)
+{
+    enum db_status st = DB_ONE;
+    for (size_t row = first; row < end && st == DB_ONE; row++) {
+        struct label l;
+        if (label_at(s, row, first, &l)) st = label_writer_add(s->writer, &l);
+    }
+    return st;
 }
 
 static bool stream_init(struct stream *s, struct job_run *run, const struct seg_model *m)
@@ -240,8 +271,7 @@ static enum job_outcome open_table(struct stream *s, struct seg_schema *schema)
 /* Takes the rows that training kept. */
 static enum job_outcome open_kept(struct stream *s, const struct label_rows *kept)
 {
-    s->spools = kept->spools;
-    s->n_spools = kept->n_spools;
+    s->kept = kept;
     return open_table(s, kept->schema);
 }
 
@@ -271,25 +301,31 @@ out:
     return outcome;
 }
 
+/* The next block of what training kept: ids, and cells unless they have been scored. */
+static enum job_outcome next_kept(struct stream *s, bool *ret_more)
+{
+    bool more;
+    struct row_spool *spool = &s->kept->spools[s->spool];
+    enum seg_status st =
+        s->scored ? row_spool_read_ids(spool, &s->ids, &more)
+                  : row_spool_read(s->run->app->pool, spool, &s->table.cells, &s->ids, &more);
+    if (!more) {
+        row_spool_rewind(spool);
+        s->spool++;
+    }
+    *ret_more = s->spool < s->kept->n_spools;
+    if (st == SEG_OK) return JOB_SUCCEEDED;
+    return st == SEG_ENOMEM ? job_fail(s->run, "out_of_memory", "out of memory while labelling")
+                            : job_fail(s->run, "spool_unreadable",
+                                       "the rows that were kept for labelling cannot be read back");
+}
+
 /* Appends the next block to the table and its ids. */
 static enum job_outcome next_block(struct stream *s, bool *ret_more)
 {
     struct seg_error err = { "" };
     user_ids_clear(&s->ids);
-    if (s->spools != NULL) {
-        bool more;
-        enum seg_status st = row_spool_read(s->spools, &s->table.cells, &s->ids, &more);
-        if (!more) {
-            s->spools++;
-            s->n_spools--;
-        }
-        *ret_more = s->n_spools > 0;
-        if (st == SEG_OK) return JOB_SUCCEEDED;
-        return st == SEG_ENOMEM
-                   ? job_fail(s->run, "out_of_memory", "out of memory while labelling")
-                   : job_fail(s->run, "spool_unreadable",
-                              "the rows that were kept for labelling cannot be read back");
-    }
+    if (s->kept != NULL) return next_kept(s, ret_more);
     enum db_status st = feature_load_rows(s->load, BLOCK_ROWS, &s->table, &s->ids, &err);
     *ret_more = st == DB_ONE;
     if (st == DB_RETRY) return JOB_AGAIN;
@@ -298,12 +334,12 @@ static enum job_outcome next_block(struct stream *s, bool *ret_more)
     return JOB_SUCCEEDED;
 }
 
-/* Reads, scores and writes everything. */
+/* Reads, scores and notes everything that has not been, and writes it when there is a writer. */
 static enum job_outcome stream_rows(struct stream *s, const struct feature_set *fs, double from)
 {
-    double expected = fs->n_rows > 0 ? (double)fs->n_rows : 1e6;
+    const double expected = fs->n_rows > 0 ? (double)fs->n_rows : 1e6;
+    size_t first = 0;
     for (bool more = true; more;) {
-        size_t first = s->table.cells.n_rows;
         char message[80];
         if (atomic_load(s->run->cancel)) return JOB_STOPPED;
         enum job_outcome outcome = next_block(s, &more);
@@ -312,12 +348,77 @@ static enum job_outcome stream_rows(struct stream *s, const struct feature_set *
             return job_fail(s->run, "too_large",
                             "the features take more than %llu bytes ([jobs] memory_bytes_max)",
                             (unsigned long long)s->run->app->config->jobs.memory_bytes_max);
-        enum db_status st = s->table.cells.n_rows > first ? score_block(s, first) : DB_ONE;
+        const size_t end = s->scored ? first + s->ids.n : s->table.cells.n_rows;
+        if (end > first &&
+            (!score_rows(s, first, end) || (!s->scored && !note_rows(s, first, end))))
+            return job_fail(s->run, "out_of_memory", "out of memory while labelling");
+        enum db_status st = s->writer != NULL ? write_rows(s, first, end) : DB_ONE;
         if (st != DB_ONE) return job_db_failed(s->run, st, "writing labels");
-        snprintf(message, sizeof(message), "%zu users labelled", s->table.cells.n_rows);
-        double share = (double)s->table.cells.n_rows / expected;
+        first = end;
+        if (s->writer == NULL) continue;
+        snprintf(message, sizeof(message), "%zu users labelled", end);
+        const double share = (double)end / expected;
         job_progress(s->run, from + (0.9 - from) * (share < 1 ? share : 1), "storing", message);
     }
+    return JOB_SUCCEEDED;
+}
+
+/* The profile of what a stream has noted. */
+struct profiling {
+    const struct stream *stream;
+    bool wanted, started;
+    pthread_t thread; /* builds it, once started */
+    struct seg_profile profile;
+    enum seg_status status;
+    double ms;
+};
+
+static void *profiling_main(void *arg)
+{
+    struct profiling *p = arg;
+    const struct stream *s = p->stream;
+    const double start = now_ms();
+    p->status = seg_profile_build(s->run->app->pool, &s->table, s->segment,
+                                  seg_model_n_results(s->model), &p->profile);
+    p->ms = now_ms() - start;
+    return NULL;
+}
+
+/* All rows are noted: a thread may begin. */
+static void profiling_start(struct profiling *p, const struct stream *s)
+{
+    p->stream = s;
+    p->wanted = seg_model_task(s->model) == SEG_SEGMENTATION && s->n_labelled > s->n_insufficient;
+    p->started = p->wanted && pthread_create(&p->thread, NULL, profiling_main, p) == 0;
+}
+
+/* Waits for what was started. */
+static void profiling_end(struct profiling *p)
+{
+    if (p->started) pthread_join(p->thread, NULL);
+    p->started = false;
+}
+
+/* Writes what the stream has, and builds the profile meanwhile or, where rows come from the
+ * database, while the server makes the index. */
+static enum job_outcome write_labels(struct stream *s, struct profiling *p, struct db *write,
+                                     const struct feature_set *fs, double from)
+{
+    if (s->kept != NULL) {
+        enum job_outcome outcome = stream_rows(s, fs, from);
+        if (outcome != JOB_SUCCEEDED) return outcome;
+        s->scored = true;
+        s->spool = 0;
+        profiling_start(p, s);
+    }
+    s->writer = label_writer_begin(write);
+    if (s->writer == NULL)
+        return job_db_failed(s->run, db_is_broken(write) ? DB_RETRY : DB_FATAL, "writing labels");
+    enum job_outcome outcome = stream_rows(s, fs, from);
+    if (outcome != JOB_SUCCEEDED) return outcome;
+    enum db_status st = label_writer_end(s->writer);
+    if (st != DB_ONE) return job_db_failed(s->run, st, "writing labels");
+    if (s->kept == NULL) profiling_start(p, s);
     return JOB_SUCCEEDED;
 }
 
@@ -328,35 +429,25 @@ enum job_outcome label_run_write(struct job_run *run, struct db *read, struct db
 {
     struct stream s;
     struct label_run l = { 0 };
+    struct profiling profiling = { 0 };
     enum job_outcome outcome;
-    enum db_status st;
     double start = now_ms();
     if (!stream_init(&s, run, m)) goto no_memory;
     outcome = kept != NULL ? open_kept(&s, kept) : open_load(&s, read, fs);
+    if (outcome == JOB_SUCCEEDED) outcome = write_labels(&s, &profiling, write, fs, progress_from);
     if (outcome != JOB_SUCCEEDED) goto out;
-    s.writer = label_writer_begin(write);
-    outcome = s.writer == NULL
-                  ? job_db_failed(run, db_is_broken(write) ? DB_RETRY : DB_FATAL, "writing labels")
-                  : stream_rows(&s, fs, progress_from);
-    if (outcome != JOB_SUCCEEDED) goto out;
-    st = label_writer_end(s.writer);
-    if (st != DB_ONE) {
-        outcome = job_db_failed(run, st, "writing labels");
-        goto out;
-    }
+    if (profiling.wanted) job_progress(run, 0.92, "explaining", "profiling segments");
+    if (profiling.wanted && !profiling.started) profiling_main(&profiling);
+    profiling_end(&profiling);
+    if (profiling.status != SEG_OK) goto no_memory;
     l.n_insufficient = s.n_insufficient;
     l.n_bad_ids = s.n_bad_ids;
-    const double explaining = now_ms(); /* while the server makes the index */
-    if (seg_model_task(m) == SEG_SEGMENTATION && s.n_labelled > l.n_insufficient) {
-        job_progress(run, 0.92, "explaining", "profiling segments");
-        if (seg_profile_build(run->app->pool, &s.table, s.segment, seg_model_n_results(m),
-                              &l.profile) != SEG_OK)
-            goto no_memory;
-        l.has_profile = true;
-    }
-    l.explain_ms = now_ms() - explaining;
+    l.profile = profiling.profile;
+    l.has_profile = profiling.wanted;
+    l.explain_ms = profiling.ms;
+    profiling.profile = (struct seg_profile){ 0 };
     job_progress(run, 0.96, "storing", "indexing labels");
-    st = label_writer_finish(s.writer, &l.run_id, &l.n_users);
+    enum db_status st = label_writer_finish(s.writer, &l.run_id, &l.n_users);
     s.writer = NULL;
     if (st != DB_ONE) {
         outcome = st == DB_CONFLICT
@@ -376,82 +467,9 @@ enum job_outcome label_run_write(struct job_run *run, struct db *read, struct db
 no_memory:
     outcome = job_fail(run, "out_of_memory", "out of memory while labelling");
 out:
+    profiling_end(&profiling);
+    seg_profile_release(&profiling.profile);
     label_run_release(&l);
     stream_release(&s);
     return outcome;
-}
-
-/* Numbers of a centroid in original units: the cells of a row, and what is derived from it. */
-static size_t centroid_width(const struct seg_model *m)
-{
-    return (size_t)seg_model_inputs(m)->n_cells + seg_preprocess_n_derived(seg_model_preprocess(m));
-}
-
-/* Centroids in original units, (k, centroid_width); NULL when they have none or memory is short.
- * seg_free it. */
-static float *raw_centroids(const struct seg_model *m)
-{
-    struct seg_matrix c = { 0 };
-    size_t n_cells = centroid_width(m);
-    if (seg_model_centroids(m, &c) != SEG_OK) return NULL;
-    float *raw = seg_calloc(c.n_rows * n_cells, sizeof(*raw));
-    for (size_t i = 0; raw != NULL && i < c.n_rows; i++)
-        seg_preprocess_invert(seg_model_preprocess(m), seg_matrix_row(&c, i), raw + i * n_cells);
-    seg_matrix_release(&c);
-    return raw;
-}
-
-static enum db_status publish_segment(struct db *write, const struct label_run *l,
-                                      const struct seg_model *m, int64_t model_id, uint32_t segment,
-                                      const float *centroids, const double *silhouettes)
-{
-    char name[200], description[600];
-    struct json_out o;
-    size_t len;
-    unsigned id = seg_model_segment_id(m, segment);
-    json_out_init(&o);
-    profile_json(&l->profile, segment, &l->schema,
-                 centroids ? centroids + (size_t)segment * centroid_width(m) : NULL,
-                 seg_model_preprocess(m), l->exemplars + (size_t)segment * EXEMPLARS_MAX,
-                 silhouettes ? silhouettes[segment] : (double)NAN, &o);
-    char *text = json_out_take(&o, &len);
-    if (text == NULL) return DB_FATAL;
-    profile_name(&l->profile, segment, &l->schema, name, sizeof(name), description,
-                 sizeof(description));
-    enum db_status st =
-        db_labels_profile_add(write, l->run_id, id, l->profile.segments[segment].size,
-                              l->profile.segments[segment].share, text);
-    if (st == DB_ONE) st = db_segments_name_auto(write, model_id, id, name, description);
-    seg_free(text);
-    return st == DB_NONE ? DB_ONE : st; /* a person has named it */
-}
-
-enum db_status label_run_publish(struct db *write, const struct label_run *l,
-                                 const struct seg_model *m, int64_t model_id, unsigned version,
-                                 const char *job_id, const double *silhouettes)
-{
-    enum db_status st = db_labels_publish(write, l->run_id, model_id, version, job_id, l->n_users);
-    float *centroids = l->has_profile ? raw_centroids(m) : NULL;
-    for (uint32_t i = 0; st == DB_ONE && l->has_profile && i < l->profile.n_segments; i++)
-        st = publish_segment(write, l, m, model_id, i, centroids, silhouettes);
-    seg_free(centroids);
-    if (st == DB_ONE && l->has_profile) st = db_models_notify(write); /* names are in answers */
-    return st;
-}
-
-bool label_run_warning(const struct label_run *l, char *out, size_t size)
-{
-    snprintf(out, size,
-             "%llu rows are not labelled: their id is not 1 to 256 bytes of UTF-8 without control "
-             "characters",
-             (unsigned long long)l->n_bad_ids);
-    return l->n_bad_ids > 0;
-}
-
-void label_run_release(struct label_run *l)
-{
-    if (l->has_profile) seg_profile_release(&l->profile);
-    seg_schema_release(&l->schema);
-    seg_free(l->exemplars);
-    *l = (struct label_run){ 0 };
 }

@@ -1,6 +1,5 @@
-/* label_run.h - scoring a whole feature set in streaming blocks: labels go out by COPY while
- * features come in, from the database or from what training kept of them, and the profile is built
- * from what passed.
+/* label_run.h - scoring a whole feature set in blocks, from the database or from what training kept
+ * of it: labels go out by COPY, and the profile is built from what passed.
  *
  * Labels are written in the transaction that the caller has begun on `write` and will commit;
  * features are read on `read`. The model's own code scores, so that a stored label and a predicted
@@ -25,8 +24,7 @@ struct label_run {
     struct seg_profile profile;
     struct seg_schema schema; /* of the feature set's columns, with every category that was read */
     struct exemplar *exemplars;  /* (n_results, EXEMPLARS_MAX) nearest users, nearest first */
-    double store_ms, explain_ms; /* reading, scoring, writing and what the index took beyond the
-                                    profile; building the profile */
+    double explain_ms, store_ms; /* building the profile; what labelling took beyond that */
 };
 
 /* The rows that the model was trained on, to be labelled instead of those in the database. */

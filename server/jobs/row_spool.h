@@ -10,6 +10,7 @@
 #define SERVER_JOBS_ROW_SPOOL_H
 
 #include "compute/tiles.h"
+#include "compute/worker_pool.h"
 #include "db/user_ids.h"
 
 struct row_spool {
@@ -26,10 +27,14 @@ bool row_spool_begin(struct row_spool *s, const char *dir);
  * last ends at a multiple of SEG_CHUNK_ROWS. False: no space; nothing is kept any more. */
 bool row_spool_add(struct row_spool *s, const struct seg_tiles *cells, const struct user_ids *ids);
 /* Appends what one call of add kept to cells, whose first columns they are and which may end inside
- * a tile, and to ids; the first reading ends the keeping. *ret_more: another would bring more.
- * SEG_ENOMEM; SEG_EFORMAT: the file cannot be read. */
-enum seg_status row_spool_read(struct row_spool *s, struct seg_tiles *cells, struct user_ids *ids,
-                               bool *ret_more);
+ * a tile, and to ids, over the pool; the first reading ends the keeping. *ret_more: another would
+ * bring more. SEG_ENOMEM; SEG_EFORMAT: the file cannot be read. */
+enum seg_status row_spool_read(struct seg_pool *pool, struct row_spool *s, struct seg_tiles *cells,
+                               struct user_ids *ids, bool *ret_more);
+/* Reading begins again. */
+void row_spool_rewind(struct row_spool *s);
+/* row_spool_read without the cells. */
+enum seg_status row_spool_read_ids(struct row_spool *s, struct user_ids *ids, bool *ret_more);
 /* Gives the disk back. Keeps nothing afterwards. */
 void row_spool_end(struct row_spool *s);
 

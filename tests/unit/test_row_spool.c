@@ -53,13 +53,13 @@ static void read_back(uint32_t n_cols)
 {
     struct row_spool s;
     struct seg_tiles cells;
-    struct user_ids ids = { 0 };
+    struct user_ids ids = { 0 }, again = { 0 };
     bool more = true;
     unsigned n_blocks = 0;
     keep(&s);
     seg_tiles_init(&cells, n_cols);
     for (; more; n_blocks++)
-        assert_int_equal(row_spool_read(&s, &cells, &ids, &more), SEG_OK);
+        assert_int_equal(row_spool_read(NULL, &s, &cells, &ids, &more), SEG_OK);
     assert_int_equal(n_blocks, 2);
     assert_int_equal(cells.n_rows, N_ROWS);
     assert_int_equal(ids.n, N_ROWS);
@@ -74,6 +74,13 @@ static void read_back(uint32_t n_cols)
     }
     for (unsigned r = seg_tiles_rows(&cells, seg_tiles_count(&cells) - 1); r < SEG_TILE_ROWS; r++)
         assert_float_equal(seg_tiles_at(&cells, seg_tiles_count(&cells) - 1)[r], 0, 0);
+    row_spool_rewind(&s);
+    for (more = true; more;)
+        assert_int_equal(row_spool_read_ids(&s, &again, &more), SEG_OK);
+    assert_int_equal(again.n, N_ROWS);
+    assert_memory_equal(again.ends, ids.ends, N_ROWS * sizeof(*ids.ends));
+    assert_memory_equal(again.bytes, ids.bytes, ids.n_bytes);
+    user_ids_release(&again);
     user_ids_release(&ids);
     seg_tiles_release(&cells);
     row_spool_end(&s);
@@ -128,7 +135,7 @@ static void reading_survives_every_failing_allocation(void **state)
         keep(&s);
         seg_tiles_init(&cells, N_COLS);
         seg_alloc_fail_at(nth);
-        enum seg_status st = row_spool_read(&s, &cells, &ids, &more);
+        enum seg_status st = row_spool_read(NULL, &s, &cells, &ids, &more);
         seg_alloc_fail_at(0);
         assert_true(st == SEG_OK || st == SEG_ENOMEM);
         assert_int_equal(ids.n, st == SEG_OK ? BLOCK_ROWS : 0);
