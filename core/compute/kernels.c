@@ -199,7 +199,8 @@ static void squares_to(const float *x, size_t d, const float *c, const uint32_t 
         vfloat sum[VECS];
         UNROLL
         for (size_t v = 0; v < VECS; v++) {
-            first[v] = *(const vint *)(label + row + v * LANES) * (int32_t)d;
+            memcpy(&first[v], label + row + v * LANES, sizeof first[v]);
+            first[v] *= (int32_t)d;
             sum[v] = splat(0.0f);
         }
         for (size_t i = 0; i < d; i++) {

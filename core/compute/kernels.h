@@ -37,9 +37,9 @@ struct seg_kernels {
     /* out (64) = sqrt(second2) (1 - widen) - sqrt(dist2) (1 + widen) - tiny, within 2^-22 of the
      * larger root. How much nearer the nearest centroid is than the next. */
     void (*margin)(const float *dist2, const float *second2, float widen, float tiny, float *out);
-    /* Bit r: not slack[r] > spent[label[r]], slack and label (64), spent (m, room for
-     * SEG_SPENT_ROOM). least: the least that one of the 64 has left, slack - spent, less 2^-20 of
-     * the slack. */
+    /* Bit r: not slack[r] > spent[label[r]], slack and label (64, aligned as tiles), spent
+     * (m, room for SEG_SPENT_ROOM). least: the least that one of the 64 has left, slack - spent,
+     * less 2^-20 of the slack. */
     uint64_t (*spent_rows)(const float *slack, const uint32_t *label, const float *spent, size_t m,
                            float *least);
     /* Takes a tile of 64 rows into what is known of the columns: sum (d) += x - shift and square
