@@ -288,23 +288,52 @@ static void finish_stability(const struct search *s, size_t i)
     }
 }
 
-static double share_min(const struct seg_kmeans *km, size_t n_rows)
+/* What the smallest cluster holds, and how many are tiny; empty ones do not count. */
+static void measure_sizes(const struct seg_kmeans *km, size_t n_rows, struct seg_k_candidate *c)
 {
-    uint64_t smallest = n_rows;
-    for (size_t j = 0; j < km->centroids.n_rows; j++)
-        if (km->sizes[j] > 0 && km->sizes[j] < smallest) smallest = km->sizes[j];
-    return (double)smallest / (double)n_rows;
+    const double tiny = fmin(SEG_K_SEARCH_SHARE_MIN, 0.25 / c->k);
+    c->share_min = 1;
+    for (size_t j = 0; j < km->centroids.n_rows; j++) {
+        const double share = (double)km->sizes[j] / (double)n_rows;
+        if (km->sizes[j] == 0) continue;
+        c->share_min = fmin(c->share_min, share);
+        c->n_tiny += share < tiny;
+    }
 }
 
-static void finish(struct search *s)
+static bool comes_back(const struct seg_k_candidate *c)
 {
+    return c->stability_ari >= SEG_K_SEARCH_STABLE_ARI && !isnan(c->silhouette);
+}
+
+/* Whether slot i, of which some clusters are tiny, is another slot's partition beside them. */
+static enum seg_status find_groups(struct search *s, size_t i)
+{
+    const struct seg_k_candidate *with = &s->slots[i].result;
+    if (with->n_tiny == 0 || !comes_back(with) || with->k - with->n_tiny < s->p->k_min)
+        return SEG_OK;
+    const size_t groups = i - with->n_tiny; /* one slot is one k */
+    struct seg_k_candidate *c = &s->slots[groups].result;
+    const double ari =
+        seg_adjusted_rand(s->label[groups - 1], c->k, s->label[i - 1], with->k, s->few->n_rows);
+    if (isnan(ari)) return SEG_ENOMEM;
+    if (ari >= SEG_K_SEARCH_STABLE_ARI && c->stable_beside == 0) c->stable_beside = with->k;
+    return SEG_OK;
+}
+
+static enum seg_status finish(struct search *s)
+{
+    enum seg_status st = SEG_OK;
     for (size_t i = 0; i < s->n_slots; i++) {
         struct slot *slot = &s->slots[i];
         slot->result.inertia = slot->km.inertia;
-        slot->result.share_min = share_min(&slot->km, s->x->n_rows);
+        measure_sizes(&slot->km, s->x->n_rows, &slot->result);
         finish_gap(s, i);
         if (i > 0) finish_stability(s, i);
     }
+    for (size_t i = 1; i < s->n_slots && st == SEG_OK; i++)
+        st = find_groups(s, i);
+    return st;
 }
 
 /* Whether some k explains the rows better than one cluster does, beyond the error of the gap. */
@@ -321,8 +350,7 @@ static bool has_structure(const struct search *s)
 
 static bool is_stable(const struct seg_k_candidate *c)
 {
-    return c->stability_ari >= SEG_K_SEARCH_STABLE_ARI && !isnan(c->silhouette) &&
-           c->share_min >= fmin(SEG_K_SEARCH_SHARE_MIN, 0.25 / c->k);
+    return c->n_tiny == 0 && !isnan(c->silhouette) && (comes_back(c) || c->stable_beside > 0);
 }
 
 /* The stable candidate with the largest gap (ties: silhouette) among those with nearly the best
@@ -347,7 +375,14 @@ static const struct seg_k_candidate *best_stable(const struct seg_k_search *r)
 static void choose_stable(const struct seg_k_candidate *best, struct seg_k_search *r)
 {
     r->k = best->k;
-    if (isnan(best->gap))
+    if (!comes_back(best))
+        snprintf(r->reason, sizeof r->reason,
+                 "k = %u: the partition into %u is stable (ARI over %u resamples >= %.1f) and is "
+                 "these segments with %u tiny of outliers beside them; the silhouette is "
+                 "%.2f",
+                 r->k, best->stable_beside, SEG_K_SEARCH_RESAMPLES, SEG_K_SEARCH_STABLE_ARI,
+                 best->stable_beside - r->k, best->silhouette);
+    else if (isnan(best->gap))
         snprintf(r->reason, sizeof r->reason,
                  "k = %u is stable (ARI over %u resamples >= %.1f, no tiny cluster) and leaves too "
                  "little within its clusters for a gap; its silhouette is %.2f",
@@ -462,7 +497,8 @@ enum seg_status seg_k_search(struct seg_pool *pool, const struct seg_tiles *x,
     if (st != SEG_OK) goto out;
     st = search_run(&s);
     if (st != SEG_OK) goto out;
-    finish(&s);
+    st = finish(&s);
+    if (st != SEG_OK) goto out;
     r.n_candidates = s.n_slots - 1;
     r.candidates = seg_alloc(r.n_candidates, sizeof *r.candidates);
     if (r.candidates == NULL) {

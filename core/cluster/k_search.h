@@ -3,7 +3,10 @@
  * Every k of a range is fitted and measured. Stable are the k whose partition comes back when the
  * rows are drawn again: adjusted Rand index of 0.8 or more on average (after Hennig 2007), and
  * whose clusters each hold a share of rows that is more than a handful of outliers: at least
- * SEG_K_SEARCH_SHARE_MIN, for large k at least a quarter of 1 / k. Of the
+ * SEG_K_SEARCH_SHARE_MIN, for large k at least a quarter of 1 / k. A k is stable as well when a
+ * larger one comes back whose clusters are its own with some of a handful of outliers beside them:
+ * where those lie far out, they take a cluster from the groups in one resample and not in the
+ * next. Of the
  * stable k whose silhouette is within 0.03 of the best among them, the one with the largest gap is
  * chosen: silhouettes of a few far groups and of the groups inside them are often level. The
  * smallest k is chosen when none is stable, or when no k beats a single cluster by the gap
@@ -63,6 +66,9 @@ struct seg_k_candidate {
     double stability_jaccard; /* the same rows: mean over clusters of the best match's Jaccard
                                  index, mean over resamples */
     double share_min;         /* share of the rows in the smallest cluster that has any */
+    uint32_t n_tiny;          /* clusters that hold no more than a handful of outliers */
+    uint32_t stable_beside;   /* the larger k that comes back and is this one with n_tiny of them
+                                 beside it; 0: none */
 };
 
 struct seg_k_search {

@@ -121,6 +121,31 @@ static void a_handful_of_outliers_is_no_cluster(void **state)
     seg_tiles_release(&t);
 }
 
+/* Two of three groups differ by as much, all rows together, as four far rows do from the groups:
+ * which of them share a cluster at k = 3 is another matter in each resample. */
+static void outliers_as_heavy_as_a_group_do_not_hide_it(void **state)
+{
+    (void)state;
+    static const float CENTERS[] = { 0, 0, 10, 0, 5, -10 };
+    struct seg_tiles t = normal_tiles(1000, 2, CENTERS, 3);
+    for (size_t i = 0; i < 4; i++) {
+        *seg_tiles_cell(&t, i * 250, 0) = 5;
+        *seg_tiles_cell(&t, i * 250, 1) = 64.5f;
+    }
+    struct seg_k_search s;
+    struct seg_k_search_params p = params(2, 8);
+    p.seed = 11;
+    assert_int_equal(seg_k_search(NULL, &t, &p, NULL, &s, NULL), SEG_OK);
+    assert_true(s.candidates[1].stability_ari < SEG_K_SEARCH_STABLE_ARI);
+    assert_int_equal(s.candidates[1].stable_beside, 4);
+    assert_int_equal(s.candidates[2].n_tiny, 1);
+    if (s.k != 3) fail_msg("%s", s.reason);
+    assert_non_null(strstr(s.reason, "into 4 is stable"));
+    assert_non_null(strstr(s.reason, "1 tiny"));
+    seg_k_search_release(&s);
+    seg_tiles_release(&t);
+}
+
 static void search_takes_the_smallest_k_where_there_is_one_group(void **state)
 {
     (void)state;
@@ -393,6 +418,7 @@ int main(void)
         cmocka_unit_test(search_finds_the_groups_inside_far_groups),
         cmocka_unit_test(a_column_of_two_values_counts_only_when_it_is_looked_at),
         cmocka_unit_test(a_handful_of_outliers_is_no_cluster),
+        cmocka_unit_test(outliers_as_heavy_as_a_group_do_not_hide_it),
         cmocka_unit_test(search_takes_the_smallest_k_where_there_is_one_group),
         cmocka_unit_test(search_says_no_gap_where_there_is_none),
         cmocka_unit_test(search_reaches_every_k_of_a_few_rows),
