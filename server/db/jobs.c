@@ -114,7 +114,8 @@ static const struct db_stmt STMTS[JOB_N_STMTS] = {
                         "   , message = CASE state WHEN 'cancelling' THEN message ELSE $6 "
                         "END" JOB_OURS " RETURNING state = 'cancelling'" },
     [JOB_FINISH] = { "jobs_finish",
-                     6, /* $1 id, $2 attempt, $3 state, $4 version, $5 warnings, $6 error */
+                     6, /* $1 id, $2 attempt, $3 state, $4 version, $5 warnings, $6 error. Of the
+                           publishing transaction the last of many: now() is when that began */
                      "UPDATE jobs"
                      " SET state = $3"
                      "   , version = NULLIF($4::int, 0)"
@@ -124,7 +125,7 @@ static const struct db_stmt STMTS[JOB_N_STMTS] = {
                      "   , phase = CASE $3 WHEN 'succeeded' THEN 'done' ELSE phase END"
                      "   , message = CASE $3 WHEN 'failed' THEN message ELSE $3 END"
                      "   , lease_until = NULL"
-                     "   , finished_at = now()" JOB_OURS
+                     "   , finished_at = clock_timestamp()" JOB_OURS
                      " AND ($3 <> 'succeeded' OR state = 'running') RETURNING id" },
     [JOB_RELEASE] = { "jobs_release",
                       2, /* $1 id, $2 attempt; the last attempt is not handed back */

@@ -23,6 +23,12 @@ def test_a_job_has_a_location_progress_and_an_end(http, blobs, wait_job):
     assert job["started_at"] >= job["created_at"] and job["finished_at"] >= job["started_at"]
 
 
+def test_a_job_ends_when_it_publishes_and_not_when_it_begins_to(http, blobs, wait_job):
+    job = wait_job(http.post("/v1/models/jobs_end/train", json={**QUICK, "label": True}).json()["id"])
+    begun = http.get("/v1/models/jobs_end/versions/1").json()["created_at"]  # the publishing transaction
+    assert job["started_at"] < begun < job["finished_at"]
+
+
 @pytest.mark.races
 def test_a_running_job_is_cancelled_within_a_second(http, blobs, wait_job):
     job = http.post("/v1/models/jobs2/train", json=BIG).json()
