@@ -126,12 +126,14 @@ def phases(base, pid, bodies):
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         worker = pool.submit(jobs)
-        for _ in range(6 if serve.QUICK else 20):
-            before = running_phase(base)
-            r = single_row(base, pid, bodies, 0.5)
-            after = running_phase(base)
-            seen[before if before == after else f"{before} to {after}"].append(r)
-        stop.set()
+        try:
+            for _ in range(6 if serve.QUICK else 20):
+                before = running_phase(base)
+                r = single_row(base, pid, bodies, 1)
+                after = running_phase(base)
+                seen[before if before == after else f"{before} to {after}"].append(r)
+        finally:
+            stop.set()  # else the pool waits for ever
         worker.result()
     for phase, rounds in sorted(seen.items()):
         best = min(rounds, key=lambda r: r["foreign"])
