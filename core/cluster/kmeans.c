@@ -1,5 +1,6 @@
 /* kmeans.c - k-means from the caller's side: check, run the starts, keep the best, put the clusters
- * in order. The parts are in kmeans_seed.c, kmeans_lloyd.c, kmeans_sums.c and kmeans_share.c. */
+ * in order. The parts are in kmeans_seed*.c, kmeans_lloyd.c, kmeans_assign.c, kmeans_rows.c,
+ * kmeans_sums.c and kmeans_share.c. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -118,7 +118,7 @@ struct kmeans_desk {
     size_t n_cells;               /* see kmeans_offer */
     float *cells;                 /* (d, 64) rows that are measured together */
     struct kmeans_batch doubtful; /* see kmeans_assign.c */
-    float *rows;                  /* (64, rows_stride) of them, padded for screen_kernel; or NULL */
+    float *rows;                  /* (64, rows_stride) of them, padded for screen_kernel */
     size_t rows_stride;
     int32_t *code; /* scratch of screen_kernel */
 };

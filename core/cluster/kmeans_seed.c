@@ -139,6 +139,7 @@ static enum seg_status seed_greedy(struct seg_pool *pool, struct seeding *s, str
     s->n_tried = 0;
     s->has_newest = true;
     seg_pool_for(pool, SEG_PRIORITY_TRAINING, s->n_chunks, seed_chunk, s);
+    if (seg_progress_cancelled(s->progress)) return SEG_ECANCELED;
     s->has_newest = false;
     s->n_tried = n_candidates;
     s->left_by_newest = s->left;

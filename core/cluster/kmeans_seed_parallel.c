@@ -110,6 +110,7 @@ static enum seg_status gather(struct seg_pool *pool, struct gathering *g, size_t
     for (size_t i = 0; i < n_lanes; i++) {
         if (i % SEG_CHUNK_ROWS == 0) seg_pool_give_way();
         g->closest[i] = i < g->x->n_rows ? FLT_MAX : 0;
+        g->owner[i] = 0; /* and stays so where every distance overflows */
     }
     seg_tiles_get_row(g->x, seg_rng_below(rng, g->x->n_rows), g->c.data);
     g->c.n_rows = 1;

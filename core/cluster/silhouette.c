@@ -12,9 +12,8 @@
 #include "compute/kernels.h"
 
 #define ROWS_AT_ONCE 12u /* that a tile is measured against in one call of the kernel */
-#define CLUSTERS_MAX                                                                               \
-    512u /* of the partitions that share distances, unless one alone has more:                     \
-            their sums are 256 kB */
+/* Of the partitions that share distances, unless one alone has more: their sums are 256 kB. */
+#define CLUSTERS_MAX 512u
 
 struct silhouettes {
     const struct seg_tiles *x;

@@ -14,15 +14,11 @@ static const struct seg_screen_kernel *const ALL[] = { &seg_screen_kernel_v4_vnn
                                                        &seg_screen_kernel_v4, &seg_screen_kernel_v3,
                                                        NULL };
 
-/* seg_kernels_all knows what of v4, v3 and baseline the machine runs. */
 const struct seg_screen_kernel *const *seg_screen_kernels_all(void)
 {
-    const struct seg_kernels *const *all = seg_kernels_all();
-    size_t n_run = 0;
-    while (all[n_run] != NULL)
-        n_run++;
-    if (n_run == 3 && __builtin_cpu_supports("avx512vnni")) return &ALL[0];
-    return &ALL[4 - n_run];
+    const size_t n_skipped = seg_kernels_n_skipped();
+    if (n_skipped == 0 && __builtin_cpu_supports("avx512vnni")) return &ALL[0];
+    return &ALL[1 + n_skipped]; /* NULL where the baseline runs */
 }
 #else
 static const struct seg_screen_kernel *const ALL[] = { NULL };

@@ -24,9 +24,12 @@
 #define SPINS_MAX 100
 /* The idle priority alone does not let everybody in at once. A thread that wakes and has had more
  * than its share lately waits, under Linux 6.6 and later, until the account is even, which is
- * looked at each timer tick: 4 ms. Who yields forfeits its claim. Some 50 microseconds at 2 to 4
- * GHz. */
-#define OFFER_TICKS 150000u
+ * looked at each timer tick: 4 ms. Who yields forfeits its claim. Some 50 microseconds. */
+#if defined(__x86_64__)
+#define OFFER_TICKS 150000u /* at 2 to 4 GHz */
+#else
+#define OFFER_TICKS 50000u /* nanoseconds */
+#endif
 /* A training worker looks for a millisecond: it takes from nobody, and waking it goes wrong. Linux
  * counts a processor with nothing but idle threads on it as free and wakes the second worker where
  * the first one is; they share it until the next timer tick looks for balance. */

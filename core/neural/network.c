@@ -251,7 +251,10 @@ enum seg_status seg_network_begin(struct seg_network *net, const struct seg_netw
                                   uint32_t n, struct seg_error *err)
 {
     struct seg_network copy;
-    if (n >= net->n_layers || n > from->n_layers)
+    if (n > from->n_layers)
+        return seg_fail(err, SEG_EINVAL, "%u layers to begin with of a network of %u", n,
+                        from->n_layers);
+    if (n >= net->n_layers)
         return seg_fail(err, SEG_EINVAL, "%u layers to begin with leave none to learn", n);
     for (uint32_t i = 0; i < n; i++)
         if (!same_size(&net->layers[i], &from->layers[i]))

@@ -58,7 +58,8 @@ enum seg_status seg_network_resume(struct seg_network *net, const struct seg_net
                                    struct seg_error *err);
 /* Replaces the first n layers of net, as made for a training, by copies of those of `from`, which
  * is folded, with their activations and layer normalization. SEG_EINVAL, with net as it was: n is
- * not below the layers of net, or layers have other sizes. SEG_ENOMEM. */
+ * not below the layers of net or is above those of `from`, or layers have other sizes. SEG_ENOMEM.
+ */
 enum seg_status seg_network_begin(struct seg_network *net, const struct seg_network *from,
                                   uint32_t n, struct seg_error *err);
 void seg_network_release(struct seg_network *net);

@@ -100,6 +100,15 @@ out:
     return st;
 }
 
+/* Of hidden layer i. A network that began with an encoder has in those layers what that one had. */
+static enum seg_normalization normalization_of(const struct seg_train_params *p, uint32_t i)
+{
+    const struct seg_network *start = p->start;
+    if (start == NULL || i >= start->n_layers) return p->normalization;
+    if (start->layers[i].normalization == SEG_NORMALIZE_LAYER) return SEG_NORMALIZE_LAYER;
+    return p->normalization == SEG_NORMALIZE_LAYER ? SEG_NORMALIZE_NONE : p->normalization;
+}
+
 static enum seg_status classifier_init(struct seg_network *net, uint32_t n_in, uint32_t n_classes,
                                        const struct seg_train_params *p, struct seg_error *err)
 {
@@ -121,7 +130,7 @@ static enum seg_status classifier_init(struct seg_network *net, uint32_t n_in, u
     if (st == SEG_OK) seg_network_embed(net, &e);
     seg_embeddings_release(&e);
     for (uint32_t i = 0; i < p->n_hidden && st == SEG_OK; i++)
-        st = seg_network_normalize(net, i, p->normalization);
+        st = seg_network_normalize(net, i, normalization_of(p, i));
     if (st == SEG_OK && p->start != NULL) st = seg_network_resume(net, p->start, err);
     if (st == SEG_OK && p->encoder != NULL)
         st = seg_network_begin(net, p->encoder, p->n_encoder, err);

@@ -52,7 +52,8 @@ struct seg_train_params {
     uint32_t n_embeddings;
     uint64_t seed;
     const struct seg_network *start;   /* weights to go on from, see seg_network_resume; borrowed.
-                                          NULL: drawn */
+                                          NULL: drawn. A classifier has its activations and
+                                          layer normalization then, whatever else is said */
     const struct seg_network *encoder; /* classification: its first n_encoder layers are what the
                                           first hidden ones begin as, see seg_network_begin;
                                           borrowed. NULL: drawn */

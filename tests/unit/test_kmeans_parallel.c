@@ -160,6 +160,27 @@ static void a_set_flag_cancels_and_every_failed_allocation_is_survived(void **st
     seg_tiles_release(&t);
 }
 
+/* Squares of these differences are beyond a float: no row is near a candidate. */
+static void rows_too_far_apart_to_measure_get_a_start(void **state)
+{
+    (void)state;
+    enum { N = 20000, K = 100 };
+    float *rows = seg_alloc(2 * N, sizeof *rows);
+    assert_non_null(rows);
+    for (size_t i = 0; i < 2 * N; i++)
+        rows[i] = (float)(i / 2) * 1e25f;
+    struct seg_tiles x = tiles_of(rows, N, 2);
+    struct seg_kmeans km;
+    const struct seg_kmeans_params p = {
+        .k = K, .init = SEG_INIT_PARALLEL, .n_init = 1, .n_iter_max = 2
+    };
+    assert_int_equal(seg_kmeans_fit(NULL, &x, &p, NULL, &km, NULL), SEG_OK);
+    assert_int_equal(km.centroids.n_rows, K);
+    seg_kmeans_release(&km);
+    seg_tiles_release(&x);
+    seg_free(rows);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -169,6 +190,7 @@ int main(void)
         cmocka_unit_test(it_survives_fewer_distinct_points_one_cluster_and_as_many_as_rows),
         cmocka_unit_test(mini_batches_can_start_from_it),
         cmocka_unit_test(a_set_flag_cancels_and_every_failed_allocation_is_survived),
+        cmocka_unit_test(rows_too_far_apart_to_measure_get_a_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

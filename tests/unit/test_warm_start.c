@@ -221,6 +221,7 @@ static void a_classifier_begins_with_the_encoder_as_its_first_layers(void **stat
         b.spec.mlp.hidden[i] = (uint32_t)from->autoencoder.layers[i].weights.n_rows;
     b.spec.mlp.hidden[from->n_encoder] = 5;
     b.spec.mlp.activation = SEG_RELU;
+    b.spec.mlp.normalization = SEG_NORMALIZE_LAYER; /* of what follows the encoder */
     b.spec.mlp.epochs = 1;
     b.spec.mlp.learning_rate = 1e-9; /* weights stay where they begin */
     b.spec.search_trials = 2;
@@ -238,6 +239,7 @@ static void a_classifier_begins_with_the_encoder_as_its_first_layers(void **stat
             assert_true(fabsf(a->weights.data[w] - e->weights.data[w]) < 1e-6f);
     }
     assert_int_equal(m->network.layers[from->n_encoder].activation, SEG_RELU);
+    assert_int_equal(m->network.layers[from->n_encoder].normalization, SEG_NORMALIZE_LAYER);
     seg_report_release(&report);
     blobs_release(&b);
 
@@ -246,6 +248,7 @@ static void a_classifier_begins_with_the_encoder_as_its_first_layers(void **stat
     blobs_init(&b, SEG_MLP, false, 150, 1.0);
     memcpy(b.spec.mlp.hidden, (uint32_t[]){ 8, 2, 5 }, 3 * sizeof(uint32_t));
     b.spec.mlp.n_hidden = 3;
+    b.spec.mlp.normalization = SEG_NORMALIZE_LAYER;
     b.training.from = m;
     if (seg_train(NULL, &b.training, &next, &report, &err) != SEG_OK) fail_msg("%s", err.text);
     assert_int_equal(next->network.layers[1].activation, SEG_LINEAR);
