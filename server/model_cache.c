@@ -225,9 +225,7 @@ static void set_champion(struct model_cache *c, const struct db_champion *ch, st
 {
     struct shared *old = NULL;
     pthread_mutex_lock(&c->lock);
-    struct entry *before = find(c, ch->name, 0), *e = find(c, ch->name, ch->version);
-    if (before != NULL && before != e)
-        before->champion = false; /* stays as an extra version for a while */
+    struct entry *e = find(c, ch->name, ch->version);
     if (e == NULL && s != NULL && make_room(c)) {
         e = &c->entries[c->n_entries++];
         *e = (struct entry){ .s = s };
@@ -238,7 +236,9 @@ static void set_champion(struct model_cache *c, const struct db_champion *ch, st
         s = NULL;
     }
     e = find(c, ch->name, ch->version);
-    if (e != NULL) {
+    if (e != NULL) { /* else the one before goes on serving */
+        struct entry *before = find(c, ch->name, 0);
+        if (before != NULL) before->champion = false; /* stays as an extra version for a while */
         e->champion = true;
         e->used = ++c->clock;
         snprintf(e->names_hash, sizeof(e->names_hash), "%s", ch->names_hash);

@@ -90,7 +90,7 @@ static enum db_status lock_set(struct db *db, const struct feature_set *fs)
     enum db_status st =
         db_exec_sql(db, "SELECT 1 FROM feature_sets WHERE id = $1::bigint FOR UPDATE",
                     (const char *[]){ id }, 1, NULL);
-    return st == DB_NONE ? DB_RETRY : st; /* deleted since: the next try makes it anew */
+    return st == DB_NONE ? DB_RETRY : st; /* deleted since: the client's next try makes it anew */
 }
 
 enum db_status db_feature_rows_merge(struct db *db, const struct feature_set *fs,

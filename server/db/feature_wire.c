@@ -10,6 +10,7 @@
 
 #define FIELD_FLOAT4 (4 + sizeof(float)) /* with its length */
 #define FIELD_FLOAT8 (4 + sizeof(double))
+#define RUN_MAX      32u /* columns: what is strange in one is looked for again after each field */
 
 static const struct {
     const char *sql_type;
@@ -68,6 +69,7 @@ void wire_lay_out(const struct feature_set *fs, const uint32_t *columns, uint32_
         struct wire_column *c = &ret_columns[i];
         if (c->wire == WIRE_FLOAT4 || c->wire == WIRE_FLOAT8)
             c->n_alike = 1 + (i + 1 < n && c[1].wire == c->wire ? c[1].n_alike : 0);
+        if (c->n_alike > RUN_MAX) c->n_alike = RUN_MAX;
     }
 }
 

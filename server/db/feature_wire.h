@@ -43,7 +43,8 @@ struct wire_type wire_of_id(const char *sql_type);
 struct wire_column {
     enum wire wire;
     uint32_t cell, width;
-    uint32_t n_alike; /* columns from here on of the same wire, when it is a float; else 0 */
+    uint32_t
+        n_alike; /* columns from here on of the same wire, 32 at most, when it is a float; else 0 */
     uint64_t n_not_finite;
 };
 

@@ -24,7 +24,8 @@ struct label_run {
     struct seg_profile profile;
     struct seg_schema schema; /* of the feature set's columns, with every category that was read */
     struct exemplar *exemplars;  /* (n_results, EXEMPLARS_MAX) nearest users, nearest first */
-    double explain_ms, store_ms; /* building the profile; what labelling took beyond that */
+    double explain_ms, store_ms; /* building the profile, in part while labels are stored;
+                                    what labelling took but for waiting for the profile */
 };
 
 /* The rows that the model was trained on, to be labelled instead of those in the database. */

@@ -137,10 +137,15 @@ static void *heartbeat_main(void *arg)
     struct db *db = NULL;
     struct timespec renewed = { 0 };
     bool was_running = false;
+    char id[sizeof(m->id)] = ""; /* of the job that was running, and its attempt */
+    int attempt = 0;
     for (;;) {
         pthread_mutex_lock(&m->lock);
         if (!m->running && !atomic_load(&r->owner->stop)) sleep_until_woken(m, WAIT_MS);
         bool running = m->running;
+        if (m->attempt != attempt || strcmp(m->id, id) != 0) was_running = false;
+        attempt = m->attempt;
+        memcpy(id, m->id, sizeof(id));
         pthread_mutex_unlock(&m->lock);
         if (!running && atomic_load(&r->owner->stop)) break;
         if (!running) {
