@@ -179,7 +179,9 @@ static enum db_status index_in_tx(struct db *db, void *ctx)
         snprintf(sql, sizeof(sql),
                  "CREATE INDEX labels_%1$lld_result ON labels_%1$lld (result, distance, user_id)",
                  (long long)db_result_int(r, 0, 0));
-        st = db_exec_sql(db, sql, NULL, 0, NULL);
+        /* Nobody waits for it: one processor is enough, the others are for who does wait. */
+        st = db_exec_sql(db, "SET LOCAL max_parallel_maintenance_workers = 0", NULL, 0, NULL);
+        if (st == DB_ONE || st == DB_NONE) st = db_exec_sql(db, sql, NULL, 0, NULL);
     }
     db_result_free(r);
     return st;
