@@ -38,6 +38,7 @@ struct kmeans_data {
 /* Surveys x (n >= 1, d), which is borrowed, in one pass. SEG_ENOMEM. */
 enum seg_status kmeans_data_init(struct kmeans_data *data, struct seg_pool *pool,
                                  const struct seg_tiles *x);
+/* Frees it; an empty one is fine, here and in the releases below. */
 void kmeans_data_release(struct kmeans_data *data);
 
 /* The largest power of two that keeps the sum of n_rows values, none beyond `largest`, within 61
@@ -184,6 +185,7 @@ void kmeans_run_label(struct kmeans_run *run, bool is_last);
 
 /* A desk that nobody else has: there is one for every thread that can be here. */
 struct kmeans_desk *kmeans_desk_take(struct kmeans_run *run);
+/* Gives it back, for anybody. */
 void kmeans_desk_give(struct kmeans_desk *desk);
 /* Brings label, slack and the desks up to date with run->c. */
 void kmeans_run_assign(struct kmeans_run *run);

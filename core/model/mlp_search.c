@@ -6,8 +6,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/rng.h"
 #include "model/mlp_fit.h"
 
@@ -108,13 +108,6 @@ static void trial_task(void *ctx, size_t i)
     if (s->status[i] == SEG_OK) trial->score = s->n_classes == 2 ? f.roc_auc : -f.log_loss;
 }
 
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* Trains everything that stands, a group at a time. stop_at: no group begins after it; the trials
  * left then stand no longer. A divergence is a bad score, anything else ends the search. */
 static enum seg_status run_rung(struct search *s, struct seg_pool *pool, uint32_t rung,
@@ -122,7 +115,7 @@ static enum seg_status run_rung(struct search *s, struct seg_pool *pool, uint32_
                                 struct seg_error *err)
 {
     for (s->group = 0; s->group < s->n_standing; s->group += GROUP_TRIALS) {
-        if (s->group > 0 && seconds_now() >= stop_at) s->n_standing = s->group;
+        if (s->group > 0 && seg_clock_s() >= stop_at) s->n_standing = s->group;
         size_t n = s->n_standing - s->group;
         if (n > GROUP_TRIALS) n = GROUP_TRIALS;
         if (seg_progress_cancelled(progress)) return SEG_ECANCELED;
@@ -168,7 +161,7 @@ static void halve(struct search *s)
 static enum seg_status run_rungs(struct search *s, struct seg_pool *pool, size_t *ret_n_trials,
                                  const struct seg_progress *progress, struct seg_error *err)
 {
-    const double stop_at = s->p->seconds_max > 0 ? seconds_now() + s->p->seconds_max : INFINITY;
+    const double stop_at = s->p->seconds_max > 0 ? seg_clock_s() + s->p->seconds_max : INFINITY;
     uint32_t divisor = SHARE * SHARE;
     for (uint32_t rung = 0; rung < N_RUNGS; rung++, divisor /= SHARE) {
         for (size_t i = 0; i < s->n_standing; i++) {

@@ -4,8 +4,8 @@
 #include "model/pipeline_private.h"
 
 #include <string.h>
-#include <time.h>
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "evaluate/split.h"
 
 enum seg_part pipeline_evaluated_part(const struct pipeline *p)
@@ -280,13 +280,6 @@ static enum seg_status run_evaluate(struct pipeline *p, struct seg_error *err)
     return SEG_OK;
 }
 
-static double monotonic_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
-}
-
 enum seg_status seg_train(struct seg_pool *pool, const struct seg_training *t,
                           struct seg_model **ret_model, struct seg_report *ret_report,
                           struct seg_error *err)
@@ -308,10 +301,10 @@ enum seg_status seg_train(struct seg_pool *pool, const struct seg_training *t,
     p.model->algorithm = t->spec->algorithm;
     p.model->min_features_share = t->spec->min_features_share;
     for (int phase = 0; phase < SEG_N_PHASES; phase++) {
-        double start_ms = monotonic_ms();
+        const double start = seg_clock_s();
         st = pipeline_cancelled(&p) ? SEG_ECANCELED : PHASES[phase](&p, err);
         if (st != SEG_OK) goto out;
-        p.report.duration_ms[phase] = monotonic_ms() - start_ms;
+        p.report.duration_ms[phase] = 1e3 * (seg_clock_s() - start);
     }
     *ret_model = p.model;
     p.model = NULL;

@@ -6,8 +6,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "neural/pace.h"
 #include "neural/sampler.h"
 
@@ -152,23 +152,16 @@ static void run_between(struct run *r)
     r->until_between = f->between == NULL ? SIZE_MAX : f->interval > 0 ? f->interval : epoch;
 }
 
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* A round of training, with as many helpers as there is work for at a time. */
 static void run_training(struct run *r)
 {
     bool is_paced = r->pool != NULL && r->row_flops * (double)r->batch_size < PACE_FLOPS_MAX;
     bool together = !is_paced || seg_pace_next(&r->pace);
     size_t n_before = r->n_rows;
-    double begin = now_s();
+    double begin = seg_clock_s();
     seg_team_run(r->pool, together ? (unsigned)r->batch.n_shards : 1, lead_training, r);
     if (is_paced && r->n_rows > n_before)
-        seg_pace_learn(&r->pace, together, now_s() - begin, (double)(r->n_rows - n_before));
+        seg_pace_learn(&r->pace, together, seg_clock_s() - begin, (double)(r->n_rows - n_before));
 }
 
 /* Rounds until the pass is done. */

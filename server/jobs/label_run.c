@@ -10,9 +10,9 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "db/labels.h"
 #include "http/request.h"
 
@@ -42,13 +42,6 @@ struct stream {
     struct label_writer *writer;
     uint64_t n_labelled, n_insufficient, n_bad_ids;
 };
-
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
 
 /* The columns of fs that the model reads, in the model's order. */
 static enum job_outcome find_columns(struct job_run *run, const struct feature_set *fs,
@@ -377,10 +370,10 @@ static void *profiling_main(void *arg)
 {
     struct profiling *p = arg;
     const struct stream *s = p->stream;
-    const double start = now_ms();
+    const double start = seg_clock_s();
     p->status = seg_profile_build(s->run->app->pool, &s->table, s->segment,
                                   seg_model_n_results(s->model), &p->profile);
-    p->ms = now_ms() - start;
+    p->ms = 1e3 * (seg_clock_s() - start);
     return NULL;
 }
 
@@ -440,17 +433,17 @@ enum job_outcome label_run_write(struct job_run *run, struct db *read, struct db
     struct label_run l = { 0 };
     struct profiling profiling = { 0 };
     enum job_outcome outcome;
-    double start = now_ms();
+    const double start = seg_clock_s();
     if (!stream_init(&s, run, m)) goto no_memory;
     outcome = kept != NULL ? open_kept(&s, kept) : open_load(&s, read, fs);
     if (outcome == JOB_SUCCEEDED) outcome = wait_for_us(run, write);
     if (outcome == JOB_SUCCEEDED) outcome = write_labels(&s, &profiling, write, fs, progress_from);
     if (outcome != JOB_SUCCEEDED) goto out;
-    double written = now_ms();
+    const double written = seg_clock_s();
     if (profiling.wanted) job_progress(run, 0.92, "explaining", "profiling segments");
     if (profiling.wanted && !profiling.started) profiling_main(&profiling);
     profiling_end(&profiling);
-    double waited_ms = now_ms() - written;
+    const double waited = seg_clock_s() - written; /* for the profile */
     if (profiling.status != SEG_OK) goto no_memory;
     l.n_insufficient = s.n_insufficient;
     l.n_bad_ids = s.n_bad_ids;
@@ -468,7 +461,7 @@ enum job_outcome label_run_write(struct job_run *run, struct db *read, struct db
                       : job_db_failed(run, st, "indexing labels");
         goto out;
     }
-    l.store_ms = now_ms() - start - waited_ms;
+    l.store_ms = 1e3 * (seg_clock_s() - start - waited);
     l.exemplars = s.exemplars;
     s.exemplars = NULL;
     l.schema = s.table.schema;

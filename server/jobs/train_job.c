@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "db/labels.h"
 #include "db/models.h"
 #include "digest.h"
@@ -42,13 +42,6 @@ struct training {
     bool model_gone;          /* deleted while it was trained */
     struct json_out warnings; /* an array, open until publishing */
 };
-
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
 
 /* The version that training goes on from: its spec to compare with, and the model. */
 static enum job_outcome read_earlier(struct training *t, struct earlier_version *e,
@@ -153,7 +146,7 @@ static enum job_outcome load(struct training *t)
     struct job_run *run = t->run;
     const struct seg_dictionary *classes;
     size_t n_target;
-    double start = now_ms();
+    const double start = seg_clock_s();
     t->load.fs = &t->fs;
     t->load.columns = t->spec.columns;
     t->load.n_columns = t->spec.n_columns;
@@ -188,7 +181,7 @@ static enum job_outcome load(struct training *t)
             !sort_classes(t, y, n_target, classes))
             outcome = job_fail(run, "out_of_memory", "out of memory after loading");
     }
-    t->load_ms = now_ms() - start;
+    t->load_ms = 1e3 * (seg_clock_s() - start);
     return outcome;
 }
 
