@@ -23,15 +23,15 @@
 struct shared { /* a served_model with its count; what callers see comes first */
     struct served_model served;
     atomic_uint n_refs;
-    struct seg_arena texts; /* of served.scores */
-    char sha256[DIGEST_HEX_SIZE];
+    struct seg_arena texts;              /* of served.scores */
+    char names_hash[DB_NAMES_HASH_SIZE]; /* of the bytes and the segments' names, or of those
+                                            before */
 };
 
 struct entry {
     struct shared *s;
     bool champion;
-    char names_hash[33]; /* of the bytes and the segments' names */
-    uint64_t used;       /* clock of look-ups, for dropping the version unused for longest */
+    uint64_t used; /* clock of look-ups, for dropping the version unused for longest */
 };
 
 struct champions { /* as the database had them at a moment */
@@ -139,8 +139,10 @@ static bool make_scores(struct shared *s)
     return true;
 }
 
-/* A version out of the database, checked against its SHA-256. */
-static enum db_status load(struct db *db, const char *name, uint32_t version, struct shared **ret)
+/* A version out of the database, checked against its SHA-256. names_hash was read before: names
+ * that change meanwhile are found changed by the next refresh. */
+static enum db_status load(struct db *db, const char *name, uint32_t version,
+                           const char *names_hash, struct shared **ret)
 {
     uint8_t *bytes = NULL;
     size_t len = 0;
@@ -151,12 +153,12 @@ static enum db_status load(struct db *db, const char *name, uint32_t version, st
     atomic_init(&s->n_refs, 1);
     seg_arena_init(&s->texts, 0);
     snprintf(s->served.name, sizeof(s->served.name), "%s", name);
+    snprintf(s->names_hash, sizeof(s->names_hash), "%s", names_hash);
     s->served.version = version;
     enum db_status st = db_models_artifact(db, name, version, &bytes, &len, expected);
     if (st == DB_ONE) {
         digest_sha256_hex(bytes, len, actual);
         bool whole = strcmp(expected, actual) == 0;
-        memcpy(s->sha256, actual, sizeof(s->sha256));
         if (!whole || seg_model_load(bytes, len, &s->served.model, &err) != SEG_OK) {
             log_event(LOG_ERROR, "model refused", "model", "%s", name, "version", "%u", version,
                       "reason", "%s",
@@ -202,9 +204,11 @@ enum db_status model_cache_load(struct model_cache *c, struct db *db, const char
                                 uint32_t version, struct served_model **ret)
 {
     struct shared *s = NULL;
+    char names_hash[DB_NAMES_HASH_SIZE];
     *ret = model_cache_get(c, name, version);
     if (*ret != NULL) return DB_ONE;
-    enum db_status st = load(db, name, version, &s);
+    enum db_status st = db_models_names_hash(db, name, version, names_hash);
+    if (st == DB_ONE) st = load(db, name, version, names_hash, &s);
     if (st != DB_ONE) return st;
     pthread_mutex_lock(&c->lock);
     struct entry *e = find(c, name, version); /* another thread may have been quicker */
@@ -241,7 +245,6 @@ static void set_champion(struct model_cache *c, const struct db_champion *ch, st
         if (before != NULL) before->champion = false; /* stays as an extra version for a while */
         e->champion = true;
         e->used = ++c->clock;
-        snprintf(e->names_hash, sizeof(e->names_hash), "%s", ch->names_hash);
     }
     pthread_mutex_unlock(&c->lock);
     if (old != NULL) served_model_unref(&old->served);
@@ -266,8 +269,9 @@ static void drop_others(struct model_cache *c, const struct db_champion *champio
     pthread_mutex_unlock(&c->lock);
 }
 
-/* Drops versions by number that were deleted: their number may be another model's by now. */
-static void drop_deleted(struct model_cache *c, struct db *db, struct seg_arena *arena)
+/* Drops versions by number that were deleted (their number may be another model's by now) or whose
+ * segments have other names: who asks for one next loads it as it is. */
+static void drop_outdated(struct model_cache *c, struct db *db, struct seg_arena *arena)
 {
     size_t n = 0;
     pthread_mutex_lock(&c->lock);
@@ -279,12 +283,12 @@ static void drop_deleted(struct model_cache *c, struct db *db, struct seg_arena 
     }
     pthread_mutex_unlock(&c->lock);
     for (size_t k = 0; k < n; k++) {
-        int64_t id;
+        char hash[DB_NAMES_HASH_SIZE];
         const struct served_model *v = &extras[k]->served;
-        bool gone =
-            db_models_version_id(db, v->name, v->version, extras[k]->sha256, &id) == DB_NONE;
+        enum db_status st = db_models_names_hash(db, v->name, v->version, hash);
+        bool outdated = st == DB_NONE || (st == DB_ONE && strcmp(hash, extras[k]->names_hash) != 0);
         pthread_mutex_lock(&c->lock);
-        for (size_t i = 0; gone && i < c->n_entries; i++) {
+        for (size_t i = 0; outdated && i < c->n_entries; i++) {
             if (c->entries[i].s != extras[k] || c->entries[i].champion) continue;
             served_model_unref(&c->entries[i].s->served);
             c->entries[i] = c->entries[--c->n_entries];
@@ -314,10 +318,10 @@ static enum db_status bring_up(struct model_cache *c, struct db *db, const struc
     struct shared *s = NULL;
     pthread_mutex_lock(&c->lock);
     struct entry *e = find(c, ch->name, ch->version);
-    bool fresh = e != NULL && e->champion && strcmp(e->names_hash, ch->names_hash) == 0;
+    bool fresh = e != NULL && e->champion && strcmp(e->s->names_hash, ch->names_hash) == 0;
     pthread_mutex_unlock(&c->lock);
     if (fresh) return DB_ONE;
-    enum db_status st = load(db, ch->name, ch->version, &s);
+    enum db_status st = load(db, ch->name, ch->version, ch->names_hash, &s);
     if (st == DB_ONE) set_champion(c, ch, s);
     return st;
 }
@@ -336,7 +340,7 @@ enum db_status model_cache_refresh(struct model_cache *c, struct db *db)
     }
     if (is_known) {
         drop_others(c, now.items, now.n);
-        drop_deleted(c, db, &now.arena);
+        drop_outdated(c, db, &now.arena);
         metrics_set(c->app->metrics, METRIC_MODELS_LOADED, (double)(now.n - n_failed));
         pthread_mutex_lock(&c->lock);
         struct champions before = c->seen;

@@ -36,8 +36,9 @@ void served_model_unref(struct served_model *s);
 /* Loads a version by db and keeps it. DB_NONE: no such version. */
 enum db_status model_cache_load(struct model_cache *c, struct db *db, const char *name,
                                 uint32_t version, struct served_model **ret);
-/* Brings champions up to date and drops what was deleted. A stored model that is refused leaves the
- * champion before it in its place and is no failure. */
+/* Brings champions up to date and drops what was deleted, and versions by number whose segments
+ * were renamed. A stored model that is refused leaves the champion before it in its place and is no
+ * failure. */
 enum db_status model_cache_refresh(struct model_cache *c, struct db *db);
 /* Refreshes if champions have changed since the last refresh: then everything that db has read so
  * far serves. One short statement when nothing has changed. */

@@ -21,6 +21,7 @@ enum {
     MODEL_ARTIFACT,
     MODEL_ARTIFACT_PART,
     MODEL_CHAMPIONS,
+    MODEL_NAMES_HASH,
     MODEL_VERSION_ID,
     MODEL_ALIAS_LOCK,
     MODEL_ALIAS_PUT,
@@ -63,6 +64,11 @@ enum {
     " (SELECT a.version FROM model_aliases a WHERE a.model_id = m.id AND a.alias = 'champion') "   \
     "END"
 
+/* Changes with the bytes of v and with the name of any segment of m. */
+#define NAMES_HASH                                                                                 \
+    "(SELECT md5(v.artifact_sha256 || COALESCE(string_agg(s.segment || ':' || s.name, ',' ORDER "  \
+    "BY s.segment), '')) FROM segments s WHERE s.model_id = m.id)"
+
 static const struct db_stmt STMTS[MODEL_N_STMTS] = {
     [MODEL_ENSURE] = { "models_ensure", 2, /* $1 name, $2 task */
                        "INSERT INTO models AS m (name, task) VALUES ($1, $2)"
@@ -98,20 +104,18 @@ static const struct db_stmt STMTS[MODEL_N_STMTS] = {
                               "model_versions"
                               " WHERE model_id = $1::bigint AND version = $2::int" },
     [MODEL_CHAMPIONS] = { "models_champions", 0,
-                          "SELECT m.name, a.version"
-                          ", (SELECT md5(v.artifact_sha256 || COALESCE(string_agg(s.segment || ':' "
-                          "|| s.name, ',' ORDER "
-                          "BY s.segment), '')) FROM segments s"
-                          "   WHERE s.model_id = m.id)"
+                          "SELECT m.name, a.version, " NAMES_HASH
                           " FROM models m JOIN model_aliases a ON a.model_id = m.id AND a.alias = "
                           "'champion'"
                           " JOIN model_versions v ON v.model_id = m.id AND v.version = a.version"
                           " ORDER BY m.name" },
-    [MODEL_VERSION_ID] = { "models_version_id",
-                           3, /* $1 model, $2 version, $3 its SHA-256, NULL: whatever it is */
+    [MODEL_NAMES_HASH] = { "models_names_hash", 2, /* $1 model, $2 version */
+                           "SELECT " NAMES_HASH
+                           " FROM models m JOIN model_versions v ON v.model_id = m.id"
+                           " WHERE m.name = $1 AND v.version = $2::int" },
+    [MODEL_VERSION_ID] = { "models_version_id", 2, /* $1 model, $2 version */
                            "SELECT m.id FROM models m JOIN model_versions v ON v.model_id = m.id"
-                           " WHERE m.name = $1 AND v.version = $2::int"
-                           " AND v.artifact_sha256 = COALESCE($3, v.artifact_sha256)" },
+                           " WHERE m.name = $1 AND v.version = $2::int" },
     [MODEL_ALIAS_LOCK] = { "models_alias_lock", 2, /* $1 model, $2 alias */
                            "SELECT COALESCE((SELECT a.version FROM model_aliases a WHERE "
                            "a.model_id = m.id AND a.alias = $2), 0)"
@@ -273,12 +277,23 @@ out:
 }
 
 enum db_status db_models_version_id(struct db *db, const char *name, unsigned version,
-                                    const char *sha256, int64_t *ret_model_id)
+                                    int64_t *ret_model_id)
 {
     struct db_result *r = NULL;
-    enum db_status st = db_exec(db, &STMTS[MODEL_VERSION_ID],
-                                (const char *[]){ name, number(version).text, sha256 }, &r);
+    enum db_status st =
+        db_exec(db, &STMTS[MODEL_VERSION_ID], (const char *[]){ name, number(version).text }, &r);
     if (st == DB_ONE) *ret_model_id = db_result_int(r, 0, 0);
+    db_result_free(r);
+    return st;
+}
+
+enum db_status db_models_names_hash(struct db *db, const char *name, unsigned version,
+                                    char ret_hash[DB_NAMES_HASH_SIZE])
+{
+    struct db_result *r = NULL;
+    enum db_status st =
+        db_exec(db, &STMTS[MODEL_NAMES_HASH], (const char *[]){ name, number(version).text }, &r);
+    if (st == DB_ONE) snprintf(ret_hash, DB_NAMES_HASH_SIZE, "%s", db_result_text(r, 0, 0));
     db_result_free(r);
     return st;
 }

@@ -40,9 +40,13 @@ struct db_champion {
     unsigned version;
     const char *names_hash; /* changes with the bytes and when a segment was renamed */
 };
-/* The id of the model that has this version, of these bytes (sha256 NULL: of any). */
+/* The id of the model that has this version. */
 enum db_status db_models_version_id(struct db *db, const char *name, unsigned version,
-                                    const char *sha256, int64_t *ret_model_id);
+                                    int64_t *ret_model_id);
+#define DB_NAMES_HASH_SIZE 33
+/* names_hash of a version that need not be a champion. */
+enum db_status db_models_names_hash(struct db *db, const char *name, unsigned version,
+                                    char ret_hash[DB_NAMES_HASH_SIZE]);
 enum db_status db_models_champions(struct db *db, struct seg_arena *arena, struct db_champion **ret,
                                    size_t *ret_n);
 

@@ -63,7 +63,7 @@ enum job_outcome label_job_run(struct job_run *run)
                            job_version(run->job), run->job->model);
     if (st != DB_ONE) goto out;
     /* The version in memory may have been deleted a moment ago. */
-    st = db_models_version_id(run->db, run->job->model, s->version, NULL, &model_id);
+    st = db_models_version_id(run->db, run->job->model, s->version, &model_id);
     if (st == DB_NONE)
         outcome = job_fail(run, "version_not_found", "version %u of model %s is gone", s->version,
                            run->job->model);

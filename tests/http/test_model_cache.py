@@ -149,6 +149,26 @@ def test_versions_by_number_and_a_champion_that_moves_are_never_mixed(server, ht
     assert all(s == set(expected) for s in seen[:4]) and len(set.union(*seen[4:])) > 3, "the champion moved under them"
 
 
+@pytest.mark.parametrize("version", [1, 2], ids=["a version by number", "the champion"])
+def test_a_segment_that_was_renamed_is_served_by_its_new_name(http, train, blobs, sql, version):
+    model = f"renamed-{version}"
+    train(model, {**KMEANS, "label": True})
+    train(model, {**KMEANS, "label": True})
+
+    def named():
+        prediction = http.post(f"/v1/models/{model}/predict?version={version}", json=ROW).json()["predictions"][0]
+        return prediction["segment"], prediction["segment_name"]
+
+    segment, before = named()
+    sql("UPDATE segmentd.segments SET name = 'night owls' WHERE segment = %s AND model_id = (SELECT id FROM segmentd.models WHERE name = %s)", segment, model)
+    sql("SELECT pg_notify('segmentd_models', '')")
+    assert before != "night owls"
+    deadline = time.monotonic() + 3
+    while named() != (segment, "night owls"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def resident_mb(server):
     text = open(f"/proc/{server.process.pid}/status").read()
     return int(text.split("VmRSS:")[1].split()[0]) / 1024
