@@ -21,7 +21,7 @@ void seg_tiles_init(struct seg_tiles *t, uint32_t n_cols)
 
 void seg_tiles_release(struct seg_tiles *t)
 {
-    for (size_t i = 0; i < t->n_chunks; i++)
+    for (size_t i = 0; i < t->n_chunks + t->n_spare; i++)
         seg_free(t->chunks[i]);
     seg_free(t->chunks);
     seg_tiles_init(t, t->n_cols);
@@ -47,10 +47,14 @@ static enum seg_status grow(struct seg_tiles *t, size_t n_rows, bool zeroed)
     enum seg_status st = reserve_chunks(t, n_chunks);
     if (st != SEG_OK) return st;
     while (t->n_chunks < n_chunks) {
-        float *chunk = seg_alloc_aligned(chunk_cells(t), sizeof *chunk);
-        if (chunk == NULL) goto undo;
-        if (zeroed) memset(chunk, 0, chunk_cells(t) * sizeof *chunk);
-        t->chunks[t->n_chunks++] = chunk;
+        float **chunk = &t->chunks[t->n_chunks];
+        if (t->n_spare > 0) /* it stands there */
+            t->n_spare--;
+        else
+            *chunk = seg_alloc_aligned(chunk_cells(t), sizeof **chunk);
+        if (*chunk == NULL) goto undo;
+        if (zeroed) memset(*chunk, 0, chunk_cells(t) * sizeof **chunk);
+        t->n_chunks++;
     }
     t->n_rows = n_rows;
     return SEG_OK;
@@ -94,6 +98,31 @@ void seg_tiles_drop_chunk(struct seg_tiles *t, size_t i)
     t->chunks[i] = NULL;
 }
 
+void seg_tiles_recycle_chunk(struct seg_tiles *t, size_t i, struct seg_tiles *to)
+{
+    const size_t n = to->n_chunks + to->n_spare;
+    if (t->chunks[i] == NULL || t->n_cols != to->n_cols || reserve_chunks(to, n + 1) != SEG_OK) {
+        seg_tiles_drop_chunk(t, i);
+        return;
+    }
+    to->chunks[n] = t->chunks[i];
+    to->n_spare++;
+    t->chunks[i] = NULL;
+}
+
+void seg_tiles_recycle(struct seg_tiles *t, struct seg_tiles *to)
+{
+    for (size_t i = 0; i < t->n_chunks + t->n_spare; i++)
+        seg_tiles_recycle_chunk(t, i, to);
+    seg_tiles_release(t);
+}
+
+void seg_tiles_trim(struct seg_tiles *t)
+{
+    for (; t->n_spare > 0; t->n_spare--)
+        seg_free(t->chunks[t->n_chunks + t->n_spare - 1]);
+}
+
 /* Appends n rows of a tile of n_cols columns; there is room. */
 static void append_tile(struct seg_tiles *t, size_t row, const float *from, uint32_t n_cols,
                         unsigned n)
@@ -118,9 +147,10 @@ enum seg_status seg_tiles_append(struct seg_tiles *t, struct seg_tiles *src)
         append_tile(t, row, seg_tiles_at(src, i), src->n_cols, n);
         seg_pool_give_way();
         if (i % SEG_CHUNK_TILES == SEG_CHUNK_TILES - 1)
-            seg_tiles_drop_chunk(src, i / SEG_CHUNK_TILES);
+            seg_tiles_recycle_chunk(src, i / SEG_CHUNK_TILES, t);
     }
     seg_tiles_release(src);
+    seg_tiles_trim(t);
     return SEG_OK;
 }
 
@@ -172,7 +202,7 @@ void seg_tiles_get_row(const struct seg_tiles *t, size_t row, float *out)
 size_t seg_tiles_bytes(const struct seg_tiles *t)
 {
     size_t bytes = t->chunks_cap * sizeof *t->chunks;
-    for (size_t i = 0; i < t->n_chunks; i++)
+    for (size_t i = 0; i < t->n_chunks + t->n_spare; i++)
         if (t->chunks[i] != NULL) bytes += chunk_cells(t) * sizeof **t->chunks;
     return bytes;
 }

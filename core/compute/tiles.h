@@ -35,6 +35,7 @@ struct seg_tiles {
     uint32_t n_cols;
     size_t n_chunks; /* those that n_rows take; more only in one whose rows were taken back to
                         be filled again */
+    size_t n_spare;  /* chunks behind these, to grow into */
     size_t chunks_cap;
     float **chunks; /* chunk i: SEG_CHUNK_TILES tiles of (n_cols, 64) cells; NULL once dropped */
 };
@@ -57,9 +58,17 @@ void seg_tiles_clear_lanes(struct seg_tiles *t, size_t tile);
 /* Frees chunk i: its rows may not be touched any more. For transformations that consume their
  * input. */
 void seg_tiles_drop_chunk(struct seg_tiles *t, size_t i);
+/* Makes memory of chunk i, whose rows may not be touched any more, room for `to` to grow into, when
+ * that has as many columns; frees it otherwise. Memory that has been touched costs nothing to touch
+ * again: the system clears every page that it hands out. */
+void seg_tiles_recycle_chunk(struct seg_tiles *t, size_t i, struct seg_tiles *to);
+/* The same with all of t, which is empty afterwards. */
+void seg_tiles_recycle(struct seg_tiles *t, struct seg_tiles *to);
+/* Frees the room that there is to grow into. */
+void seg_tiles_trim(struct seg_tiles *t);
 /* Appends the rows of src as the first src->n_cols columns of t, which has as many or more. src is
- * empty afterwards; its chunks are freed on the way, so that the rows are in memory once.
- * SEG_ENOMEM leaves both good for nothing but release. */
+ * empty afterwards; its chunks are freed or filled again on the way, so that the rows are in memory
+ * once. SEG_ENOMEM leaves both good for nothing but release. */
 enum seg_status seg_tiles_append(struct seg_tiles *t, struct seg_tiles *src);
 /* Copies row-major x (n_rows, n_cols) into a new tiles. */
 enum seg_status seg_tiles_from_rows(struct seg_tiles *ret_t, const float *x, size_t n_rows,

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include "base/alloc.h"
-#include "compute/worker_pool.h"
+#include "compute/scratch.h"
 #include "explain/profile.h"
 #include "explain/quantiles.h"
 
@@ -20,6 +20,8 @@ struct survey {
     const uint16_t *segment; /* (n_rows) */
     struct seg_profile *p;   /* its names are filled, its figures are not */
     const size_t *first;     /* (n_segments + 1) where each segment starts in a sorted column */
+    const struct seg_progress *progress;
+    struct seg_scratch columns; /* (n_users) cells each */
     atomic_bool no_memory;
 };
 
@@ -54,16 +56,15 @@ static bool is_missing(union seg_cell cell, const struct seg_feature *f)
     return f->type == SEG_CATEGORICAL ? cell.code >= f->dictionary.n : isnan(cell.number);
 }
 
-static bool sort_column(const struct survey *s, const struct seg_feature *f, uint32_t cell,
+static bool sort_column(struct survey *s, const struct seg_feature *f, uint32_t cell,
                         struct column *ret_column)
 {
     const struct seg_tiles *x = &s->t->cells;
     const uint32_t n_segments = s->p->n_segments;
     struct column col = { 0 };
-    col.cells = seg_alloc(s->p->n_users, sizeof *col.cells);
     col.end = seg_alloc(n_segments, sizeof *col.end);
-    if (col.cells == NULL || col.end == NULL) {
-        seg_free(col.cells);
+    if (col.end != NULL) col.cells = seg_scratch_take(&s->columns);
+    if (col.cells == NULL) {
         seg_free(col.end);
         return false;
     }
@@ -221,13 +222,14 @@ static void profile_column(void *ctx, size_t index)
     const struct seg_feature_profile *name = &s->p->segments[0].features[index];
     const struct seg_feature *f = &s->t->schema.features[name->feature];
     struct column col;
+    if (seg_progress_cancelled(s->progress)) return;
     bool ok = sort_column(s, f, f->cell + name->dimension, &col);
     if (ok) {
         if (f->type == SEG_CATEGORICAL)
             ok = profile_categories(s, f, &col, index);
         else
             profile_numbers(s, &col, index);
-        seg_free(col.cells);
+        seg_scratch_give(&s->columns, col.cells);
         seg_free(col.end);
     }
     if (!ok) atomic_store(&s->no_memory, true);
@@ -276,9 +278,10 @@ static enum seg_status profile_init(struct seg_profile *p, const struct seg_sche
 
 enum seg_status seg_profile_build(struct seg_pool *pool, const struct seg_table *t,
                                   const uint16_t *segment, uint32_t n_segments,
-                                  struct seg_profile *ret_p)
+                                  const struct seg_progress *progress, struct seg_profile *ret_p)
 {
     struct seg_profile p = { 0 };
+    struct survey s = { .t = t, .segment = segment, .p = &p, .progress = progress };
     size_t *first = seg_calloc(n_segments + 1u, sizeof *first);
     enum seg_status st = profile_init(&p, &t->schema, n_segments);
     if (first == NULL) st = SEG_ENOMEM;
@@ -290,10 +293,16 @@ enum seg_status seg_profile_build(struct seg_pool *pool, const struct seg_table 
         first[g + 1] = first[g] + p.segments[g].size;
         p.n_users += p.segments[g].size;
     }
-    struct survey s = { .t = t, .segment = segment, .p = &p, .first = first };
+    s.first = first;
+    st = seg_scratch_init(&s.columns, pool, p.n_users * sizeof(union seg_cell));
+    if (st != SEG_OK) goto out;
     if (n_segments > 0) seg_pool_for(pool, SEG_PRIORITY_TRAINING, p.n_profiled, profile_column, &s);
     if (atomic_load(&s.no_memory)) {
         st = SEG_ENOMEM;
+        goto out;
+    }
+    if (seg_progress_cancelled(progress)) {
+        st = SEG_ECANCELED;
         goto out;
     }
     for (uint32_t g = 0; g < n_segments; g++) {
@@ -303,6 +312,7 @@ enum seg_status seg_profile_build(struct seg_pool *pool, const struct seg_table 
     *ret_p = p;
     p = (struct seg_profile){ 0 };
 out:
+    seg_scratch_release(&s.columns);
     seg_free(first);
     seg_profile_release(&p);
     return st;

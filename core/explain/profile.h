@@ -4,6 +4,7 @@
 #ifndef SEG_EXPLAIN_PROFILE_H
 #define SEG_EXPLAIN_PROFILE_H
 
+#include "base/progress.h"
 #include "compute/worker_pool.h"
 #include "features/table.h"
 
@@ -45,10 +46,10 @@ struct seg_profile {
 };
 
 /* segment (t->n_rows) in 0..n_segments-1, or UINT16_MAX for a row that has none (left out
- * everywhere). SEG_ENOMEM. Same bits at any worker count. */
+ * everywhere). SEG_ENOMEM, SEG_ECANCELED. Same bits at any worker count. */
 enum seg_status seg_profile_build(struct seg_pool *pool, const struct seg_table *t,
                                   const uint16_t *segment, uint32_t n_segments,
-                                  struct seg_profile *ret_p);
+                                  const struct seg_progress *progress, struct seg_profile *ret_p);
 void seg_profile_release(struct seg_profile *p);
 
 #endif

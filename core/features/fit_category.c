@@ -162,42 +162,44 @@ struct code_column {
     double *codes; /* (n + 1) */
     size_t *rows;  /* (n + 1) training rows with that code */
     uint32_t n;
-    float *spread; /* (n_train) scratch: each code as often as it occurs */
+    struct seg_fit_block *block; /* its values: each code as often as it occurs */
 };
 
-static void code_column_release(struct code_column *c)
+static void code_column_release(const struct seg_fit *fit, struct code_column *c)
 {
     seg_free(c->codes);
     seg_free(c->rows);
-    seg_free(c->spread);
+    if (c->block != NULL) seg_scratch_give(fit->columns, c->block);
 }
 
-static enum seg_status code_column_init(struct code_column *c, const struct census *census,
-                                        uint32_t n, uint32_t impute_code, size_t n_train)
+static enum seg_status code_column_init(const struct seg_fit *fit, struct code_column *c,
+                                        const struct census *census, uint32_t n,
+                                        uint32_t impute_code)
 {
     c->n = n;
     c->codes = seg_alloc((size_t)n + 1, sizeof *c->codes);
     c->rows = seg_alloc((size_t)n + 1, sizeof *c->rows);
-    c->spread = seg_alloc(n_train, sizeof *c->spread);
-    if (c->codes == NULL || c->rows == NULL || c->spread == NULL) return SEG_ENOMEM;
+    c->block = seg_scratch_take(fit->columns);
+    if (c->codes == NULL || c->rows == NULL || c->block == NULL) return SEG_ENOMEM;
     size_t n_known = 0;
     for (uint32_t i = 0; i < n; i++) {
         c->rows[i] = census->items[i].count + (i == impute_code ? census->n_missing : 0);
         n_known += c->rows[i];
     }
-    c->rows[n] = n_train - n_known;
+    c->rows[n] = fit->n_train - n_known;
     return SEG_OK;
 }
 
-static enum seg_status code_column_scale(struct code_column *c, enum seg_scale scale,
-                                         size_t n_train, struct seg_number *ret_scale)
+static struct seg_number code_column_scale(const struct seg_fit *fit, struct code_column *c,
+                                           enum seg_scale scale)
 {
+    struct seg_number s = { .transform = SEG_TRANSFORM_NONE };
     size_t at = 0;
     for (uint32_t i = 0; i <= c->n; i++)
         for (size_t j = 0; j < c->rows[i]; j++)
-            c->spread[at++] = (float)c->codes[i];
-    *ret_scale = (struct seg_number){ .transform = SEG_TRANSFORM_NONE };
-    return seg_fit_scale(ret_scale, scale, c->spread, n_train);
+            c->block->values[at++] = (float)c->codes[i];
+    seg_fit_scale(&s, scale, c->block->values, fit->n_train, c->block->counts);
+    return s;
 }
 
 /* Codes 0, 1, 2 … by frequency; the unseen get the mean of the training rows that are known, which
@@ -212,9 +214,7 @@ static enum seg_status fit_ordinal(const struct seg_fit *fit, const struct seg_c
         n_known += (double)c->rows[i];
     }
     c->codes[c->n] = sum / n_known;
-    struct seg_number s;
-    enum seg_status st = code_column_scale(c, spec->scale, fit->n_train, &s);
-    if (st != SEG_OK) return st;
+    const struct seg_number s = code_column_scale(fit, c, spec->scale);
     plan->n_values = 1;
     plan->values = seg_alloc((size_t)c->n + 1, sizeof *plan->values);
     if (plan->values == NULL) return SEG_ENOMEM;
@@ -224,10 +224,9 @@ static enum seg_status fit_ordinal(const struct seg_fit *fit, const struct seg_c
 }
 
 /* Fits class j + 1 of the target codes. */
-static enum seg_status fit_target_class(const struct seg_fit *fit, enum seg_scale scale,
-                                        struct code_column *c,
-                                        const struct seg_target_counts *counts, uint32_t j,
-                                        struct seg_plan *plan)
+static void fit_target_class(const struct seg_fit *fit, enum seg_scale scale, struct code_column *c,
+                             const struct seg_target_counts *counts, uint32_t j,
+                             struct seg_plan *plan)
 {
     struct seg_target *target = &plan->targets[j];
     float *values = plan->values + (size_t)j * (c->n + 1);
@@ -240,15 +239,12 @@ static enum seg_status fit_target_class(const struct seg_fit *fit, enum seg_scal
             (double)seg_target_code(target, seg_target_counts_at(counts, 0, i)[j + 1], c->rows[i]);
     c->codes[c->n] = target->prior;
 
-    struct seg_number s;
-    enum seg_status st = code_column_scale(c, scale, fit->n_train, &s);
-    if (st != SEG_OK) return st;
+    const struct seg_number s = code_column_scale(fit, c, scale);
     target->center = s.center;
     target->inverse = s.inverse;
     for (uint32_t i = 0; i < c->n; i++)
         values[i] = seg_target_code(target, seg_target_counts_at(counts, 0, i)[j + 1], c->rows[i]);
     values[c->n] = seg_target_code(target, 0, 0);
-    return SEG_OK;
 }
 
 static enum seg_status fit_target(const struct seg_fit *fit, uint32_t feature,
@@ -274,7 +270,7 @@ static enum seg_status fit_target(const struct seg_fit *fit, uint32_t feature,
                           &counts);
     if (st == SEG_EINVAL) *ret_why = "a class is not below the number of classes";
     for (uint32_t j = 0; j < plan->n_values && st == SEG_OK; j++)
-        st = fit_target_class(fit, fit->specs[feature].scale, c, &counts, j, plan);
+        fit_target_class(fit, fit->specs[feature].scale, c, &counts, j, plan);
 
 out:
     seg_free(map.codes);
@@ -322,17 +318,17 @@ enum seg_status seg_fit_category(const struct seg_fit *fit, uint32_t feature, st
         st = seg_plan_hash(plan, d);
         break;
     case SEG_ENCODE_ORDINAL:
-        st = code_column_init(&column, &census, d->n, plan->impute_code, fit->n_train);
+        st = code_column_init(fit, &column, &census, d->n, plan->impute_code);
         if (st == SEG_OK) st = fit_ordinal(fit, spec, &column, plan);
         break;
     case SEG_ENCODE_TARGET:
-        st = code_column_init(&column, &census, d->n, plan->impute_code, fit->n_train);
+        st = code_column_init(fit, &column, &census, d->n, plan->impute_code);
         if (st == SEG_OK) st = fit_target(fit, feature, &column, d, plan, ret_why);
         break;
     }
 
 out:
-    code_column_release(&column);
+    code_column_release(fit, &column);
     seg_free(census.items);
     return st;
 }

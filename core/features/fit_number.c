@@ -22,6 +22,7 @@ _Static_assert(BLOCK == SEG_TILE_ROWS, "a block of moments is transformed as a t
 /* One column while it is fitted. */
 struct column {
     float *values;        /* (n + 1): the last is scratch */
+    uint32_t *counts;     /* (SEG_ORDER_COUNTS) scratch */
     size_t n;             /* present, and after imputation all training values */
     bool has_missing_row; /* in any part */
 };
@@ -95,10 +96,9 @@ static float mode_of(float *values, size_t n)
     return mode;
 }
 
-static enum seg_status fit_impute(const struct seg_column_spec *spec, struct column *c,
-                                  size_t n_train, struct seg_number *s)
+static void fit_impute(const struct seg_column_spec *spec, struct column *c, size_t n_train,
+                       struct seg_number *s)
 {
-    enum seg_status st = SEG_OK;
     struct seg_quantile median;
     struct seg_moments m;
     double impute = 0;
@@ -109,8 +109,7 @@ static enum seg_status fit_impute(const struct seg_column_spec *spec, struct col
         impute = m.mean;
         break;
     case SEG_IMPUTE_MEDIAN:
-        st = seg_order_quantiles(c->values, c->n, (const double[]){ 0.5 }, 1, &median);
-        if (st != SEG_OK) return st;
+        seg_order_quantiles(c->values, c->n, (const double[]){ 0.5 }, 1, c->counts, &median);
         impute = seg_quantile_value(&median);
         break;
     case SEG_IMPUTE_MODE: impute = (double)mode_of(c->values, c->n); break;
@@ -120,13 +119,10 @@ static enum seg_status fit_impute(const struct seg_column_spec *spec, struct col
     s->impute = clip((float)impute, -SEG_VALUE_MAX, SEG_VALUE_MAX);
     while (c->n < n_train)
         c->values[c->n++] = s->impute;
-    return SEG_OK;
 }
 
-static enum seg_status fit_outliers(const struct seg_column_spec *spec, struct column *c,
-                                    struct seg_number *s)
+static void fit_outliers(const struct seg_column_spec *spec, struct column *c, struct seg_number *s)
 {
-    enum seg_status st = SEG_OK;
     struct seg_quantile q[2];
     double lower = -(double)SEG_VALUE_MAX, upper = (double)SEG_VALUE_MAX;
     switch (spec->outliers) {
@@ -135,8 +131,7 @@ static enum seg_status fit_outliers(const struct seg_column_spec *spec, struct c
     case SEG_OUTLIERS_IQR: {
         const bool iqr = spec->outliers == SEG_OUTLIERS_IQR;
         const double at[2] = { iqr ? 0.25 : spec->lower, iqr ? 0.75 : spec->upper };
-        st = seg_order_quantiles(c->values, c->n, at, 2, q);
-        if (st != SEG_OK) return st;
+        seg_order_quantiles(c->values, c->n, at, 2, c->counts, q);
         lower = seg_quantile_value(&q[0]);
         upper = seg_quantile_value(&q[1]);
         const double beyond = iqr ? spec->threshold * (upper - lower) : 0;
@@ -157,7 +152,6 @@ static enum seg_status fit_outliers(const struct seg_column_spec *spec, struct c
         c->values[i] = clip(c->values[i], low, high);
     s->lower = low;
     s->upper = high;
-    return SEG_OK;
 }
 
 /* Moments of the transformed values. */
@@ -291,28 +285,27 @@ static enum seg_status fit_transform(const struct seg_fit *fit, const struct seg
 
 /* Median and interquartile range. All transforms are monotone: quantiles of the transformed values
  * are mixtures of transformed order statistics. */
-static enum seg_status fit_robust(struct seg_number *s, float *values, size_t n)
+static void fit_robust(struct seg_number *s, float *values, size_t n, uint32_t *counts)
 {
     struct seg_quantile q[3];
     double t[3];
-    enum seg_status st = seg_order_quantiles(values, n, (const double[]){ 0.25, 0.5, 0.75 }, 3, q);
-    if (st != SEG_OK) return st;
+    seg_order_quantiles(values, n, (const double[]){ 0.25, 0.5, 0.75 }, 3, counts, q);
     for (unsigned i = 0; i < 3; i++)
         t[i] = seg_quantile_mix(seg_number_transform(s, q[i].below),
                                 seg_number_transform(s, q[i].above), q[i].weight);
     const double range = t[2] - t[0];
     seg_number_set_scale(s, t[1], range > 0 ? 1 / range : 1);
-    return SEG_OK;
 }
 
-enum seg_status seg_fit_scale(struct seg_number *s, enum seg_scale scale, float *values, size_t n)
+void seg_fit_scale(struct seg_number *s, enum seg_scale scale, float *values, size_t n,
+                   uint32_t *counts)
 {
     const struct seg_range range = seg_order_range(values, n);
     const double low = seg_number_transform(s, range.least);
     const double high = seg_number_transform(s, range.most);
     if (!(low < high) && scale != SEG_SCALE_NONE) {
         seg_number_set_scale(s, low, 0);
-        return SEG_OK;
+        return;
     }
     switch (scale) {
     case SEG_SCALE_NONE: seg_number_set_scale(s, 0, 1); break;
@@ -322,10 +315,9 @@ enum seg_status seg_fit_scale(struct seg_number *s, enum seg_scale scale, float 
         break;
     }
     case SEG_SCALE_MIN_MAX: seg_number_set_scale(s, low, 1 / (high - low)); break;
-    case SEG_SCALE_ROBUST: return fit_robust(s, values, n);
+    case SEG_SCALE_ROBUST: fit_robust(s, values, n, counts); break;
     case SEG_SCALE_MAX_ABS: seg_number_set_scale(s, 0, 1 / fmax(fabs(low), fabs(high))); break;
     }
-    return SEG_OK;
 }
 
 enum seg_status seg_fit_number(const struct seg_fit *fit, uint32_t feature, uint32_t dimension,
@@ -337,8 +329,9 @@ enum seg_status seg_fit_number(const struct seg_fit *fit, uint32_t feature, uint
     struct origin o = { .fit = fit };
     enum seg_type type;
     enum seg_status st = SEG_ENOMEM;
-    struct column c = { .values = seg_alloc(fit->n_train + 1, sizeof *c.values) };
-    if (c.values == NULL) goto out;
+    struct seg_fit_block *block = seg_scratch_take(fit->columns);
+    if (block == NULL) goto out;
+    struct column c = { .values = block->values, .counts = block->counts };
     if (feature < schema->n_features) {
         type = schema->features[feature].type;
         o.cell = schema->features[feature].cell + dimension;
@@ -362,19 +355,19 @@ enum seg_status seg_fit_number(const struct seg_fit *fit, uint32_t feature, uint
     /* A rare yes is not an outlier: any fence would turn the column into a constant. */
     if (type == SEG_BOOLEAN) spec.outliers = SEG_OUTLIERS_NONE;
 
-    st = fit_impute(&spec, &c, fit->n_train, &s);
-    if (st == SEG_OK) st = fit_outliers(&spec, &c, &s);
-    if (st == SEG_OK && seg_progress_cancelled(fit->progress)) st = SEG_ECANCELED;
+    fit_impute(&spec, &c, fit->n_train, &s);
+    fit_outliers(&spec, &c, &s);
+    st = seg_progress_cancelled(fit->progress) ? SEG_ECANCELED : SEG_OK;
     if (st == SEG_OK) st = fit_transform(fit, &spec, &c, &s);
     if (st == SEG_OK && seg_progress_cancelled(fit->progress)) st = SEG_ECANCELED;
-    if (st == SEG_OK) st = seg_fit_scale(&s, spec.scale, c.values, c.n);
     if (st != SEG_OK) goto out;
+    seg_fit_scale(&s, spec.scale, c.values, c.n, c.counts);
     *ret_s = s;
     s = (struct seg_number){ 0 }; /* the knots went with it */
 
 out:
     seg_number_release(&s);
     seg_free(o.cells);
-    seg_free(c.values);
+    if (block != NULL) seg_scratch_give(fit->columns, block);
     return st;
 }

@@ -7,13 +7,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
-#include "base/alloc.h"
 #include "compute/worker_pool.h"
 #include "features/table.h"
 
 #define INSERTION_MAX 48u   /* below it insertion sort beats counting 256 buckets */
 #define SORT_MAX      8192u /* below it sorting beats two histograms of 65,536 */
-#define BUCKETS       ((size_t)1 << 16)
+#define BUCKETS       (SEG_ORDER_COUNTS / 2)
 #define PASS          ((size_t)1 << 14) /* values between two offers of the processor */
 #define NO_BUCKET     UINT32_MAX
 
@@ -126,20 +125,21 @@ double seg_quantile_sorted(const float *sorted, size_t n, double q)
 struct selector {
     const float *x;
     size_t n;
-    size_t *first;   /* (BUCKETS): rank of the first value of each bucket */
-    size_t *lower;   /* (BUCKETS): counts inside `bucket` */
+    uint32_t *first; /* (BUCKETS): rank of the first value of each bucket */
+    uint32_t *lower; /* (BUCKETS): counts inside `bucket` */
     uint32_t bucket; /* whose values `lower` counts, or NO_BUCKET */
 };
 
 static void count_upper(struct selector *s)
 {
+    memset(s->first, 0, BUCKETS * sizeof *s->first);
     for (size_t i = 0; i < s->n; i++) {
         if (i % PASS == PASS - 1) seg_pool_give_way();
         s->first[key_of(s->x[i]) >> 16]++;
     }
-    size_t at = 0;
+    uint32_t at = 0;
     for (size_t b = 0; b < BUCKETS; b++) {
-        const size_t count = s->first[b];
+        const uint32_t count = s->first[b];
         s->first[b] = at;
         at += count;
     }
@@ -170,24 +170,18 @@ static float select_rank(struct selector *s, size_t rank)
     return value_of(bucket << 16 | low);
 }
 
-enum seg_status seg_order_quantiles(float *x, size_t n, const double *q, size_t n_q,
-                                    struct seg_quantile *ret_quantiles)
+void seg_order_quantiles(float *x, size_t n, const double *q, size_t n_q, uint32_t *counts,
+                         struct seg_quantile *ret_quantiles)
 {
-    assert(n > 0);
-    struct selector s = { .x = x, .n = n, .bucket = NO_BUCKET };
-    enum seg_status st = SEG_OK;
+    assert(n > 0 && n <= UINT32_MAX);
+    struct selector s = {
+        .x = x, .n = n, .first = counts, .lower = counts + BUCKETS, .bucket = NO_BUCKET
+    };
     const bool sorted = n <= SORT_MAX;
-    if (sorted) {
+    if (sorted)
         seg_order_sort(x, n);
-    } else {
-        s.first = seg_calloc(BUCKETS, sizeof *s.first);
-        s.lower = seg_alloc(BUCKETS, sizeof *s.lower);
-        if (s.first == NULL || s.lower == NULL) {
-            st = SEG_ENOMEM;
-            goto out;
-        }
+    else
         count_upper(&s);
-    }
     for (size_t i = 0; i < n_q; i++) {
         const double h = (double)(n - 1) * q[i];
         const size_t below = (size_t)h;
@@ -196,9 +190,4 @@ enum seg_status seg_order_quantiles(float *x, size_t n, const double *q, size_t 
         ret_quantiles[i].below = sorted ? x[below] : select_rank(&s, below);
         ret_quantiles[i].above = sorted ? x[above] : select_rank(&s, above);
     }
-
-out:
-    seg_free(s.first);
-    seg_free(s.lower);
-    return st;
 }

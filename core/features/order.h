@@ -4,7 +4,7 @@
 #define SEG_FEATURES_ORDER_H
 
 #include <stddef.h>
-#include "base/status.h"
+#include <stdint.h>
 
 /* A quantile between two neighbouring order statistics. It is kept in two, because a monotone
  * transformation may then be applied to both before they are mixed. */
@@ -32,9 +32,12 @@ struct seg_range seg_order_range(const float *x, size_t n);
  * 1993). */
 void seg_order_sort(float *x, size_t n);
 
-/* The quantiles (type 7) at q (n_q, ascending, each 0..1) of x (n >= 1), which may be reordered.
- * Two histogram passes find all of them: nothing is sorted unless n is small. SEG_ENOMEM. */
-enum seg_status seg_order_quantiles(float *x, size_t n, const double *q, size_t n_q,
-                                    struct seg_quantile *ret_quantiles);
+#define SEG_ORDER_COUNTS ((size_t)2 << 16)
+
+/* The quantiles (type 7) at q (n_q, ascending, each 0..1) of x (1 <= n <= UINT32_MAX), which may be
+ * reordered. Two histogram passes, in counts (SEG_ORDER_COUNTS), find all of them: nothing is
+ * sorted unless n is small. */
+void seg_order_quantiles(float *x, size_t n, const double *q, size_t n_q, uint32_t *counts,
+                         struct seg_quantile *ret_quantiles);
 
 #endif

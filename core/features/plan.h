@@ -7,7 +7,9 @@
 #ifndef SEG_FEATURES_PLAN_H
 #define SEG_FEATURES_PLAN_H
 
+#include "compute/scratch.h"
 #include "features/number.h"
+#include "features/order.h"
 #include "features/pca.h"
 
 #define SEG_SMOOTHING   10.0   /* rows that the prior of a target code counts for */
@@ -121,6 +123,12 @@ static inline uint32_t *seg_target_counts_at(const struct seg_target_counts *c, 
     return c->rows + ((size_t)fold * (c->n_categories + 1) + category) * c->n_classes;
 }
 
+/* What a column that is fitted is worked on in. */
+struct seg_fit_block {
+    uint32_t counts[SEG_ORDER_COUNTS];
+    float values[]; /* (n_train + 1) */
+};
+
 /* What fitting reads. */
 struct seg_fit {
     const struct seg_table *table;
@@ -129,7 +137,8 @@ struct seg_fit {
     const uint8_t *part; /* NULL: every row is a training row */
     const uint16_t *y;
     uint32_t n_classes;
-    size_t n_train; /* >= 1 */
+    size_t n_train;              /* >= 1 */
+    struct seg_scratch *columns; /* of struct seg_fit_block */
     const struct seg_progress *progress;
 };
 
@@ -142,8 +151,9 @@ enum seg_status seg_fit_number(const struct seg_fit *fit, uint32_t feature, uint
  * too. The same statuses. */
 enum seg_status seg_fit_category(const struct seg_fit *fit, uint32_t feature, struct seg_plan *plan,
                                  struct seg_dictionary *d, const char **ret_why);
-/* Fits center and inverse of s to values (n >= 1), which are clipped already and may be reordered.
- * SEG_ENOMEM. */
-enum seg_status seg_fit_scale(struct seg_number *s, enum seg_scale scale, float *values, size_t n);
+/* Fits center and inverse of s to values (n >= 1), which are clipped already and may be reordered;
+ * counts (SEG_ORDER_COUNTS) is scratch. */
+void seg_fit_scale(struct seg_number *s, enum seg_scale scale, float *values, size_t n,
+                   uint32_t *counts);
 
 #endif

@@ -395,9 +395,14 @@ enum seg_status seg_preprocess_fit(struct seg_pool *pool, const struct seg_table
                                         .n_classes = n_classes,
                                         .n_train = count_training_rows(t, part),
                                         .progress = progress } };
+    struct seg_scratch columns;
     if (tasks.fit.n_train == 0) return seg_fail(err, SEG_EINVAL, "there are no training rows");
 
-    st = seg_preprocess_new(&t->schema, spec->derived, spec->n_derived, seed, &tasks.p);
+    tasks.fit.columns = &columns;
+    st = seg_scratch_init(&columns, pool,
+                          sizeof(struct seg_fit_block) + (tasks.fit.n_train + 1) * sizeof(float));
+    if (st == SEG_OK)
+        st = seg_preprocess_new(&t->schema, spec->derived, spec->n_derived, seed, &tasks.p);
     if (st == SEG_OK) st = make_tasks(&tasks);
     if (st != SEG_OK) {
         seg_fail(err, st, "out of memory");
@@ -413,6 +418,7 @@ enum seg_status seg_preprocess_fit(struct seg_pool *pool, const struct seg_table
     tasks.p = NULL;
 
 out:
+    seg_scratch_release(&columns);
     seg_preprocess_free(tasks.p);
     seg_free(tasks.tasks);
     return st;

@@ -1,6 +1,7 @@
 /* preprocess_consume.c - a whole table to features, in the memory of one.
  * Rounds of a few chunks: room is made for what they give, they are transformed over the pool, and
- * they are freed. Where a row goes depends on its part and its number alone. */
+ * their memory is the room for the next. Where a row goes depends on its part and its number alone.
+ */
 #include "features/plan.h"
 
 #include <stdatomic.h>
@@ -254,8 +255,9 @@ static enum seg_status consume_chunks(struct seg_pool *pool, struct consumption 
         if (atomic_load_explicit(&c->out_of_memory, memory_order_relaxed))
             return seg_fail(err, SEG_ENOMEM, "out of memory");
         for (size_t i = 0; i < n; i++)
-            seg_tiles_drop_chunk(cells, c->first_chunk + i);
+            seg_tiles_recycle_chunk(cells, c->first_chunk + i, &c->out[SEG_PART_TRAIN]);
     }
+    seg_tiles_trim(&c->out[SEG_PART_TRAIN]);
     seg_progress_report(progress, 1, "applying the preprocessing");
     return SEG_OK;
 }

@@ -88,23 +88,25 @@ enum seg_status seg_table_stats(const struct seg_table *t, uint32_t cell, const 
                                   .p75 = NAN,
                                   .p90 = NAN,
                                   .max = NAN };
-    enum seg_status st = SEG_OK;
+    enum seg_status st = SEG_ENOMEM;
     float *values = seg_alloc(t->cells.n_rows + 1, sizeof *values);
-    if (values == NULL) return SEG_ENOMEM;
+    uint32_t *counts = seg_alloc(SEG_ORDER_COUNTS, sizeof *counts);
+    if (values == NULL || counts == NULL) goto out;
     s.n_present = gather(t, cell, part, wanted, values, &s.n_missing);
     if (s.n_present > 0) {
         const struct seg_moments m = seg_moments_of(values, s.n_present);
         s.mean = m.mean;
         s.sd = seg_moments_sd(&m);
-        st = seg_order_quantiles(values, s.n_present, AT, N_AT, q);
-        if (st != SEG_OK) goto out;
+        seg_order_quantiles(values, s.n_present, AT, N_AT, counts, q);
         double *const to[N_AT] = { &s.min, &s.p10, &s.p25, &s.median, &s.p75, &s.p90, &s.max };
         for (size_t i = 0; i < N_AT; i++)
             *to[i] = seg_quantile_value(&q[i]);
     }
     *ret_stats = s;
+    st = SEG_OK;
 
 out:
+    seg_free(counts);
     seg_free(values);
     return st;
 }

@@ -372,7 +372,7 @@ static void *profiling_main(void *arg)
     const struct stream *s = p->stream;
     const double start = seg_clock_s();
     p->status = seg_profile_build(s->run->app->pool, &s->table, s->segment,
-                                  seg_model_n_results(s->model), &p->profile);
+                                  seg_model_n_results(s->model), NULL, &p->profile);
     p->ms = 1e3 * (seg_clock_s() - start);
     return NULL;
 }

@@ -69,7 +69,7 @@ static struct seg_profile build(struct seg_pool *pool, const struct seg_table *t
                                 const uint16_t *segment, uint32_t n)
 {
     struct seg_profile p;
-    assert_int_equal(seg_profile_build(pool, t, segment, n, &p), SEG_OK);
+    assert_int_equal(seg_profile_build(pool, t, segment, n, NULL, &p), SEG_OK);
     return p;
 }
 
@@ -321,7 +321,7 @@ static void profile_survives_every_failed_allocation(void **state)
     while (st != SEG_OK) {
         struct seg_profile p;
         seg_alloc_fail_at(++nth);
-        st = seg_profile_build(NULL, &t, segment, 3, &p);
+        st = seg_profile_build(NULL, &t, segment, 3, NULL, &p);
         seg_alloc_fail_at(0);
         if (st == SEG_OK)
             seg_profile_release(&p);
@@ -329,6 +329,19 @@ static void profile_survives_every_failed_allocation(void **state)
             assert_int_equal(st, SEG_ENOMEM);
     }
     assert_true(nth > 15);
+    seg_free(segment);
+    seg_table_release(&t);
+}
+
+static void profile_stops_when_it_is_cancelled(void **state)
+{
+    (void)state;
+    struct seg_table t = table_new(300, 5);
+    uint16_t *segment = segments_new(300, 3);
+    const atomic_bool cancel = true;
+    const struct seg_progress progress = { .cancel = &cancel };
+    struct seg_profile p;
+    assert_int_equal(seg_profile_build(NULL, &t, segment, 3, &progress, &p), SEG_ECANCELED);
     seg_free(segment);
     seg_table_release(&t);
 }
@@ -343,6 +356,7 @@ int main(void)
         cmocka_unit_test(profile_puts_the_strongest_features_on_top),
         cmocka_unit_test(profile_gives_the_same_bits_at_any_worker_count),
         cmocka_unit_test(profile_survives_every_failed_allocation),
+        cmocka_unit_test(profile_stops_when_it_is_cancelled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

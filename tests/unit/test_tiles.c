@@ -217,6 +217,45 @@ static void tiles_gather_copies_rows_in_the_order_asked_for(void **state)
 }
 
 /* The second part of a load starts anywhere in a tile and a chunk. */
+/* Memory that went from one to the other is that of a chunk before: only the address tells. */
+static void tiles_recycle_gives_chunks_to_grow_into(void **state)
+{
+    (void)state;
+    struct seg_tiles from, to;
+    assert_int_equal(seg_tiles_zeros(&from, 2 * SEG_CHUNK_ROWS + 1, 3), SEG_OK);
+    assert_int_equal(seg_tiles_zeros(&to, 1, 3), SEG_OK);
+    memset(from.chunks[0], 0xff, SEG_CHUNK_ROWS * 3 * sizeof(float));
+    float *const first = from.chunks[0], *const second = from.chunks[1];
+    seg_tiles_recycle_chunk(&from, 0, &to);
+    assert_null(from.chunks[0]);
+    seg_tiles_recycle(&from, &to);
+    assert_int_equal(from.n_rows, 0);
+    assert_int_equal(to.n_rows, 1);
+    const uint64_t n_before = seg_alloc_count();
+    assert_int_equal(seg_tiles_grow(&to, 3 * SEG_CHUNK_ROWS), SEG_OK);
+    assert_int_equal(seg_alloc_count(), n_before);
+    assert_ptr_equal(to.chunks[1], first);
+    assert_ptr_equal(to.chunks[2], second);
+    for (size_t row = SEG_CHUNK_ROWS; row < 2 * SEG_CHUNK_ROWS; row++)
+        assert_float_equal(*seg_tiles_cell(&to, row, 2), 0, 0);
+    const size_t bytes = seg_tiles_bytes(&to);
+    seg_tiles_trim(&to); /* of the third */
+    assert_int_equal(seg_tiles_bytes(&to), bytes - SEG_CHUNK_ROWS * 3 * sizeof(float));
+    seg_tiles_release(&to);
+}
+
+static void tiles_recycle_frees_chunks_of_another_width(void **state)
+{
+    (void)state;
+    struct seg_tiles from, to;
+    assert_int_equal(seg_tiles_zeros(&from, 2 * SEG_CHUNK_ROWS, 3), SEG_OK);
+    seg_tiles_init(&to, 2);
+    seg_tiles_recycle(&from, &to);
+    assert_int_equal(seg_tiles_bytes(&to), 0);
+    assert_int_equal(seg_tiles_grow(&to, 1), SEG_OK);
+    seg_tiles_release(&to);
+}
+
 static void tiles_append_keeps_the_order_of_rows(void **state)
 {
     (void)state;
@@ -311,6 +350,8 @@ int main(void)
         cmocka_unit_test(tiles_grow_leaves_all_as_it_was_when_memory_is_short),
         cmocka_unit_test(tiles_from_rows_survive_every_failed_allocation),
         cmocka_unit_test(tiles_gather_copies_rows_in_the_order_asked_for),
+        cmocka_unit_test(tiles_recycle_gives_chunks_to_grow_into),
+        cmocka_unit_test(tiles_recycle_frees_chunks_of_another_width),
         cmocka_unit_test(tiles_append_keeps_the_order_of_rows),
         cmocka_unit_test(tiles_append_survives_every_failing_allocation),
         cmocka_unit_test(matrix_starts_zeroed_and_its_copy_is_its_own),
