@@ -30,13 +30,14 @@ bool spool_write(int fd, const void *bytes, size_t len)
     return true;
 }
 
-bool spool_read(int fd, void *bytes, size_t len)
+bool spool_write_at(int fd, const void *bytes, size_t len, off_t offset)
 {
-    for (char *at = bytes; len > 0;) {
-        ssize_t n = read(fd, at, len);
+    for (const char *at = bytes; len > 0;) {
+        ssize_t n = pwrite(fd, at, len, offset);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) return false;
         at += n;
+        offset += n;
         len -= (size_t)n;
     }
     return true;

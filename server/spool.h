@@ -11,9 +11,10 @@
 int spool_open(const char *dir);
 /* Writes all of it at the file's position. False: the disk is full, or errno says why. */
 bool spool_write(int fd, const void *bytes, size_t len);
-/* Reads exactly len bytes from the file's position. False: there are fewer, or errno says why. */
-bool spool_read(int fd, void *bytes, size_t len);
-/* The same from a place in the file, which fd's own place does not move to. */
+/* The same at a place in the file, which leaves its position as it is. */
+bool spool_write_at(int fd, const void *bytes, size_t len, off_t offset);
+/* Reads exactly len bytes from a place in the file, which leaves its position as it is. False:
+ * there are fewer, or errno says why. */
 bool spool_read_at(int fd, void *bytes, size_t len, off_t offset);
 
 #endif

@@ -179,34 +179,6 @@ static enum seg_status rotate(struct pipeline *p, struct seg_error *err)
     return st;
 }
 
-/* The picture of the training part, while its preprocessed rows are all there. */
-static enum seg_status project(struct pipeline *p)
-{
-    struct seg_projection *projection = &p->report.projection;
-    const struct seg_tiles *x = &p->x[SEG_PART_TRAIN];
-
-    struct seg_tiles embedded = { 0 };
-    uint32_t *rows = NULL; /* of the embedded ones */
-    bool has_categories = p->model->mixed.n_cols > 0;
-    enum seg_status st = SEG_OK;
-    if (has_categories) st = pipeline_embed_sample(p, SEG_K_SEARCH_ROWS, &embedded, &rows);
-    if (st == SEG_OK)
-        st = seg_projection_fit(p->pool, has_categories ? &embedded : x, SEG_PROJECTION_POINTS_MAX,
-                                p->spec->seed, projection);
-    for (size_t i = 0; st == SEG_OK && rows != NULL && i < projection->n_points; i++)
-        projection->rows[i] = rows[projection->rows[i]];
-    seg_free(rows);
-    seg_tiles_release(&embedded);
-    if (st != SEG_OK) return st;
-    seg_tiles_init(&p->points, x->n_cols);
-    st = seg_tiles_grow(&p->points, projection->n_points);
-    if (st != SEG_OK) return st;
-    for (size_t i = 0; i < projection->n_points; i++)
-        for (uint32_t c = 0; c < x->n_cols; c++)
-            *seg_tiles_cell(&p->points, i, c) = *seg_tiles_cell(x, projection->rows[i], c);
-    return SEG_OK;
-}
-
 static enum seg_status run_preprocess(struct pipeline *p, struct seg_error *err)
 {
     uint8_t *part = NULL; /* (n_rows) enum seg_part; NULL: all rows train */
@@ -222,13 +194,10 @@ static enum seg_status run_preprocess(struct pipeline *p, struct seg_error *err)
         st = prepare_categories(p);
     if (st == SEG_OK && pipeline_cancelled(p)) st = SEG_ECANCELED;
     if (st != SEG_OK) return st;
-
     stage_begin(&stage, p, 0.9 * FRACTION_PREPROCESSED, 0.1 * FRACTION_PREPROCESSED,
                 "preprocessing");
-    seg_progress_report(&stage.as, 0.0, "projection");
-    st = project(p);
     seg_progress_report(&stage.as, 1.0, "done");
-    return st;
+    return SEG_OK;
 }
 
 static enum seg_status run_fit(struct pipeline *p, struct seg_error *err)
@@ -238,38 +207,19 @@ static enum seg_status run_fit(struct pipeline *p, struct seg_error *err)
     return st == SEG_OK ? model_seal(p->model, SEG_EINVAL, err) : st;
 }
 
-/* What the finished model says about the points of the projection. */
-static enum seg_status score_points(struct pipeline *p)
-{
-    struct seg_scores scores = { .probabilities = NULL };
-    size_t n = p->points.n_rows;
-    float *scratch = seg_alloc_aligned(model_prepared_scratch(p->model), sizeof(float));
-    uint32_t *result = seg_alloc(n, sizeof(*result));
-
-    if (scratch == NULL || result == NULL) {
-        seg_free(scratch);
-        seg_free(result);
-        return SEG_ENOMEM;
-    }
-    for (size_t i = 0; i < seg_tiles_count(&p->points); i++) {
-        unsigned n_rows = seg_tiles_rows(&p->points, i);
-        model_score_prepared(p->model, seg_tiles_at(&p->points, i), n_rows, scratch, &scores);
-        memcpy(result + i * SEG_TILE_ROWS, scores.result, n_rows * sizeof(*result));
-    }
-    seg_free(scratch);
-    p->report.projection_result = result;
-    return SEG_OK;
-}
-
 static enum seg_status run_evaluate(struct pipeline *p, struct seg_error *err)
 {
     enum seg_part part = pipeline_evaluated_part(p);
     struct stage stage;
 
+    stage_begin(&stage, p, FRACTION_FITTED, 1.0 - FRACTION_FITTED, "evaluating");
+    seg_progress_report(&stage.as, 0.0, "projection");
+    enum seg_status st = pipeline_project(p);
+    if (st != SEG_OK) return st;
     p->report.evaluated_on_test = part == SEG_PART_TEST;
     for (int i = 0; i < SEG_PARTS; i++)
         if ((enum seg_part)i != part) pipeline_drop_part(p, (enum seg_part)i);
-    enum seg_status st = score_points(p);
+    st = pipeline_score_points(p);
     if (st == SEG_OK)
         st = p->spec->task == SEG_CLASSIFICATION ? pipeline_evaluate_classifier(p, err)
                                                  : pipeline_evaluate_segments(p, err);
@@ -305,7 +255,10 @@ enum seg_status seg_train(struct seg_pool *pool, const struct seg_training *t,
         st = pipeline_cancelled(&p) ? SEG_ECANCELED : PHASES[phase](&p, err);
         if (st != SEG_OK) goto out;
         p.report.duration_ms[phase] = 1e3 * (seg_clock_s() - start);
+        if (phase == SEG_PHASE_FIT && t->fitted != NULL) t->fitted(t->progress.ctx, p.model);
     }
+    seg_tiles_release(&t->table->cells);
+    seg_tiles_recycle(&p.x[SEG_PART_TRAIN], &t->table->cells);
     *ret_model = p.model;
     p.model = NULL;
     *ret_report = p.report;

@@ -50,7 +50,8 @@ void seg_report_release(struct seg_report *r);
  */
 struct seg_training {
     const struct seg_spec *spec;
-    struct seg_table *table;        /* features only; consumed: its cells are freed on the way */
+    struct seg_table *table;        /* features only; consumed: its cells are freed on the way, or
+                                       left as room to grow into */
     const uint16_t *y;              /* classification: class of every row, else NULL */
     const char *const *class_names; /* classification: (n_classes) */
     uint32_t n_classes;
@@ -60,6 +61,9 @@ struct seg_training {
                                      the number counts then. Segments keep their ids */
     bool encoder_only; /* of from, its preprocessing and encoder alone: a model of its own begins
                           there, with any k and segments that are new */
+    /* Told on the caller's thread, with progress.ctx, that the model is sealed and only evaluated
+     * from now on: it may be scored by then, or kept by a reference. NULL: not told. */
+    void (*fitted)(void *ctx, struct seg_model *m);
     struct seg_progress
         progress; /* message starts with the phase's name: "training: epoch 3 of 50 …" */
 };

@@ -41,8 +41,9 @@ enum seg_status pipeline_encode_part(struct pipeline *p, enum seg_part part, boo
                           .x = &p->x[part],
                           .codes = &p->codes[part],
                           .consume = consume };
-    enum seg_status st =
-        seg_tiles_zeros(e.codes, e.x->n_rows, p->spec->encoder[p->spec->n_encoder - 1]);
+    enum seg_status st = consume && part == SEG_PART_TRAIN ? pipeline_project(p) : SEG_OK;
+    if (st != SEG_OK) return st;
+    st = seg_tiles_zeros(e.codes, e.x->n_rows, p->spec->encoder[p->spec->n_encoder - 1]);
     if (st != SEG_OK) return st;
     seg_pool_for(p->pool, SEG_PRIORITY_TRAINING, e.x->n_chunks, encode_chunk, &e);
     if (pipeline_cancelled(p)) return SEG_ECANCELED;

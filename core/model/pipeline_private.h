@@ -99,6 +99,12 @@ struct seg_deep_params pipeline_deep_params(const struct seg_spec *spec);
 /* A new array with the segment of each row of a part, by the clusters alone. NULL: no memory. */
 uint32_t *pipeline_label_part(const struct pipeline *p, enum seg_part part);
 
+/* The picture of the training part, unless there is one: before its rows are turned to codes, else
+ * when the model has been fitted, since nobody waits for it then. */
+enum seg_status pipeline_project(struct pipeline *p);
+/* What the finished model says about the points of the picture. */
+enum seg_status pipeline_score_points(struct pipeline *p);
+
 /* The part that figures are of: test when it has rows, else training. */
 enum seg_part pipeline_evaluated_part(const struct pipeline *p);
 /* Frees the rows of a part in every form. */

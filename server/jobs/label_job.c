@@ -69,7 +69,7 @@ enum job_outcome label_job_run(struct job_run *run)
                            run->job->model);
     if (st == DB_ONE) st = db_begin(write);
     if (st != DB_ONE) goto out;
-    outcome = label_run_write(run, run->db, write, &fs, s->model, NULL, 0.0, &l);
+    outcome = label_run_write(run, run->db, write, &fs, s->model, NULL, NULL, 0.0, &l);
     if (outcome != JOB_SUCCEEDED) {
         db_rollback(write);
         goto out;

@@ -1,41 +1,28 @@
-/* Blocks of 16,384 rows: read, scored tile by tile on the pool, written. Rows that training kept
- * are all scored before the first is written: the profile is then built while the server takes
- * labels, which keeps one processor busy and not two. Writing reads their ids a second time and
- * scores them again, which costs less than remembering what was found. Categories are numbered by
- * the table as they come; a map for each categorical feature turns those numbers into the model's.
- * Behind the model's features stand the derived columns that a profile can show. */
+/* label_run.c - blocks of rows: read, scored tile by tile on the pool, noted for the profile, and
+ * written unless a sender writes them meanwhile, which scores them as well: that costs less than
+ * remembering what was found. Behind the model's features stand the derived columns that a profile
+ * can show. */
 #include "jobs/label_run.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "db/labels.h"
-#include "http/request.h"
-
-#define BLOCK_ROWS  16384u
-#define BLOCK_TILES (BLOCK_ROWS / SEG_TILE_ROWS + 1) /* a block may start inside a tile */
 
 struct stream {
     struct job_run *run;
-    const struct seg_model *model;
     const struct seg_schema *inputs;
-    struct feature_load *load;     /* where rows come from: the database */
-    const struct label_rows *kept; /* or what training kept, when not NULL, */
-    unsigned spool;                /* from which of its spools on */
-    bool scored;                   /* all of it; written meanwhile */
-    struct seg_table table;        /* everything read so far, and what is derived from it */
-    uint32_t **codes;              /* (n_features) table's code -> model's code; NULL for numbers */
-    uint32_t *n_codes;
-    size_t first_tile; /* of the block being scored */
-    size_t n_tiles;
-    float *scratch;            /* (BLOCK_TILES, scratch_floats) */
-    size_t scratch_floats;     /* a tile's model scratch, mapped cells and derived columns */
-    struct seg_scores *scores; /* (BLOCK_TILES) */
-    uint16_t *segment;         /* (n_rows so far) result, UINT16_MAX: none */
+    struct feature_load *load;       /* where rows come from: the database */
+    const struct label_rows *kept;   /* or what training kept, when not NULL, */
+    struct row_spool_reader kept_at; /* of which it reads spool number `spool` */
+    unsigned spool;
+    struct seg_table table;     /* everything read so far, and what is derived from it */
+    struct label_scorer scorer; /* of the block */
+    float *derived;             /* (LABEL_BLOCK_TILES, n_derived, 64) scratch */
+    size_t first_tile;          /* of the block being scored */
+    uint16_t *segment;          /* (n_rows so far) result, UINT16_MAX: none */
     size_t segment_cap;
     struct exemplar *exemplars;
     struct user_ids ids; /* of the block */
@@ -79,14 +66,16 @@ static enum seg_status add_derived(const struct seg_preprocess *pre, struct seg_
     return st;
 }
 
-/* Fills those columns in a tile of the table; derived (n_derived, 64) is scratch. */
-static void fill_derived(const struct stream *s, float *raw, float *derived)
+/* Fills those columns in tile `index` of the block. */
+static void fill_derived(const struct stream *s, size_t index, float *raw)
 {
-    const struct seg_preprocess *pre = seg_model_preprocess(s->model);
+    const struct seg_preprocess *pre = seg_model_preprocess(s->scorer.model);
+    const uint32_t n_derived = seg_preprocess_n_derived(pre);
+    float *derived = s->derived + index * n_derived * SEG_TILE_ROWS;
     uint32_t feature = s->inputs->n_features;
-    if (seg_preprocess_n_derived(pre) == 0) return;
+    if (n_derived == 0) return;
     seg_preprocess_derive(pre, raw, derived);
-    for (uint32_t i = 0; i < seg_preprocess_n_derived(pre); i++)
+    for (uint32_t i = 0; i < n_derived; i++)
         if (!seg_derive_is_cyclic(seg_preprocess_derived(pre, i)->op))
             memcpy(raw + (size_t)s->table.schema.features[feature++].cell * SEG_TILE_ROWS,
                    derived + (size_t)i * SEG_TILE_ROWS, SEG_TILE_ROWS * sizeof(*raw));
@@ -95,39 +84,10 @@ static void fill_derived(const struct stream *s, float *raw, float *derived)
 static void score_tile(void *ctx, size_t index)
 {
     struct stream *s = ctx;
-    size_t tile = s->first_tile + index;
+    const size_t tile = s->first_tile + index;
     float *raw = seg_tiles_at(&s->table.cells, tile);
-    float *scratch = s->scratch + index * s->scratch_floats;
-    float *mapped = scratch + seg_model_scratch(s->model);
-    memcpy(mapped, raw, (size_t)s->inputs->n_cells * SEG_TILE_ROWS * sizeof(*mapped));
-    unsigned n_rows = seg_tiles_rows(&s->table.cells, tile);
-    for (uint32_t i = 0; i < s->inputs->n_features; i++) {
-        union seg_cell *cells =
-            (union seg_cell *)(mapped + (size_t)s->inputs->features[i].cell * SEG_TILE_ROWS);
-        for (unsigned r = 0; s->codes[i] != NULL && r < n_rows; r++)
-            if (cells[r].code != SEG_CODE_MISSING) cells[r].code = s->codes[i][cells[r].code];
-    }
-    if (!s->scored) fill_derived(s, raw, mapped + (size_t)s->inputs->n_cells * SEG_TILE_ROWS);
-    seg_model_score_tile(s->model, mapped, n_rows, scratch, &s->scores[index]);
-}
-
-/* Extends the maps to the categories that the last block brought. */
-static bool map_categories(struct stream *s)
-{
-    for (uint32_t i = 0; i < s->inputs->n_features; i++) {
-        const struct seg_dictionary *d = &s->table.schema.features[i].dictionary;
-        if (s->inputs->features[i].type != SEG_CATEGORICAL) continue;
-        if (s->codes[i] == NULL || s->n_codes[i] < d->n) {
-            uint32_t *codes = seg_realloc(s->codes[i], d->n + 1, sizeof(*codes));
-            if (codes == NULL) return false;
-            s->codes[i] = codes;
-        }
-        for (; s->n_codes[i] < d->n; s->n_codes[i]++)
-            s->codes[i][s->n_codes[i]] =
-                seg_dictionary_find(&s->inputs->features[i].dictionary, d->strings[s->n_codes[i]],
-                                    d->lengths[s->n_codes[i]]);
-    }
-    return true;
+    fill_derived(s, index, raw);
+    label_scorer_tile(&s->scorer, index, raw, seg_tiles_rows(&s->table.cells, tile));
 }
 
 /* Keeps the EXEMPLARS_MAX users nearest to each centroid; of equal distances the one read first. */
@@ -149,16 +109,9 @@ static void keep_exemplar(struct exemplar *nearest, const struct label *l)
 static bool score_rows(struct stream *s, size_t first, size_t end)
 {
     s->first_tile = first / SEG_TILE_ROWS;
-    s->n_tiles = (end + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS - s->first_tile;
-    if (!map_categories(s)) return false;
-    if (!s->scored) {
-        seg_pool_for(s->run->app->pool, SEG_PRIORITY_TRAINING, s->n_tiles, score_tile, s);
-        return true;
-    }
-    for (size_t i = 0; i < s->n_tiles; i++) { /* the pool is at the profile */
-        score_tile(s, i);
-        seg_pool_give_way();
-    }
+    if (!label_scorer_map(&s->scorer, &s->table.schema)) return false;
+    seg_pool_for(s->run->app->pool, SEG_PRIORITY_TRAINING,
+                 (end + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS - s->first_tile, score_tile, s);
     return true;
 }
 
@@ -166,20 +119,12 @@ static bool score_rows(struct stream *s, size_t first, size_t end)
  * a route could name. */
 static bool label_at(const struct stream *s, size_t row, size_t first, struct label *ret_l)
 {
-    const struct seg_scores *scores = &s->scores[row / SEG_TILE_ROWS - s->first_tile];
     const unsigned lane = (unsigned)(row % SEG_TILE_ROWS);
-    const bool ok = scores->status[lane] == SEG_ROW_OK;
-    const bool segmentation = seg_model_task(s->model) == SEG_SEGMENTATION;
-    const uint32_t result = scores->result[lane];
-    *ret_l =
-        (struct label){ .result = !ok            ? -1
-                                  : segmentation ? (int32_t)seg_model_segment_id(s->model, result)
-                                                 : (int32_t)result,
-                        .confidence = ok ? scores->confidence[lane] : NAN,
-                        .distance = ok && segmentation ? scores->distance[lane] : NAN };
-    ret_l->user_id = user_ids_at(&s->ids, row - first, &ret_l->user_id_len);
+    size_t id_len;
+    const char *id = user_ids_at(&s->ids, row - first, &id_len);
     if (lane == 0) seg_pool_give_way();
-    return user_id_is_valid(ret_l->user_id, ret_l->user_id_len);
+    return label_scorer_label(&s->scorer, row / SEG_TILE_ROWS - s->first_tile, lane, id, id_len,
+                              ret_l);
 }
 
 /* Counts the scored rows first .. end - 1 and keeps what the profile needs of them. */
@@ -196,12 +141,12 @@ static bool note_rows(struct stream *s, size_t first, size_t end)
         struct label l;
         const bool named = label_at(s, row, first, &l), ok = l.result >= 0;
         const uint32_t result =
-            s->scores[row / SEG_TILE_ROWS - s->first_tile].result[row % SEG_TILE_ROWS];
+            s->scorer.scores[row / SEG_TILE_ROWS - s->first_tile].result[row % SEG_TILE_ROWS];
         s->segment[row] = named && ok ? (uint16_t)result : UINT16_MAX;
         s->n_bad_ids += !named;
         s->n_labelled += named;
         s->n_insufficient += named && !ok;
-        if (named && ok && seg_model_task(s->model) == SEG_SEGMENTATION)
+        if (named && ok && seg_model_task(s->scorer.model) == SEG_SEGMENTATION)
             keep_exemplar(s->exemplars + (size_t)result * EXEMPLARS_MAX, &l);
     }
     return true;
@@ -219,29 +164,21 @@ static enum db_status write_rows(struct stream *s, size_t first, size_t end)
 
 static bool stream_init(struct stream *s, struct job_run *run, const struct seg_model *m)
 {
-    *s = (struct stream){ .run = run, .model = m, .inputs = seg_model_inputs(m) };
-    uint32_t n_derived = seg_preprocess_n_derived(seg_model_preprocess(m));
-    size_t cells = ((size_t)s->inputs->n_cells + n_derived) * SEG_TILE_ROWS;
-    size_t n_exemplars = (size_t)seg_model_n_results(m) * EXEMPLARS_MAX;
-    s->scratch_floats = (seg_model_scratch(m) + cells + 15) / 16 * 16;
-    s->codes = seg_calloc(s->inputs->n_features, sizeof(*s->codes));
-    s->n_codes = seg_calloc(s->inputs->n_features, sizeof(*s->n_codes));
-    s->scratch = seg_alloc_aligned(BLOCK_TILES * s->scratch_floats, sizeof(*s->scratch));
-    s->scores = seg_calloc(BLOCK_TILES, sizeof(*s->scores));
+    *s = (struct stream){ .run = run, .inputs = seg_model_inputs(m) };
+    const size_t n_derived = seg_preprocess_n_derived(seg_model_preprocess(m));
+    const size_t n_exemplars = (size_t)seg_model_n_results(m) * EXEMPLARS_MAX;
     s->exemplars = seg_calloc(n_exemplars, sizeof(*s->exemplars));
+    s->derived =
+        seg_alloc_aligned(LABEL_BLOCK_TILES * n_derived * SEG_TILE_ROWS, sizeof(*s->derived));
     for (size_t i = 0; s->exemplars != NULL && i < n_exemplars; i++)
         s->exemplars[i].distance = INFINITY;
-    return s->codes && s->n_codes && s->scratch && s->scores && s->exemplars;
+    return label_scorer_init(&s->scorer, m) && s->exemplars && s->derived;
 }
 
 static void stream_release(struct stream *s)
 {
-    for (uint32_t i = 0; s->codes != NULL && i < s->inputs->n_features; i++)
-        seg_free(s->codes[i]);
-    seg_free(s->codes);
-    seg_free(s->n_codes);
-    seg_free(s->scratch);
-    seg_free(s->scores);
+    label_scorer_release(&s->scorer);
+    seg_free(s->derived);
     seg_free(s->segment);
     seg_free(s->exemplars);
     feature_load_free(s->load);
@@ -255,17 +192,20 @@ static void stream_release(struct stream *s)
 static enum job_outcome open_table(struct stream *s, struct seg_schema *schema)
 {
     seg_table_init(&s->table, schema);
-    if (add_derived(seg_model_preprocess(s->model), &s->table.schema, NULL) != SEG_OK)
+    if (add_derived(seg_model_preprocess(s->scorer.model), &s->table.schema, NULL) != SEG_OK)
         return job_fail(s->run, "out_of_memory", "out of memory while labelling");
     seg_tiles_init(&s->table.cells, s->table.schema.n_cells);
     return JOB_SUCCEEDED;
 }
 
-/* Takes the rows that training kept. */
+/* Takes the rows that training kept, and the memory of the table that it consumed. */
 static enum job_outcome open_kept(struct stream *s, const struct label_rows *kept)
 {
     s->kept = kept;
-    return open_table(s, kept->schema);
+    s->kept_at.spool = &kept->spools[0];
+    enum job_outcome outcome = open_table(s, &kept->table->schema);
+    seg_tiles_recycle(&kept->table->cells, &s->table.cells);
+    return outcome;
 }
 
 /* Opens the load of the model's columns from the database. */
@@ -294,19 +234,17 @@ out:
     return outcome;
 }
 
-/* The next block of what training kept: ids, and cells unless they have been scored. */
+/* The next block of what training kept. */
 static enum job_outcome next_kept(struct stream *s, bool *ret_more)
 {
     bool more;
-    struct row_spool *spool = &s->kept->spools[s->spool];
     enum seg_status st =
-        s->scored ? row_spool_read_ids(spool, &s->ids, &more)
-                  : row_spool_read(s->run->app->pool, spool, &s->table.cells, &s->ids, &more);
-    if (!more) {
-        row_spool_rewind(spool);
-        s->spool++;
+        row_spool_read(s->run->app->pool, &s->kept_at, &s->table.cells, &s->ids, &more);
+    if (!more && ++s->spool < s->kept->n_spools) {
+        s->kept_at = (struct row_spool_reader){ .spool = &s->kept->spools[s->spool] };
+        more = true;
     }
-    *ret_more = s->spool < s->kept->n_spools;
+    *ret_more = more;
     if (st == SEG_OK) return JOB_SUCCEEDED;
     return st == SEG_ENOMEM ? job_fail(s->run, "out_of_memory", "out of memory while labelling")
                             : job_fail(s->run, "spool_unreadable",
@@ -319,7 +257,7 @@ static enum job_outcome next_block(struct stream *s, bool *ret_more)
     struct seg_error err = { "" };
     user_ids_clear(&s->ids);
     if (s->kept != NULL) return next_kept(s, ret_more);
-    enum db_status st = feature_load_rows(s->load, BLOCK_ROWS, &s->table, &s->ids, &err);
+    enum db_status st = feature_load_rows(s->load, LABEL_BLOCK_ROWS, &s->table, &s->ids, &err);
     *ret_more = st == DB_ONE;
     if (st == DB_RETRY) return JOB_AGAIN;
     if (st != DB_ONE && st != DB_NONE)
@@ -327,7 +265,7 @@ static enum job_outcome next_block(struct stream *s, bool *ret_more)
     return JOB_SUCCEEDED;
 }
 
-/* Reads, scores and notes everything that has not been, and writes it when there is a writer. */
+/* Reads, scores and notes everything, and writes it when there is a writer. */
 static enum job_outcome stream_rows(struct stream *s, const struct feature_set *fs, double from)
 {
     const double expected = fs->n_rows > 0 ? (double)fs->n_rows : 1e6;
@@ -341,14 +279,13 @@ static enum job_outcome stream_rows(struct stream *s, const struct feature_set *
             return job_fail(s->run, "too_large",
                             "the features take more than %llu bytes ([jobs] memory_bytes_max)",
                             (unsigned long long)s->run->app->config->jobs.memory_bytes_max);
-        const size_t end = s->scored ? first + s->ids.n : s->table.cells.n_rows;
-        if (end > first &&
-            (!score_rows(s, first, end) || (!s->scored && !note_rows(s, first, end))))
+        const size_t end = s->table.cells.n_rows;
+        if (end > first && (!score_rows(s, first, end) || !note_rows(s, first, end)))
             return job_fail(s->run, "out_of_memory", "out of memory while labelling");
         enum db_status st = s->writer != NULL ? write_rows(s, first, end) : DB_ONE;
         if (st != DB_ONE) return job_db_failed(s->run, st, "writing labels");
         first = end;
-        if (s->writer == NULL) continue;
+        if (s->writer == NULL) continue; /* the sender tells where it is */
         snprintf(message, sizeof(message), "%zu users labelled", end);
         const double share = (double)end / expected;
         job_progress(s->run, from + (0.9 - from) * (share < 1 ? share : 1), "storing", message);
@@ -356,124 +293,91 @@ static enum job_outcome stream_rows(struct stream *s, const struct feature_set *
     return JOB_SUCCEEDED;
 }
 
-/* The profile of what a stream has noted. */
-struct profiling {
-    const struct stream *stream;
-    bool wanted, started;
-    pthread_t thread; /* builds it, once started */
-    struct seg_profile profile;
-    enum seg_status status;
-    double ms;
-};
-
-static void *profiling_main(void *arg)
-{
-    struct profiling *p = arg;
-    const struct stream *s = p->stream;
-    const double start = seg_clock_s();
-    p->status = seg_profile_build(s->run->app->pool, &s->table, s->segment,
-                                  seg_model_n_results(s->model), NULL, &p->profile);
-    p->ms = 1e3 * (seg_clock_s() - start);
-    return NULL;
-}
-
-/* All rows are noted: a thread may begin. */
-static void profiling_start(struct profiling *p, const struct stream *s)
-{
-    p->stream = s;
-    p->wanted = seg_model_task(s->model) == SEG_SEGMENTATION && s->n_labelled > s->n_insufficient;
-    p->started = p->wanted && pthread_create(&p->thread, NULL, profiling_main, p) == 0;
-}
-
-/* Waits for what was started. */
-static void profiling_end(struct profiling *p)
-{
-    if (p->started) pthread_join(p->thread, NULL);
-    p->started = false;
-}
-
-/* Writes what the stream has, and builds the profile meanwhile or, where rows come from the
- * database, while the server makes the index. */
-static enum job_outcome write_labels(struct stream *s, struct profiling *p, struct db *write,
+/* Scores and sends the users of the database, for whom there is no sender; the server has then
+ * begun with the index. */
+static enum job_outcome write_loaded(struct stream *s, struct db *read, struct db *write,
                                      const struct feature_set *fs, double from)
 {
-    if (s->kept != NULL) {
-        enum job_outcome outcome = stream_rows(s, fs, from);
-        if (outcome != JOB_SUCCEEDED) return outcome;
-        s->scored = true;
-        s->spool = 0;
-        profiling_start(p, s);
-    }
+    enum job_outcome outcome = open_load(s, read, fs);
+    if (outcome != JOB_SUCCEEDED) return outcome;
     s->writer = label_writer_begin(write);
     if (s->writer == NULL)
         return job_db_failed(s->run, db_is_broken(write) ? DB_RETRY : DB_FATAL, "writing labels");
-    enum job_outcome outcome = stream_rows(s, fs, from);
+    outcome = stream_rows(s, fs, from);
     if (outcome != JOB_SUCCEEDED) return outcome;
     enum db_status st = label_writer_end(s->writer);
     if (st != DB_ONE) return job_db_failed(s->run, st, "writing labels");
-    if (s->kept == NULL) profiling_start(p, s);
+    job_progress(s->run, 0.92, "explaining", "profiling segments");
     return JOB_SUCCEEDED;
 }
 
-/* The transaction stands idle while we score and make the profile, which takes as long as it takes:
- * it holds nothing that others wait for. */
-static enum job_outcome wait_for_us(struct job_run *run, struct db *write)
+/* The profile of what the stream has noted, while the server takes labels or makes the index. */
+static enum job_outcome explain(struct stream *s, struct label_run *l)
 {
-    enum db_status st =
-        db_exec_sql(write, "SET LOCAL idle_in_transaction_session_timeout = 0", NULL, 0, NULL);
-    return st == DB_ONE || st == DB_NONE ? JOB_SUCCEEDED : job_db_failed(run, st, "writing labels");
+    const double start = seg_clock_s();
+    const struct seg_progress progress = { .cancel = s->run->cancel };
+    l->n_insufficient = s->n_insufficient;
+    l->n_bad_ids = s->n_bad_ids;
+    if (seg_model_task(s->scorer.model) != SEG_SEGMENTATION || s->n_labelled == s->n_insufficient)
+        return JOB_SUCCEEDED;
+    enum seg_status st =
+        seg_profile_build(s->run->app->pool, &s->table, s->segment,
+                          seg_model_n_results(s->scorer.model), &progress, &l->profile);
+    if (st == SEG_ECANCELED) return JOB_STOPPED;
+    if (st != SEG_OK) return job_fail(s->run, "out_of_memory", "out of memory while labelling");
+    l->has_profile = true;
+    seg_tiles_release(&s->table.cells);
+    l->explain_ms = 1e3 * (seg_clock_s() - start);
+    return JOB_SUCCEEDED;
+}
+
+/* Waits for the index, and hands over what was found. */
+static enum job_outcome finish(struct stream *s, const struct feature_set *fs, struct label_run *l)
+{
+    job_progress(s->run, 0.96, "storing", "indexing labels");
+    enum db_status st = label_writer_finish(s->writer, &l->run_id, &l->n_users);
+    s->writer = NULL;
+    if (st == DB_CONFLICT)
+        return job_fail(s->run, "duplicate_id", "two rows of feature set %s have the same id",
+                        fs->name);
+    if (st != DB_ONE) return job_db_failed(s->run, st, "indexing labels");
+    l->exemplars = s->exemplars;
+    s->exemplars = NULL;
+    l->schema = s->table.schema;
+    seg_schema_init(&s->table.schema);
+    return JOB_SUCCEEDED;
 }
 
 enum job_outcome label_run_write(struct job_run *run, struct db *read, struct db *write,
                                  const struct feature_set *fs, const struct seg_model *m,
-                                 const struct label_rows *kept, double progress_from,
-                                 struct label_run *ret)
+                                 const struct label_rows *kept, struct label_sender *sender,
+                                 double progress_from, struct label_run *ret)
 {
     struct stream s;
     struct label_run l = { 0 };
-    struct profiling profiling = { 0 };
-    enum job_outcome outcome;
+    enum job_outcome outcome = JOB_SUCCEEDED;
     const double start = seg_clock_s();
-    if (!stream_init(&s, run, m)) goto no_memory;
-    outcome = kept != NULL ? open_kept(&s, kept) : open_load(&s, read, fs);
-    if (outcome == JOB_SUCCEEDED) outcome = wait_for_us(run, write);
-    if (outcome == JOB_SUCCEEDED) outcome = write_labels(&s, &profiling, write, fs, progress_from);
-    if (outcome != JOB_SUCCEEDED) goto out;
-    const double written = seg_clock_s();
-    if (profiling.wanted) job_progress(run, 0.92, "explaining", "profiling segments");
-    if (profiling.wanted && !profiling.started) profiling_main(&profiling);
-    profiling_end(&profiling);
-    const double waited = seg_clock_s() - written; /* for the profile */
-    if (profiling.status != SEG_OK) goto no_memory;
-    l.n_insufficient = s.n_insufficient;
-    l.n_bad_ids = s.n_bad_ids;
-    l.profile = profiling.profile;
-    l.has_profile = profiling.wanted;
-    l.explain_ms = profiling.ms;
-    profiling.profile = (struct seg_profile){ 0 };
-    job_progress(run, 0.96, "storing", "indexing labels");
-    enum db_status st = label_writer_finish(s.writer, &l.run_id, &l.n_users);
-    s.writer = NULL;
-    if (st != DB_ONE) {
-        outcome = st == DB_CONFLICT
-                      ? job_fail(run, "duplicate_id", "two rows of feature set %s have the same id",
-                                 fs->name)
-                      : job_db_failed(run, st, "indexing labels");
-        goto out;
+    if (!stream_init(&s, run, m))
+        outcome = job_fail(run, "out_of_memory", "out of memory while labelling");
+    if (outcome == JOB_SUCCEEDED && sender == NULL)
+        outcome = write_loaded(&s, read, write, fs, progress_from);
+    if (outcome == JOB_SUCCEEDED && sender != NULL) {
+        label_sender_report(sender, progress_from, fs->n_rows);
+        outcome = open_kept(&s, kept);
+        if (outcome == JOB_SUCCEEDED) outcome = stream_rows(&s, fs, progress_from);
     }
-    l.store_ms = 1e3 * (seg_clock_s() - start - waited);
-    l.exemplars = s.exemplars;
-    s.exemplars = NULL;
-    l.schema = s.table.schema;
-    seg_schema_init(&s.table.schema);
-    *ret = l;
-    l = (struct label_run){ 0 };
-    goto out;
-no_memory:
-    outcome = job_fail(run, "out_of_memory", "out of memory while labelling");
-out:
-    profiling_end(&profiling);
-    seg_profile_release(&profiling.profile);
+    if (outcome == JOB_SUCCEEDED) outcome = explain(&s, &l);
+    if (outcome == JOB_SUCCEEDED && sender != NULL) {
+        outcome = label_sender_end(sender, &s.writer);
+        sender = NULL;
+    }
+    if (outcome == JOB_SUCCEEDED) outcome = finish(&s, fs, &l);
+    if (outcome == JOB_SUCCEEDED) {
+        l.store_ms = 1e3 * (seg_clock_s() - start) - l.explain_ms;
+        *ret = l;
+        l = (struct label_run){ 0 };
+    }
+    label_sender_abort(sender);
     label_run_release(&l);
     stream_release(&s);
     return outcome;

@@ -1,5 +1,5 @@
-/* label_run.h - scoring a whole feature set in blocks, from the database or from what training kept
- * of it: labels go out by COPY, and the profile is built from what passed.
+/* label_run.h - a whole feature set scored, from the database or from what training kept of it:
+ * labels go out by COPY, and the profile is built from what passed.
  *
  * Labels are written in the transaction that the caller has begun on `write` and will commit;
  * features are read on `read`. The model's own code scores, so that a stored label and a predicted
@@ -9,10 +9,8 @@
 
 #include "db/feature_load.h"
 #include "explain/profile.h"
+#include "jobs/label_send.h"
 #include "jobs/report_json.h"
-#include "jobs/row_spool.h"
-#include "jobs/runner.h"
-#include "model/model.h"
 
 struct label_run {
     int64_t run_id;
@@ -24,21 +22,16 @@ struct label_run {
     struct seg_profile profile;
     struct seg_schema schema; /* of the feature set's columns, with every category that was read */
     struct exemplar *exemplars;  /* (n_results, EXEMPLARS_MAX) nearest users, nearest first */
-    double explain_ms, store_ms; /* building the profile, in part while labels are stored;
-                                    what labelling took but for waiting for the profile */
+    double explain_ms, store_ms; /* building the profile; the rest of what label_run_write took */
 };
 
-/* The rows that the model was trained on, to be labelled instead of those in the database. */
-struct label_rows {
-    struct seg_schema *schema; /* of the table they were kept from: the model's inputs; taken */
-    struct row_spool *spools;  /* (n_spools) one after the other; read to their ends */
-    unsigned n_spools;
-};
-/* kept NULL: all rows of fs are read from the database. Progress goes from progress_from to 1. */
+/* sender NULL: all rows of fs are read from the database, scored and sent. Else it has begun to
+ * send those of kept, and is ended, whatever comes; kept's table is taken. Progress goes from
+ * progress_from to 1. */
 enum job_outcome label_run_write(struct job_run *run, struct db *read, struct db *write,
                                  const struct feature_set *fs, const struct seg_model *m,
-                                 const struct label_rows *kept, double progress_from,
-                                 struct label_run *ret);
+                                 const struct label_rows *kept, struct label_sender *sender,
+                                 double progress_from, struct label_run *ret);
 /* Publishes in the same transaction: the run, its profiles, the automatic names. silhouettes
  * (n_results) or NULL. */
 enum db_status label_run_publish(struct db *write, const struct label_run *l,

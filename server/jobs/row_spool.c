@@ -1,11 +1,13 @@
 /* row_spool.c - blocks one after the other: two counts, ends and bytes of the ids, then the tiles
- * as they stand in memory. */
+ * as they stand in memory. These begin a page: the system copies whole pages twice as fast. */
 #include "jobs/row_spool.h"
 
 #include <assert.h>
 #include <stdatomic.h>
 #include <unistd.h>
 #include "spool.h"
+
+#define PAGE 4096
 
 struct block {
     uint64_t n_rows, n_id_bytes;
@@ -28,6 +30,17 @@ static size_t tile_bytes(uint32_t n_cols)
     return (size_t)n_cols * SEG_TILE_ROWS * sizeof(float);
 }
 
+static size_t tiles_of(size_t n_rows)
+{
+    return (n_rows + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS;
+}
+
+/* Where the tiles of a block stand whose ids end at `at`. */
+static off_t tiles_at(off_t at)
+{
+    return (at + PAGE - 1) / PAGE * PAGE;
+}
+
 /* Tiles of the chunk that begins with `tile`. */
 static size_t chunk_tiles(const struct seg_tiles *cells, size_t tile)
 {
@@ -35,12 +48,20 @@ static size_t chunk_tiles(const struct seg_tiles *cells, size_t tile)
     return left < SEG_CHUNK_TILES ? left : SEG_CHUNK_TILES;
 }
 
-static bool write_tiles(const struct row_spool *s, const struct seg_tiles *cells, size_t first_row)
+/* Writes at the end of what is kept, which moves on. */
+static bool put(struct row_spool *s, const void *bytes, size_t len)
+{
+    const off_t at = s->end;
+    s->end += (off_t)len;
+    return spool_write_at(s->fd, bytes, len, at);
+}
+
+static bool put_tiles(struct row_spool *s, const struct seg_tiles *cells, size_t first_row)
 {
     const size_t n_tiles = seg_tiles_count(cells);
+    s->end = tiles_at(s->end);
     for (size_t tile = first_row / SEG_TILE_ROWS; tile < n_tiles; tile += SEG_CHUNK_TILES)
-        if (!spool_write(s->fd, seg_tiles_at(cells, tile),
-                         chunk_tiles(cells, tile) * tile_bytes(s->n_cols)))
+        if (!put(s, seg_tiles_at(cells, tile), chunk_tiles(cells, tile) * tile_bytes(s->n_cols)))
             return false;
     return true;
 }
@@ -48,16 +69,66 @@ static bool write_tiles(const struct row_spool *s, const struct seg_tiles *cells
 bool row_spool_add(struct row_spool *s, const struct seg_tiles *cells, const struct user_ids *ids)
 {
     const struct block b = { cells->n_rows - s->n_kept, ids->n_bytes };
-    assert(ids->n == b.n_rows && s->n_kept % SEG_CHUNK_ROWS == 0);
+    assert(ids->n == b.n_rows && b.n_rows <= ROW_SPOOL_BLOCK_ROWS);
+    assert(s->n_kept % SEG_CHUNK_ROWS == 0);
     s->n_cols = cells->n_cols;
-    if (spool_write(s->fd, &b, sizeof(b)) &&
-        spool_write(s->fd, ids->ends, ids->n * sizeof(*ids->ends)) &&
-        spool_write(s->fd, ids->bytes, ids->n_bytes) && write_tiles(s, cells, s->n_kept)) {
+    if (put(s, &b, sizeof(b)) && put(s, ids->ends, ids->n * sizeof(*ids->ends)) &&
+        put(s, ids->bytes, ids->n_bytes) && put_tiles(s, cells, s->n_kept)) {
         s->n_kept = cells->n_rows;
         return true;
     }
     row_spool_end(s);
     return false;
+}
+
+/* The next bytes of a reading. */
+static bool get(struct row_spool_reader *r, void *bytes, size_t len)
+{
+    const off_t at = r->at;
+    r->at += (off_t)len;
+    return spool_read_at(r->spool->fd, bytes, len, at);
+}
+
+/* The ids of the next block, behind which the reading stands at the block's tiles; ids counts them
+ * once they are taken. *ret_b is empty at the end. */
+static enum seg_status get_ids(struct row_spool_reader *r, struct user_ids *ids,
+                               struct block *ret_b)
+{
+    struct block b = { 0 };
+    *ret_b = b;
+    if (r->n_read == r->spool->n_kept) return SEG_OK;
+    if (!get(r, &b, sizeof(b))) return SEG_EFORMAT;
+    if (!user_ids_reserve(ids, b.n_rows, b.n_id_bytes)) return SEG_ENOMEM;
+    if (!get(r, ids->ends + ids->n, b.n_rows * sizeof(*ids->ends)) ||
+        !get(r, ids->bytes + ids->n_bytes, b.n_id_bytes))
+        return SEG_EFORMAT;
+    r->at = tiles_at(r->at);
+    *ret_b = b;
+    return SEG_OK;
+}
+
+/* Counts a block whose tiles have been read. */
+static void take_block(struct row_spool_reader *r, struct user_ids *ids, const struct block *b,
+                       bool *ret_more)
+{
+    for (size_t i = 0; i < b->n_rows; i++)
+        ids->ends[ids->n + i] += ids->n_bytes;
+    ids->n += b->n_rows;
+    ids->n_bytes += b->n_id_bytes;
+    r->n_read += b->n_rows;
+    *ret_more = r->n_read < r->spool->n_kept;
+}
+
+enum seg_status row_spool_read_block(struct row_spool_reader *r, float *tiles, struct user_ids *ids,
+                                     bool *ret_more)
+{
+    struct block b;
+    *ret_more = false;
+    enum seg_status st = get_ids(r, ids, &b);
+    if (st != SEG_OK || b.n_rows == 0) return st;
+    if (!get(r, tiles, tiles_of(b.n_rows) * tile_bytes(r->spool->n_cols))) return SEG_EFORMAT;
+    take_block(r, ids, &b, ret_more);
+    return SEG_OK;
 }
 
 /* Chunks of a block while they are read. */
@@ -83,93 +154,46 @@ static void read_chunk(void *ctx, size_t chunk)
     }
 }
 
-/* The next n rows of the file as rows of cells, which ends with a chunk. */
-static enum seg_status read_tiles(struct seg_pool *pool, const struct row_spool *s,
-                                  struct seg_tiles *cells, size_t n)
+/* The next n rows as rows of cells, which ends with a chunk. */
+static enum seg_status get_tiles(struct seg_pool *pool, struct row_spool_reader *reader,
+                                 struct seg_tiles *cells, size_t n)
 {
+    const struct row_spool *s = reader->spool;
     const size_t first = cells->n_rows;
     struct reading r = {
-        .s = s, .cells = cells, .first_tile = first / SEG_TILE_ROWS, .at = lseek(s->fd, 0, SEEK_CUR)
+        .s = s, .cells = cells, .first_tile = first / SEG_TILE_ROWS, .at = reader->at
     };
-    if (r.at < 0) return SEG_EFORMAT;
     const bool whole = s->n_cols == cells->n_cols && n % SEG_CHUNK_ROWS == 0;
     enum seg_status st =
         whole ? seg_tiles_extend(cells, first + n) : seg_tiles_grow(cells, first + n);
     if (st != SEG_OK) return st;
-    const size_t n_tiles = seg_tiles_count(cells) - r.first_tile;
-    seg_pool_for(pool, SEG_PRIORITY_TRAINING, (n_tiles + SEG_CHUNK_TILES - 1) / SEG_CHUNK_TILES,
-                 read_chunk, &r);
-    const off_t end = r.at + (off_t)(n_tiles * tile_bytes(s->n_cols));
-    return atomic_load(&r.failed) || lseek(s->fd, end, SEEK_SET) != end ? SEG_EFORMAT : SEG_OK;
+    seg_pool_for(pool, SEG_PRIORITY_TRAINING, (n + SEG_CHUNK_ROWS - 1) / SEG_CHUNK_ROWS, read_chunk,
+                 &r);
+    reader->at += (off_t)(tiles_of(n) * tile_bytes(s->n_cols));
+    return atomic_load(&r.failed) ? SEG_EFORMAT : SEG_OK;
 }
 
 /* The same where cells ends anywhere. */
-static enum seg_status append_tiles(struct seg_pool *pool, const struct row_spool *s,
+static enum seg_status append_tiles(struct seg_pool *pool, struct row_spool_reader *r,
                                     struct seg_tiles *cells, size_t n)
 {
     struct seg_tiles block;
-    seg_tiles_init(&block, s->n_cols);
-    enum seg_status st = read_tiles(pool, s, &block, n);
+    seg_tiles_init(&block, r->spool->n_cols);
+    enum seg_status st = get_tiles(pool, r, &block, n);
     if (st == SEG_OK) st = seg_tiles_append(cells, &block);
     seg_tiles_release(&block);
     return st;
 }
 
-/* The ids of the next block; *ret_b is empty at the end. */
-static enum seg_status read_ids(struct row_spool *s, struct user_ids *ids, struct block *ret_b)
-{
-    struct block b = { 0 };
-    *ret_b = b;
-    if (s->n_read == 0 && lseek(s->fd, 0, SEEK_SET) != 0) return SEG_EFORMAT;
-    if (s->n_read == s->n_kept) return SEG_OK;
-    if (!spool_read(s->fd, &b, sizeof(b))) return SEG_EFORMAT;
-    if (!user_ids_reserve(ids, b.n_rows, b.n_id_bytes)) return SEG_ENOMEM;
-    uint64_t *ends = ids->ends + ids->n;
-    if (!spool_read(s->fd, ends, b.n_rows * sizeof(*ends)) ||
-        !spool_read(s->fd, ids->bytes + ids->n_bytes, b.n_id_bytes))
-        return SEG_EFORMAT;
-    *ret_b = b;
-    return SEG_OK;
-}
-
-/* Counts a block whose cells have been dealt with. */
-static void take_block(struct row_spool *s, struct user_ids *ids, const struct block *b,
-                       bool *ret_more)
-{
-    for (size_t i = 0; i < b->n_rows; i++)
-        ids->ends[ids->n + i] += ids->n_bytes;
-    ids->n += b->n_rows;
-    ids->n_bytes += b->n_id_bytes;
-    s->n_read += b->n_rows;
-    *ret_more = s->n_read < s->n_kept;
-}
-
-enum seg_status row_spool_read(struct seg_pool *pool, struct row_spool *s, struct seg_tiles *cells,
-                               struct user_ids *ids, bool *ret_more)
+enum seg_status row_spool_read(struct seg_pool *pool, struct row_spool_reader *r,
+                               struct seg_tiles *cells, struct user_ids *ids, bool *ret_more)
 {
     struct block b;
     *ret_more = false;
-    enum seg_status st = read_ids(s, ids, &b);
+    enum seg_status st = get_ids(r, ids, &b);
     if (st != SEG_OK || b.n_rows == 0) return st;
-    st = cells->n_rows % SEG_CHUNK_ROWS == 0 ? read_tiles(pool, s, cells, b.n_rows)
-                                             : append_tiles(pool, s, cells, b.n_rows);
-    if (st == SEG_OK) take_block(s, ids, &b, ret_more);
+    st = cells->n_rows % SEG_CHUNK_ROWS == 0 ? get_tiles(pool, r, cells, b.n_rows)
+                                             : append_tiles(pool, r, cells, b.n_rows);
+    if (st == SEG_OK) take_block(r, ids, &b, ret_more);
     return st;
-}
-
-void row_spool_rewind(struct row_spool *s)
-{
-    s->n_read = 0;
-}
-
-enum seg_status row_spool_read_ids(struct row_spool *s, struct user_ids *ids, bool *ret_more)
-{
-    struct block b;
-    *ret_more = false;
-    enum seg_status st = read_ids(s, ids, &b);
-    if (st != SEG_OK || b.n_rows == 0) return st;
-    const size_t n_tiles = (b.n_rows + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS;
-    if (lseek(s->fd, (off_t)(n_tiles * tile_bytes(s->n_cols)), SEEK_CUR) < 0) return SEG_EFORMAT;
-    take_block(s, ids, &b, ret_more);
-    return SEG_OK;
 }

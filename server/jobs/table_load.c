@@ -11,7 +11,6 @@
 #include "base/alloc.h"
 #include "log.h"
 
-#define BLOCK_ROWS     16384u
 #define PAGES_MIN      4096u /* 32 MiB: below, a second connection costs more than it saves */
 #define SHARE_SNAPSHOT "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -79,7 +78,7 @@ static void read_rows(struct reader *r)
     for (enum db_status st = DB_ONE; st == DB_ONE;) {
         size_t bytes_before = seg_tiles_bytes(&r->table->cells);
         user_ids_clear(&ids);
-        st = feature_load_rows(load, BLOCK_ROWS, r->table, &ids, &err);
+        st = feature_load_rows(load, ROW_SPOOL_BLOCK_ROWS, r->table, &ids, &err);
         if (st == DB_RETRY)
             r->outcome = JOB_AGAIN;
         else if (st != DB_ONE && st != DB_NONE)

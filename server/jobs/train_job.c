@@ -36,6 +36,10 @@ struct training {
     struct seg_model *model;
     struct seg_report report;
     bool has_report;
+    struct label_rows kept; /* what the sender sends */
+    struct label_sender *sender;
+    struct db *write;       /* in the transaction that publishes; NULL: not begun */
+    enum job_outcome begun; /* how publishing began; not JOB_SUCCEEDED: it is over */
     uint8_t *artifact;
     size_t artifact_len;
     char artifact_sha256[65];
@@ -194,7 +198,29 @@ static void core_progress(void *ctx, double fraction, const char *message)
         phase[colon - message] = '\0';
         message = colon[1] == ' ' ? colon + 2 : colon + 1;
     }
-    job_progress(ctx, LOAD_SHARE + FIT_SHARE * fraction, phase, message);
+    const struct training *t = ctx;
+    job_progress(t->run, LOAD_SHARE + FIT_SHARE * fraction, phase, message);
+}
+
+/* Begins the one transaction that publishes, on a connection of its own. */
+static enum job_outcome begin_publishing(struct training *t)
+{
+    struct job_run *run = t->run;
+    if (t->write != NULL) return JOB_SUCCEEDED;
+    t->write = db_connect(run->app->config, 0, true, run->app->metrics);
+    enum db_status st = t->write != NULL ? db_begin(t->write) : DB_RETRY;
+    return st == DB_ONE ? JOB_SUCCEEDED : job_db_failed(run, st, "beginning to publish");
+}
+
+/* While the model is evaluated, the server takes labels already. */
+static void core_fitted(void *ctx, struct seg_model *m)
+{
+    struct training *t = ctx;
+    if (!t->spec.label || !t->load.kept) return;
+    t->kept = (struct label_rows){ &t->load.table, t->load.spools, t->load.loads[1] ? 2 : 1 };
+    t->begun = begin_publishing(t);
+    if (t->begun == JOB_SUCCEEDED)
+        t->begun = label_sender_begin(t->run, t->write, m, &t->kept, &t->sender);
 }
 
 /* The model's bytes: everything in them follows from data, spec and seed. */
@@ -227,7 +253,8 @@ static enum job_outcome fit(struct training *t)
         .n_classes = t->n_classes,
         .from = t->from,
         .encoder_only = t->encoder_only,
-        .progress = { .cancel = t->run->cancel, .report = core_progress, .ctx = t->run }
+        .progress = { .cancel = t->run->cancel, .report = core_progress, .ctx = t },
+        .fitted = core_fitted
     };
     enum seg_status st = seg_train(t->run->app->pool, &training, &t->model, &t->report, &err);
     t->has_report = st == SEG_OK;
@@ -239,8 +266,9 @@ static enum job_outcome fit(struct training *t)
     }
     for (size_t i = 0; i < t->report.n_warnings; i++)
         json_out_string(&t->warnings, t->report.warnings[i]);
-    seg_tiles_release(&t->load.table.cells); /* the schema goes on to the labels */
-    return save_model(t);
+    /* Labelling takes the schema, and its memory. */
+    if (t->sender == NULL) seg_tiles_release(&t->load.table.cells);
+    return t->begun == JOB_SUCCEEDED ? save_model(t) : t->begun;
 }
 
 /* Whether champion is to move. The figure that compares: silhouette, or ROC-AUC. */
@@ -370,38 +398,27 @@ static enum job_outcome store(struct training *t)
 {
     struct job_run *run = t->run;
     struct label_run l = { 0 };
-    enum job_outcome outcome = JOB_AGAIN;
-    struct db *write = db_connect(run->app->config, 0, true, run->app->metrics);
-    enum db_status st = write ? db_begin(write) : DB_RETRY;
-    if (st != DB_ONE) goto out;
-    if (t->spec.label) {
-        const struct label_rows kept = { &t->load.table.schema, t->load.spools,
-                                         t->load.loads[1] != NULL ? 2 : 1 };
-        outcome = label_run_write(run, run->db, write, &t->fs, t->model,
-                                  t->load.kept ? &kept : NULL, LOAD_SHARE + FIT_SHARE, &l);
-        if (outcome != JOB_SUCCEEDED) {
-            db_rollback(write);
-            goto out;
-        }
+    enum job_outcome outcome = begin_publishing(t);
+    if (outcome == JOB_SUCCEEDED && t->spec.label) {
+        struct label_sender *sender = t->sender;
+        t->sender = NULL;
+        outcome = label_run_write(run, run->db, t->write, &t->fs, t->model, &t->kept, sender,
+                                  LOAD_SHARE + FIT_SHARE, &l);
     }
+    if (outcome != JOB_SUCCEEDED) return outcome;
     job_progress(run, 0.98, "storing", "publishing");
-    st = publish(t, write, &l);
-    outcome = JOB_SUCCEEDED;
-    if (st == DB_ONE) {
-        db_labels_prune(write, t->model_id, run->app->config->jobs.label_runs_kept);
-    } else {
-        db_rollback(write);
-        /* No row: the job is cancelled or another runner's by now. */
-        outcome =
-            t->model_gone                        ? job_fail(run, "model_not_found",
-                                                            "model %s was deleted while it was trained", run->job->model)
-            : st == DB_NONE || st == DB_CONFLICT ? JOB_STOPPED
-                                                 : job_db_failed(run, st, "publishing the model");
-    }
-out:
+    enum db_status st = publish(t, t->write, &l);
     label_run_release(&l);
-    db_close(write);
-    return outcome;
+    if (st == DB_ONE) {
+        db_labels_prune(t->write, t->model_id, run->app->config->jobs.label_runs_kept);
+        return JOB_SUCCEEDED;
+    }
+    if (t->model_gone)
+        return job_fail(run, "model_not_found", "model %s was deleted while it was trained",
+                        run->job->model);
+    /* No row: the job is cancelled or another runner's by now. */
+    return st == DB_NONE || st == DB_CONFLICT ? JOB_STOPPED
+                                              : job_db_failed(run, st, "publishing the model");
 }
 
 enum job_outcome train_job_run(struct job_run *run)
@@ -422,6 +439,9 @@ enum job_outcome train_job_run(struct job_run *run)
     if (outcome == JOB_SUCCEEDED) outcome = load(&t);
     if (outcome == JOB_SUCCEEDED) outcome = fit(&t);
     if (outcome == JOB_SUCCEEDED) outcome = store(&t);
+    label_sender_abort(t.sender);
+    if (t.write != NULL && outcome != JOB_SUCCEEDED) db_rollback(t.write);
+    db_close(t.write);
     if (t.has_report) seg_report_release(&t.report);
     table_load_release(&t.load);
     seg_model_unref(t.model);

@@ -40,6 +40,22 @@ def test_a_running_job_is_cancelled_within_a_second(http, blobs, wait_job):
     assert http.get("/v1/models/jobs2/versions").json()["items"] == []
 
 
+@pytest.mark.races
+def test_a_training_cancelled_at_any_moment_leaves_everything_or_nothing(http, wait_job, sql):
+    sql("CREATE TABLE public.crowd AS SELECT g AS user_id, (g % 3)::real AS x, random()::real AS y FROM generate_series(1, 60000) g")
+    assert http.put("/v1/feature-sets/crowd", json={"relation": "public.crowd", "id_column": "user_id"}).status_code in (200, 201)
+    n_published = 0
+    for i in range(12):
+        job = http.post("/v1/models/crowd/train", json={**QUICK, "feature_set": "crowd", "label": True}).json()
+        time.sleep(0.03 * i)
+        http.post(f"/v1/jobs/{job['id']}/cancel")
+        n_published += wait_job(job["id"])["state"] == "succeeded"
+        assert sql("SELECT count(*) FROM segmentd.label_runs") == sql(
+            "SELECT count(*) FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid WHERE c.relname ~ '^labels_[0-9]+$'")
+        assert sql("SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname ~ '^labels_[0-9]+$' AND NOT relispartition") == [(0,)]
+        assert len(http.get("/v1/models/crowd/versions").json()["items"]) == n_published
+
+
 def test_a_cancelled_job_can_be_retried_and_a_running_one_cannot(http, blobs, wait_job):
     job = http.post("/v1/models/jobs3/train", json=BIG).json()
     wait_running(http, job)

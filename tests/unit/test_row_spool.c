@@ -53,13 +53,14 @@ static void read_back(uint32_t n_cols)
 {
     struct row_spool s;
     struct seg_tiles cells;
-    struct user_ids ids = { 0 }, again = { 0 };
+    struct user_ids ids = { 0 };
     bool more = true;
     unsigned n_blocks = 0;
     keep(&s);
+    struct row_spool_reader r = { &s };
     seg_tiles_init(&cells, n_cols);
     for (; more; n_blocks++)
-        assert_int_equal(row_spool_read(NULL, &s, &cells, &ids, &more), SEG_OK);
+        assert_int_equal(row_spool_read(NULL, &r, &cells, &ids, &more), SEG_OK);
     assert_int_equal(n_blocks, 2);
     assert_int_equal(cells.n_rows, N_ROWS);
     assert_int_equal(ids.n, N_ROWS);
@@ -72,15 +73,9 @@ static void read_back(uint32_t n_cols)
         for (uint32_t c = 0; c < N_COLS; c++)
             assert_float_equal(*seg_tiles_cell(&cells, row, c), cell_of(row, c), 0);
     }
-    for (unsigned r = seg_tiles_rows(&cells, seg_tiles_count(&cells) - 1); r < SEG_TILE_ROWS; r++)
-        assert_float_equal(seg_tiles_at(&cells, seg_tiles_count(&cells) - 1)[r], 0, 0);
-    row_spool_rewind(&s);
-    for (more = true; more;)
-        assert_int_equal(row_spool_read_ids(&s, &again, &more), SEG_OK);
-    assert_int_equal(again.n, N_ROWS);
-    assert_memory_equal(again.ends, ids.ends, N_ROWS * sizeof(*ids.ends));
-    assert_memory_equal(again.bytes, ids.bytes, ids.n_bytes);
-    user_ids_release(&again);
+    for (unsigned lane = seg_tiles_rows(&cells, seg_tiles_count(&cells) - 1); lane < SEG_TILE_ROWS;
+         lane++)
+        assert_float_equal(seg_tiles_at(&cells, seg_tiles_count(&cells) - 1)[lane], 0, 0);
     user_ids_release(&ids);
     seg_tiles_release(&cells);
     row_spool_end(&s);
@@ -96,6 +91,45 @@ static void rows_come_back_into_a_wider_table(void **state)
 {
     (void)state;
     read_back(N_COLS + 2);
+}
+
+/* Block by block, while another reading stands elsewhere. */
+static void blocks_come_back_as_tiles_of_their_own(void **state)
+{
+    (void)state;
+    struct row_spool s;
+    struct seg_tiles cells;
+    struct user_ids ids = { 0 }, others = { 0 };
+    bool more = true;
+    float *tiles = seg_alloc_aligned((size_t)ROW_SPOOL_BLOCK_ROWS * N_COLS, sizeof(*tiles));
+    assert_non_null(tiles);
+    keep(&s);
+    struct row_spool_reader r = { &s }, other = { &s };
+    seg_tiles_init(&cells, N_COLS);
+    assert_int_equal(row_spool_read(NULL, &other, &cells, &others, &more), SEG_OK);
+    for (size_t first = 0; more; first += ids.n) {
+        user_ids_clear(&ids);
+        assert_int_equal(row_spool_read_block(&r, tiles, &ids, &more), SEG_OK);
+        assert_int_equal(ids.n, more ? BLOCK_ROWS : N_ROWS - BLOCK_ROWS);
+        for (size_t i = 0; i < ids.n; i++) {
+            char want[32];
+            size_t len, want_len = id_of(first + i, want);
+            const char *id = user_ids_at(&ids, i, &len);
+            assert_int_equal(len, want_len);
+            assert_memory_equal(id, want, len);
+            const float *tile = tiles + i / SEG_TILE_ROWS * SEG_TILE_ROWS * N_COLS;
+            for (size_t c = 0; c < N_COLS; c++)
+                assert_float_equal(tile[c * SEG_TILE_ROWS + i % SEG_TILE_ROWS],
+                                   cell_of(first + i, (uint32_t)c), 0);
+        }
+    }
+    assert_int_equal(r.n_read, N_ROWS);
+    assert_int_equal(cells.n_rows, BLOCK_ROWS);
+    seg_free(tiles);
+    user_ids_release(&ids);
+    user_ids_release(&others);
+    seg_tiles_release(&cells);
+    row_spool_end(&s);
 }
 
 static void a_full_disk_ends_the_keeping(void **state)
@@ -133,9 +167,10 @@ static void reading_survives_every_failing_allocation(void **state)
         struct user_ids ids = { 0 };
         bool more;
         keep(&s);
+        struct row_spool_reader r = { &s };
         seg_tiles_init(&cells, N_COLS);
         seg_alloc_fail_at(nth);
-        enum seg_status st = row_spool_read(NULL, &s, &cells, &ids, &more);
+        enum seg_status st = row_spool_read(NULL, &r, &cells, &ids, &more);
         seg_alloc_fail_at(0);
         assert_true(st == SEG_OK || st == SEG_ENOMEM);
         assert_int_equal(ids.n, st == SEG_OK ? BLOCK_ROWS : 0);
@@ -151,6 +186,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_and_ids_come_back_as_they_were_kept),
         cmocka_unit_test(rows_come_back_into_a_wider_table),
+        cmocka_unit_test(blocks_come_back_as_tiles_of_their_own),
         cmocka_unit_test(a_full_disk_ends_the_keeping),
         cmocka_unit_test(a_folder_that_is_not_there_keeps_nothing),
         cmocka_unit_test(reading_survives_every_failing_allocation),
