@@ -1,7 +1,7 @@
 """Scoring under load: segmentd, FastAPI with PyTorch (plain and tuned by hand) and the limit, driven by wrk.
 
-usage: bench/run.py serve [--quick] [--only FORM-ROWS[-CONNECTIONS]]…, as in --only columnar-100 --only binary-100-16; needs wrk, python3-fastapi,
-python3-uvicorn and python3-torch. Contestants take turns within a round, one at a time; medians of ROUNDS rounds of SECONDS each. All share the
+usage: bench/run.py serve [--quick] [--only FORM-ROWS[-CONNECTIONS]]… [--peers NAME]…, as in --only columnar-100 --only binary-100-16 --peers limit;
+needs wrk, python3-fastapi, python3-uvicorn and python3-torch. --peers: FastAPI, tuned or limit, all by default. Contestants take turns within a round, one at a time; medians of ROUNDS rounds of SECONDS each. All share the
 machine's two cores with wrk. The limit is bare libmicrohttpd with the same decoder of JSON, or with raw float32, and no model (echo.c).
 """
 import contextlib
@@ -27,6 +27,7 @@ PYTHON = "/usr/bin/python3"
 D = 20
 QUICK = "--quick" in sys.argv
 ONLY = [sys.argv[i + 1] for i, word in enumerate(sys.argv[:-1]) if word == "--only"]
+PEERS = [sys.argv[i + 1] for i, word in enumerate(sys.argv[:-1]) if word == "--peers"]
 ROUNDS, SECONDS = (1, 1) if QUICK else (5, 1)
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -213,15 +214,23 @@ def judge(results):
         print(f"  named, 1 row, p99 against FastAPI's: {p99[0] / p99[1]:.2f} (goal at most 0.5: {'reached' if p99[0] <= 0.5 * p99[1] else 'NOT REACHED'})")
 
 
+OPEN_PEER = {"FastAPI": lambda: fastapi("plain", 1), "tuned": lambda: fastapi("tuned", 2), "limit": echo}
+
+
 def main():
+    unknown = [name for name in PEERS if name not in OPEN_PEER]
+    if unknown:
+        print(f"unknown peer {', '.join(unknown)}; there are {', '.join(OPEN_PEER)}", file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        servers = {"segmentd": stack.enter_context(segmentd(folder)), "FastAPI": stack.enter_context(fastapi("plain", 1)),
-                   "tuned": stack.enter_context(fastapi("tuned", 2)), "limit": stack.enter_context(echo())}
+        servers = {"segmentd": stack.enter_context(segmentd(folder)),
+                   **{name: stack.enter_context(OPEN_PEER[name]()) for name in PEERS or OPEN_PEER}}
         servers["k-means"] = servers["segmentd"]
         bodies = Bodies(folder)
         results = {}
         print(f"{'form':9} {'rows':>5} {'conn':>4}  {'server':9} {'requests/s':>11} {'rows/s':>11} {'p50 ms':>7} {'p99 ms':>7} {'us CPU/row':>10}")
-        for form, n, connections, names in cases():
+        for form, n, connections, contestants in cases():
+            names = [name for name in contestants if name in servers]
             body, seen = bodies.make(form, n), {name: [] for name in names}
             for _ in range(ROUNDS):
                 for name in names:
