@@ -5,6 +5,7 @@ Everybody reads the same bytes and begins at the same centroids or weights, two 
 inertia or loss differs from a peer's by more than TOLERANCE, so that nobody is fast by doing less.
 """
 import argparse
+import gzip
 import json
 import math
 import os
@@ -38,6 +39,11 @@ NETWORKS = [
 OTHER_NETWORK = {("d coder 64-32-8-32-64", "scikit-learn")}
 
 
+# Sets that are not shipped: SEGMENTD_DATA, or the folder beside the project, holds them. Name, rows, largest k.
+DATA = pathlib.Path(os.environ.get("SEGMENTD_DATA", pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"))
+REFERENCES = [("s1", 5_000, 20), ("unbalance", 6_500, 20), ("a2", 5_250, 40)]
+
+
 def environment(threads, blas_threads):
     """Some shells export kernels that run at half speed: no contestant gets them."""
     env = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
@@ -61,6 +67,13 @@ class Data:
             x.tofile(data)
             x[rng.choice(n, k, replace=False)].tofile(start)
         return str(data), str(start)
+
+    def reference(self, name):
+        """A set of the clustering benchmarks (Fränti and Sieranoja 2018), as float32 rows."""
+        data = self.folder / name
+        if not data.exists():
+            numpy.loadtxt(gzip.open(DATA / "clustering" / f"{name}.data.gz"), dtype="float32").tofile(data)
+        return str(data)
 
     def noise(self, n, d, k):
         """Standard normal rows, without clusters: Lloyd takes hundreds of iterations; (data, start): the start is k of the rows."""
@@ -178,14 +191,18 @@ class Bench:
 
     def choosing(self):
         """What choosing k costs, beside one fit at the largest k with the same options."""
-        for n, k_max in ((5_000, 20), (100_000, 20), (1_000_000, 10)):
-            if self.options.quick:
-                n //= 5
-            title = f"choosing k from 2 to {k_max}, n {n:,}, d 20"
+        shapes = [(f"8 groups that overlap, n {n:,}, d 20", n, 20, k_max, lambda n=n: self.data.mixture(max(n, 200_000), 20, 8)[0])
+                  for n, k_max in ((1_000, 20), (5_000, 20), (20_000, 20), (200_000, 20), (1_000_000, 10))]
+        shapes += [(f"{name}, n {n:,}, d 2", n, 2, k_max, lambda name=name: self.data.reference(name)) for name, n, k_max in REFERENCES]
+        for shape, n, d, k_max, data in shapes:
+            title = f"choosing k from 2 to {k_max}, {shape}"
             if not self.wanted(title):
                 continue
-            data, _ = self.data.mixture(max(n, 200_000), 20, 8)
-            runs = [self.ours("choose", data, n, 20, 2, k_max, 10) for _ in range(self.rounds)]
+            if d == 2 and not DATA.is_dir():
+                print(f"NOT MEASURED: {title}: no {DATA}")
+                continue
+            n = n // 5 if self.options.quick else n
+            runs = [self.ours("choose", data(), n, d, 2, k_max, 10) for _ in range(self.rounds)]
             fit, search = (statistics.median(r[what] for r in runs) for what in ("fit", "search"))
             verdict = "" if self.options.quick else f"  goal 3 at most: {'reached' if search <= 3 * fit else 'NOT REACHED'}"
             print(f"{title}  ({self.machine()})")

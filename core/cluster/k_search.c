@@ -12,9 +12,10 @@
 #include "cluster/quality.h"
 #include "cluster/silhouette.h"
 
-#define STARTS_MAX          3u /* of the fit of the largest k; others start from the next larger too */
-#define DRAW_ROWS_A_CLUSTER 25u
-#define ROUND_TASKS         32u
+#define STARTS_MAX        3u  /* of the fit of the largest k; others start from the next larger */
+#define ROWS_A_CLUSTER    25u /* of k_max, where there are as many */
+#define ROWS_A_COORDINATE 10u /* of a centroid */
+#define ROUND_TASKS       32u
 
 /* One k on its way. */
 struct slot {
@@ -97,6 +98,24 @@ static enum seg_status draw_rows(struct search *s, const struct seg_tiles *x, ui
     return st;
 }
 
+/* Half of n rows and at most n_max, but enough to tell k_max clusters apart. */
+static size_t rows_of(const struct search *s, size_t n, size_t n_max)
+{
+    const size_t n_least = ROWS_A_CLUSTER * (size_t)s->p->k_max;
+    size_t n_rows = n / 2 < n_max ? n / 2 : n_max;
+    if (n_rows < n_least) n_rows = n_least;
+    return n_rows < n ? n_rows : n;
+}
+
+/* Rows drawn again for each resample and reference set, at most: with more columns, it takes more
+ * of them to find the same clusters again. */
+static size_t draw_rows_max(const struct search *s)
+{
+    const size_t n = ROWS_A_COORDINATE * (size_t)s->p->k_max * s->x->n_cols;
+    if (n < SEG_K_SEARCH_FEW_ROWS) return SEG_K_SEARCH_FEW_ROWS;
+    return n < SEG_K_SEARCH_DRAW_ROWS ? n : SEG_K_SEARCH_DRAW_ROWS;
+}
+
 /* Points s->x and s->few at all rows, or at samples of them. */
 static enum seg_status sample_rows(struct search *s, const struct seg_tiles *x)
 {
@@ -109,8 +128,9 @@ static enum seg_status sample_rows(struct search *s, const struct seg_tiles *x)
         s->x = &s->sample;
     }
     s->few = s->x;
-    if (st == SEG_OK && n > SEG_K_SEARCH_FEW_ROWS) {
-        st = draw_rows(s, s->x, K_STREAM_FEW, NULL, SEG_K_SEARCH_FEW_ROWS, &s->few_sample);
+    const size_t n_few = rows_of(s, n, SEG_K_SEARCH_FEW_ROWS);
+    if (st == SEG_OK && n_few < n) {
+        st = draw_rows(s, s->x, K_STREAM_FEW, NULL, n_few, &s->few_sample);
         s->few = &s->few_sample;
     }
     return st;
@@ -131,55 +151,47 @@ static struct slot *largest(const struct search *s)
     return &s->slots[s->n_slots - 1];
 }
 
-/* Task i of the first phase: a slot's fit, the largest k first. */
+/* Task i of the first phase: the largest k, then one cluster. */
 static void first_task(void *ctx, size_t i)
 {
     struct search *s = ctx;
-    struct slot *slot = largest(s) - (s->first_task + i);
-    const struct seg_kmeans_params p = params_for(s, slot, slot == largest(s) ? STARTS_MAX : 1);
+    struct slot *slot = i == 0 ? largest(s) : &s->slots[0];
+    const struct seg_kmeans_params p = params_for(s, slot, i == 0 ? STARTS_MAX : 1);
     s->round[i] = seg_kmeans_fit(s->pool, s->x, &p, &s->quiet, &slot->km, NULL);
 }
 
-/* Starts slot from the clusters of more, which has one more, with the pair merged that raises the
- * inertia least (Ward 1963), and keeps what comes out if it is better: with many clusters that
- * finds what drawn starts miss. */
-static enum seg_status refine(struct search *s, const struct slot *more, struct slot *slot)
+/* Fits slot from the clusters of more, which has one more, with the pair merged that raises the
+ * inertia least (Ward 1963): what drawn starts find is seldom better, and never as cheap. */
+static enum seg_status step_down(struct search *s, const struct slot *more, struct slot *slot)
 {
     struct seg_kmeans_params p = params_for(s, slot, 1);
-    struct seg_kmeans km = { 0 };
     struct seg_matrix start = { 0 }; /* (k, d) */
     enum seg_status st = k_search_merge(&more->km, &start);
     if (st != SEG_OK) return st;
     p.init = SEG_INIT_GIVEN;
     p.start = &start;
-    st = seg_kmeans_fit(s->pool, s->x, &p, &s->quiet, &km, NULL);
-    if (st == SEG_OK && km.inertia < slot->km.inertia) {
-        seg_kmeans_release(&slot->km);
-        slot->km = km;
-        km = (struct seg_kmeans){ 0 };
-    }
-    seg_kmeans_release(&km);
+    st = seg_kmeans_fit(s->pool, s->x, &p, &s->quiet, &slot->km, NULL);
     seg_matrix_release(&start);
     return st;
 }
 
-static enum seg_status refine_all(struct search *s)
+static enum seg_status step_down_all(struct search *s)
 {
     enum seg_status st = SEG_OK;
     for (size_t i = s->n_slots - 1; i > 1 && st == SEG_OK; i--)
-        st = refine(s, &s->slots[i], &s->slots[i - 1]);
+        st = step_down(s, &s->slots[i], &s->slots[i - 1]);
     for (size_t i = 1; i < s->n_slots && st == SEG_OK; i++)
         seg_kmeans_assign(s->pool, s->few, &s->slots[i].km.centroids, s->label[i - 1], NULL);
     return st;
 }
 
-/* Task i of the second phase: all fits are made better, in one task; then a reference set each. */
+/* Task i of the second phase: all smaller k in one task; then a reference set each. */
 static void second_task(void *ctx, size_t i)
 {
     struct search *s = ctx;
     const size_t task = s->first_task + i;
     if (task == 0) {
-        s->round[i] = refine_all(s);
+        s->round[i] = step_down_all(s);
         return;
     }
     struct seg_kmeans_params p = params_for(s, largest(s), 1);
@@ -444,12 +456,7 @@ static enum seg_status search_init(struct search *s, const struct seg_tiles *x)
     enum seg_status st = sample_rows(s, x);
     if (st == SEG_OK) st = k_search_box_init(&s->box, s->x);
     if (st != SEG_OK) return st;
-    const size_t n = s->x->n_rows;
-    s->n_draw = n / 2;
-    if (s->n_draw > SEG_K_SEARCH_DRAW_ROWS) s->n_draw = SEG_K_SEARCH_DRAW_ROWS;
-    if (s->n_draw < DRAW_ROWS_A_CLUSTER * (size_t)s->p->k_max)
-        s->n_draw = DRAW_ROWS_A_CLUSTER * (size_t)s->p->k_max;
-    if (s->n_draw > n) s->n_draw = n;
+    s->n_draw = rows_of(s, s->x->n_rows, draw_rows_max(s));
     return slots_init(s);
 }
 
@@ -472,9 +479,9 @@ static void search_release(struct search *s)
 static enum seg_status search_run(struct search *s)
 {
     const size_t n_k = s->n_slots - 1;
-    enum seg_status st = run_tasks(s, first_task, s->n_slots, 0, 0.3, "fitting every k");
+    enum seg_status st = run_tasks(s, first_task, 2, 0, 0.2, "fitting the largest k");
     if (st == SEG_OK)
-        st = run_tasks(s, second_task, 1 + SEG_K_SEARCH_REFERENCES, 0.3, 0.5,
+        st = run_tasks(s, second_task, 1 + SEG_K_SEARCH_REFERENCES, 0.2, 0.5,
                        "fitting every k to uniform rows");
     if (st == SEG_OK)
         st =
@@ -508,6 +515,8 @@ enum seg_status seg_k_search(struct seg_pool *pool, const struct seg_tiles *x,
     for (size_t i = 0; i < r.n_candidates; i++)
         r.candidates[i] = s.slots[i + 1].result;
     r.n_rows_used = s.x->n_rows;
+    r.n_rows_few = s.few->n_rows;
+    r.n_rows_drawn = s.n_draw;
     r.sampled = r.n_rows_used < x->n_rows;
     choose(&s, &r);
     *ret_s = r;

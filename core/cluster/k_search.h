@@ -13,11 +13,14 @@
  * statistic (Tibshirani, Walther and Hastie 2001), each with a sentence that says so.
  *
  * All is measured on at most SEG_K_SEARCH_ROWS rows (fewer when they are wide), drawn without
- * replacement; silhouettes and agreements on at most SEG_K_SEARCH_FEW_ROWS of them; resamples and
- * reference sets have half of them, at most SEG_K_SEARCH_DRAW_ROWS, but 25 for each of k_max
- * clusters where there are as many. So the time does not grow with the table. A resample or
- * reference set is drawn once for all k: k_max is fitted to it, and every smaller k begins with the
- * clusters of the next larger one, of which the two are merged that lie closest (Ward 1963).
+ * replacement; silhouettes and agreements on half of them, at most SEG_K_SEARCH_FEW_ROWS; resamples
+ * and reference sets have half of them, at most 10 for each coordinate of k_max centroids, which is
+ * taken as no less than SEG_K_SEARCH_FEW_ROWS and no more than SEG_K_SEARCH_DRAW_ROWS. Samples have
+ * at least 25 rows for each of k_max clusters where there are as many. So the time does not grow
+ * with the table, and from 1,000 rows on a search takes less than three fits of k_max with 10
+ * starts (docs/PERFORMANCE.md). Rows, resamples and reference sets are each fitted from drawn
+ * starts for k_max alone: every smaller k begins with the clusters of the next larger one, of which
+ * the two are merged that lie closest (Ward 1963).
  *
  * Pure functions: any thread may call, nothing is logged. Same data, params and seed give the same
  * bits, whatever the worker count: every task has a random stream of its own, and tasks are put
@@ -30,7 +33,7 @@
 
 #define SEG_K_SEARCH_ROWS            20000u
 #define SEG_K_SEARCH_DRAW_ROWS       4000u
-#define SEG_K_SEARCH_FEW_ROWS        2000u
+#define SEG_K_SEARCH_FEW_ROWS        1000u
 #define SEG_K_SEARCH_CELLS           (1u << 24) /* rows * columns measured on, when that is fewer rows */
 #define SEG_K_SEARCH_CANDIDATES      100u
 #define SEG_K_SEARCH_RESAMPLES       8u
@@ -46,9 +49,8 @@ struct seg_k_search_params {
                               clusters as there are. Callers leave such columns out */
     struct seg_kmeans_params kmeans; /* of each fit; k and seed are not used, init not GIVEN. Of
                                         the n_init starts at most 3 are made for
-                                        k_max and 1 for every other k, which
-                                        begins with the clusters of the next larger
-                                        one as well */
+                                        k_max; every other k begins with the
+                                        clusters of the next larger one */
     uint64_t seed;
 };
 
@@ -77,7 +79,9 @@ struct seg_k_search {
     struct seg_k_candidate *candidates; /* (n_candidates) k_min, k_min + 1 … k_max. Owned */
     size_t n_candidates;
     size_t n_rows_used;
-    bool sampled; /* n_rows_used is less than the rows there are */
+    size_t n_rows_few;   /* of them: silhouettes and agreements are of these */
+    size_t n_rows_drawn; /* of each resample and reference set */
+    bool sampled;        /* n_rows_used is less than the rows there are */
 };
 
 /* Rows of n_cols columns that all is measured on, at most. */

@@ -175,6 +175,8 @@ void report_metrics_json(const struct seg_report *r, const struct seg_model *m, 
         if (r->k_search.n_candidates > 0) {
             json_out_member_string(o, "k_reason", r->k_search.reason);
             json_out_member_uint(o, "k_search_rows", r->k_search.n_rows_used);
+            json_out_member_uint(o, "k_search_silhouette_rows", r->k_search.n_rows_few);
+            json_out_member_uint(o, "k_search_resample_rows", r->k_search.n_rows_drawn);
             json_out_member_bool(o, "k_search_sampled", r->k_search.sampled);
         }
         json_out_member_double(o, "inertia", r->has_likelihood ? q->inertia : r->inertia);

@@ -17,6 +17,8 @@ def test_k_auto_finds_the_groups_and_says_why(http, train, blobs):
     assert [row["k"] for row in table] == [2, 3, 4, 5, 6]
     assert [row["k"] for row in table if row["chosen"]] == [3] and version["metrics"]["k"] == 3
     assert "3" in version["metrics"]["k_reason"] and version["metrics"]["k_search_sampled"] is False
+    rows, silhouette_rows, resample_rows = (version["metrics"][f"k_search_{what}"] for what in ("rows", "silhouette_rows", "resample_rows"))
+    assert silhouette_rows == resample_rows == max(min(rows, 150), rows // 2)  # 25 for each of 6 clusters, else half
     for row in table:
         assert row["inertia"] > 0 and -1 <= row["silhouette"] <= 1 and 0 <= row["stability_jaccard"] <= 1
         assert None not in [row[c] for c in ("davies_bouldin", "calinski_harabasz", "gap", "gap_error", "stability_ari")]

@@ -68,6 +68,17 @@ def test_known_clusters_are_found(http, train, name, k, ari):
     assert adjusted_rand(truth, segments(http, name, ["x", "y"], x.tolist())) >= ari
 
 
+@pytest.mark.parametrize("name, k_max, k", [("s1", 20, 15), ("a2", 40, 35), ("unbalance", 20, 8)])
+def test_known_clusters_are_counted(http, train, name, k_max, k):
+    x = numpy.loadtxt(gzip.open(DATA / "clustering" / f"{name}.data.gz"))
+    load_csv(http, f"{name}_auto", "x,y\n" + "".join(f"{a:.17g},{b:.17g}\n" for a, b in x))
+    version = train(f"{name}_auto", {"feature_set": f"{name}_auto", "preprocess": {"default": {"scale": "none"}},
+                                     "algorithm": {"type": "kmeans", "k": "auto", "k_max": k_max}})
+    metrics = version["metrics"]
+    assert metrics["k"] == k, metrics["k_reason"]
+    assert (metrics["k_search_rows"], metrics["k_search_silhouette_rows"], metrics["k_search_resample_rows"]) == (len(x), 1000, 1000)
+
+
 @pytest.mark.parametrize("name, k, ari", [("s1", 15, 0.985), ("s3", 15, 0.725), ("a2", 35, 0.928), ("unbalance", 8, 0.995)])
 def test_mixtures_find_known_clusters(http, train, name, k, ari):
     x = numpy.loadtxt(gzip.open(DATA / "clustering" / f"{name}.data.gz"))

@@ -318,6 +318,33 @@ static void many_rows_are_sampled(void **state)
     seg_tiles_release(&t);
 }
 
+static void parts_are_sampled_by_clusters_and_columns_and_say_so(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t n_rows;
+        uint32_t d, k_max;
+        size_t n_few, n_drawn;
+    } CASES[] = {
+        { 150, 2, 8, 150, 150 },     /* 25 rows a cluster are more than there are */
+        { 300, 2, 8, 200, 200 },     /* 25 a cluster */
+        { 1000, 2, 8, 500, 500 },    /* half */
+        { 6000, 2, 8, 1000, 1000 },  /* the most of few columns */
+        { 6000, 20, 8, 1000, 1600 }, /* 10 a coordinate */
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        struct seg_tiles t = group_tiles(CASES[i].n_rows, CASES[i].d, 3, 0);
+        struct seg_k_search s = search(NULL, &t, 2, CASES[i].k_max);
+        assert_int_equal(s.k, 3);
+        assert_int_equal(s.n_rows_used, CASES[i].n_rows);
+        assert_int_equal(s.n_rows_few, CASES[i].n_few);
+        assert_int_equal(s.n_rows_drawn, CASES[i].n_drawn);
+        assert_false(s.sampled);
+        seg_k_search_release(&s);
+        seg_tiles_release(&t);
+    }
+}
+
 static void search_gives_the_same_bits_at_any_worker_count(void **state)
 {
     (void)state;
@@ -430,6 +457,7 @@ int main(void)
         cmocka_unit_test(a_resample_goes_down_through_every_k),
         cmocka_unit_test(merging_takes_the_pair_that_raises_the_inertia_least),
         cmocka_unit_test(many_rows_are_sampled),
+        cmocka_unit_test(parts_are_sampled_by_clusters_and_columns_and_say_so),
         cmocka_unit_test(search_gives_the_same_bits_at_any_worker_count),
         cmocka_unit_test(bad_params_are_refused_with_a_sentence),
         cmocka_unit_test(search_reports_and_stops_when_cancelled),
