@@ -1,7 +1,9 @@
 /* An array of served versions under one mutex, held for look-ups and pointer swaps only: never
- * across SQL, never across loading. */
+ * across SQL, never across loading. A refresh, which takes both, is one thread's at a time by a
+ * flag under that mutex, for which others wait no longer than for a database thread. */
 #include "model_cache.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -19,6 +21,9 @@
 #define EXTRA_MAX  8 /* versions kept that are nobody's champion */
 #define REFRESH_MS 5000
 #define WAIT_MS    250 /* how late a stop is noticed */
+#define TURN_MS                                                                                    \
+    5000 /* how long a refresh waits for another: as a request for a database thread               \
+          */
 
 struct shared { /* a served_model with its count; what callers see comes first */
     struct served_model served;
@@ -42,13 +47,14 @@ struct champions { /* as the database had them at a moment */
 
 struct model_cache {
     struct app *app;
-    pthread_mutex_t lock; /* guards entries … seen */
+    pthread_mutex_t lock; /* guards entries … refreshing */
     struct entry *entries;
     size_t n_entries, entries_cap;
     uint64_t clock;
     bool ready;
-    struct champions seen;      /* by the last refresh that went through */
-    pthread_mutex_t refreshing; /* one refresh at a time; taken before lock */
+    struct champions seen; /* by the last refresh that went through */
+    bool refreshing;       /* a thread is in refresh_in_turn */
+    pthread_cond_t idle;   /* refreshing became false */
     pthread_t thread;
     bool has_thread;
     atomic_bool stop;
@@ -326,11 +332,35 @@ static enum db_status bring_up(struct model_cache *c, struct db *db, const struc
     return st;
 }
 
-enum db_status model_cache_refresh(struct model_cache *c, struct db *db)
+/* Takes the turn of refreshing. False when another thread has kept it for all of TURN_MS: the
+ * database does not answer it. */
+static bool begin_turn(struct model_cache *c)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += TURN_MS / 1000;
+    pthread_mutex_lock(&c->lock);
+    int waited = 0;
+    while (c->refreshing && waited != ETIMEDOUT)
+        waited = pthread_cond_timedwait(&c->idle, &c->lock, &until);
+    bool mine = !c->refreshing;
+    c->refreshing = true;
+    pthread_mutex_unlock(&c->lock);
+    return mine;
+}
+
+static void end_turn(struct model_cache *c)
+{
+    pthread_mutex_lock(&c->lock);
+    c->refreshing = false;
+    pthread_cond_signal(&c->idle);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static enum db_status refresh_in_turn(struct model_cache *c, struct db *db)
 {
     struct champions now;
     size_t n_failed = 0;
-    pthread_mutex_lock(&c->refreshing);
     enum db_status st = read_champions(db, &now);
     bool is_known = st == DB_ONE || st == DB_NONE;
     for (size_t i = 0; is_known && i < now.n; i++) {
@@ -349,24 +379,44 @@ enum db_status model_cache_refresh(struct model_cache *c, struct db *db)
         c->ready = true;
         pthread_mutex_unlock(&c->lock);
     }
-    pthread_mutex_unlock(&c->refreshing);
     seg_arena_release(&now.arena);
     if (is_known) return DB_ONE;
     return st == DB_FATAL ? DB_FATAL : DB_RETRY;
+}
+
+enum db_status model_cache_refresh(struct model_cache *c, struct db *db)
+{
+    if (!begin_turn(c)) return DB_RETRY;
+    enum db_status st = refresh_in_turn(c, db);
+    end_turn(c);
+    return st;
+}
+
+/* True when the last refresh found these champions. */
+static bool has_seen(struct model_cache *c, const struct champions *now)
+{
+    pthread_mutex_lock(&c->lock);
+    bool is_seen = c->ready && c->seen.n == now->n;
+    for (size_t i = 0; is_seen && i < now->n; i++)
+        is_seen = champion_equals(&c->seen.items[i], &now->items[i]);
+    pthread_mutex_unlock(&c->lock);
+    return is_seen;
 }
 
 enum db_status model_cache_catch_up(struct model_cache *c, struct db *db)
 {
     struct champions now;
     enum db_status st = read_champions(db, &now);
-    pthread_mutex_lock(&c->lock);
-    bool is_seen = c->ready && c->seen.n == now.n;
-    for (size_t i = 0; is_seen && i < now.n; i++)
-        is_seen = champion_equals(&c->seen.items[i], &now.items[i]);
-    pthread_mutex_unlock(&c->lock);
+    if (st == DB_NONE) st = DB_ONE;
+    if (st == DB_ONE && !has_seen(c, &now)) {
+        st = begin_turn(c) ? DB_ONE : DB_RETRY;
+        if (st == DB_ONE) { /* the refresh before may have been of use to us */
+            if (!has_seen(c, &now)) st = refresh_in_turn(c, db);
+            end_turn(c);
+        }
+    }
     seg_arena_release(&now.arena);
-    if (st != DB_ONE && st != DB_NONE) return st;
-    return is_seen ? DB_ONE : model_cache_refresh(c, db);
+    return st;
 }
 
 bool model_cache_ready(struct model_cache *c)
@@ -431,7 +481,11 @@ struct model_cache *model_cache_new(struct app *app)
     c->app = app;
     seg_arena_init(&c->seen.arena, 0);
     pthread_mutex_init(&c->lock, NULL);
-    pthread_mutex_init(&c->refreshing, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&c->idle, &attr);
+    pthread_condattr_destroy(&attr);
     struct db *db = db_pool_get(app->db, 5000);
     if (db != NULL) {
         model_cache_refresh(c, db); /* so that the first request finds its model */
@@ -453,6 +507,6 @@ void model_cache_free(struct model_cache *c)
     seg_free(c->entries);
     seg_arena_release(&c->seen.arena);
     pthread_mutex_destroy(&c->lock);
-    pthread_mutex_destroy(&c->refreshing);
+    pthread_cond_destroy(&c->idle);
     seg_free(c);
 }

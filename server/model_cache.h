@@ -41,7 +41,8 @@ enum db_status model_cache_load(struct model_cache *c, struct db *db, const char
  * failure. */
 enum db_status model_cache_refresh(struct model_cache *c, struct db *db);
 /* Refreshes if champions have changed since the last refresh: then everything that db has read so
- * far serves. One short statement when nothing has changed. */
+ * far serves. One short statement when nothing has changed. DB_RETRY as above: the answer that
+ * would tell of a champion is then a 503. */
 enum db_status model_cache_catch_up(struct model_cache *c, struct db *db);
 /* True once the first refresh succeeded. */
 bool model_cache_ready(struct model_cache *c);

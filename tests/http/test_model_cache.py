@@ -29,8 +29,20 @@ def server(database, tmp_path_factory):
 def freeze(sql):
     """Stops the server processes of the two connections that wait, the cache's and the runner's: not that of requests (a job was made), nor the heartbeat's,
     which is told by its first beat."""
-    waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' AND query !~ '^(WITH made|UPDATE jobs)'"
-    while len(pids := [pid for pid, in sql(waiting)]) != 2:
+    return freeze_idle(sql, "query !~ '^(WITH made|UPDATE jobs)'", 2)
+
+
+def freeze_cache(http, sql):
+    """Stops the server process of the cache's connection: that of requests is told by what it did last, the runner's by its looking for jobs."""
+    assert http.get("/v1/feature-sets").status_code == 200
+    return freeze_idle(sql, "query !~ '(feature_sets|^UPDATE jobs)'", 1)
+
+
+def freeze_idle(sql, which, n):
+    waiting = f"SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' AND {which}"
+    deadline = time.monotonic() + 20
+    while len(pids := [pid for pid, in sql(waiting)]) != n:
+        assert time.monotonic() < deadline, sql("SELECT state, query FROM pg_stat_activity WHERE datname = current_database()")
         time.sleep(0.01)
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
@@ -77,6 +89,26 @@ def test_a_version_serves_as_soon_as_a_client_can_know_of_it(http, database, tra
         assert (reply.status_code, reply.json().get("version")) == (200, n_before + 1)
     finally:
         thaw(pids)
+
+
+def test_a_refresh_that_hangs_holds_up_nobody_for_longer_than_a_wait_for_the_database(http, train, blobs, sql):
+    """The cache's own refresh gets no answer, so that those who would tell of the new champion cannot have it served."""
+    for _ in range(2):
+        train("held", {**KMEANS, "promote": "never"})
+    http.put("/v1/models/held/aliases/champion", json={"version": 1})
+    pids = freeze_cache(http, sql)
+    try:
+        sql("UPDATE segmentd.model_aliases SET version = 2 WHERE model_id = (SELECT id FROM segmentd.models WHERE name = 'held')")
+        time.sleep(5.5)  # its thread looks every five seconds
+        begun = time.monotonic()
+        reply = http.get("/v1/models/held")
+        assert (reply.status_code, reply.json()["code"]) == (503, "db_unavailable") and reply.headers["Retry-After"]
+        assert 4 < time.monotonic() - begun < 7
+        assert http.post("/v1/models/held/predict", json=ROW).json()["version"] == 1, "who only scores has no part in it"
+    finally:
+        thaw(pids)
+    assert http.get("/v1/models/held").json()["champion"] == 2
+    assert http.post("/v1/models/held/predict", json=ROW).json()["version"] == 2
 
 
 def test_a_champion_whose_stored_bytes_were_changed_leaves_the_one_before_it_serving(http, server, train, blobs, sql):
