@@ -3,6 +3,23 @@
 #include "db/feature_rows.h"
 
 #include <stdio.h>
+#include <string.h>
+
+#define LOCK_NOT_AVAILABLE "55P03"
+
+enum db_status db_feature_rows_begin(struct db *db)
+{
+    char sql[48];
+    snprintf(sql, sizeof(sql), "SET LOCAL lock_timeout = '%us'", DB_FEATURE_ROWS_WAIT_S);
+    enum db_status st = db_begin(db);
+    if (st == DB_ONE) st = db_exec_sql(db, sql, NULL, 0, NULL);
+    return st == DB_NONE ? DB_ONE : st;
+}
+
+bool db_feature_rows_busy(const struct db *db)
+{
+    return strcmp(db_sqlstate(db), LOCK_NOT_AVAILABLE) == 0;
+}
 
 enum db_status db_feature_rows_stage(struct db *db, const struct feature_set *fs,
                                      const uint32_t *columns, uint32_t n, struct seg_arena *arena)

@@ -36,6 +36,8 @@
     X(ERR_INTERNAL, 500, "internal", "an internal error; the log has the details")                 \
     X(ERR_NOT_IMPLEMENTED, 501, "not_implemented", "the method or transfer coding is not known")   \
     X(ERR_BUSY, 503, "busy", "too much work is queued; try again")                                 \
+    X(ERR_FEATURE_SET_BUSY, 503, "feature_set_busy",                                               \
+      "another import into the feature set runs; try again")                                       \
     X(ERR_DB_UNAVAILABLE, 503, "db_unavailable", "the database does not answer; try again")        \
     X(ERR_NO_MEMORY, 503, "no_memory", "the server is short of memory; try again")                 \
     X(ERR_NO_SPACE, 503, "no_space", "the server has no disk space for the body; try again")       \

@@ -263,7 +263,7 @@ static enum db_status store(struct import *im, uint64_t *ret_inserted, uint64_t 
     if (columns == NULL) return DB_FATAL;
     for (uint32_t i = 0; i < im->source->n_columns; i++)
         if (im->columns[i] != UINT32_MAX) columns[n++] = im->columns[i];
-    enum db_status st = db_begin(im->db);
+    enum db_status st = db_feature_rows_begin(im->db);
     if (st == DB_ONE && !im->existing) {
         st = db_feature_sets_put_managed(im->db, &im->fs, &im->fs.id, &created);
         im->fs.relation_schema = im->rq->app->config->database.schema;
@@ -378,6 +378,9 @@ enum http_status import_rows(struct http_request *rq, const char *name, struct s
         status =
             reply_error(rq, ERR_CONFLICT,
                         "another import has just made feature set %s with other columns", name);
+    else if (st == DB_RETRY && im.db != NULL && db_feature_rows_busy(im.db))
+        status = reply_error(rq, ERR_FEATURE_SET_BUSY, "an import into %s has run for %u s", name,
+                             DB_FEATURE_ROWS_WAIT_S);
     else
         status = st == DB_ONE ? reply_import(&im, inserted, updated) : reply_db_error(rq, st);
 out:

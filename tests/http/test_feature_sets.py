@@ -1,7 +1,9 @@
 """Feature sets: what is imported, named and refused."""
 import concurrent.futures
 import json
+import time
 
+import psycopg2
 import pytest
 
 from conftest import Http
@@ -58,6 +60,19 @@ def test_imports_of_the_same_users_at_once_are_counted_once(http, server):
     assert [r.status_code for r in replies] == [200] * 6, [r.text for r in replies]
     assert sorted(r.json()["inserted"] for r in replies) == [0] * 5 + [3000]
     assert http.get("/v1/feature-sets/crowded").json()["rows"] == 3001
+
+
+def test_an_import_behind_one_that_goes_on_is_told_to_come_again(http, database):
+    """Not kept waiting with its thread and its connection until the other ends. Nothing of it is stored."""
+    post(http, "occupied", "id,x\na,1\n", id_column="id")
+    with psycopg2.connect(database.url) as other, other.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM segmentd.feature_sets WHERE name = 'occupied' FOR UPDATE")
+        begun = time.monotonic()
+        reply = post(http, "occupied", "id,x\nb,2\n", id_column="id")
+        assert (reply.status_code, reply.json()["code"]) == (503, "feature_set_busy") and reply.headers["Retry-After"]
+        assert 4 < time.monotonic() - begun < 8
+    assert http.get("/v1/feature-sets/occupied").json()["rows"] == 1
+    assert post(http, "occupied", "id,x\nb,2\n", id_column="id").json()["inserted"] == 1
 
 
 def test_ndjson_and_json_say_the_same_as_csv(http):
