@@ -328,8 +328,8 @@ static void measure_in_place(struct kmeans_run *run, struct kmeans_desk *desk, s
 static void assign_chunk(void *ctx, size_t chunk)
 {
     struct kmeans_run *run = ctx;
-    const size_t first = chunk * SEG_CHUNK_TILES, left = seg_tiles_count(run->data->x) - first;
-    const size_t n_tiles = left < SEG_CHUNK_TILES ? left : SEG_CHUNK_TILES, k = run->c.n_rows;
+    const size_t first = chunk * SEG_CHUNK_TILES, k = run->c.n_rows;
+    const size_t n_tiles = seg_tiles_chunk_tiles(run->data->x, chunk);
     const bool may_in_place = !run->is_turned && !run->looks_near;
     struct queue near, far; /* near: rows that are looked for among what they remember */
     near.n = near.n_done = far.n = far.n_done = 0;

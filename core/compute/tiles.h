@@ -10,6 +10,7 @@
 #ifndef SEG_COMPUTE_TILES_H
 #define SEG_COMPUTE_TILES_H
 
+#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/status.h"
@@ -94,11 +95,18 @@ static inline unsigned seg_tiles_rows(const struct seg_tiles *t, size_t tile)
     size_t left = t->n_rows - tile * SEG_TILE_ROWS;
     return left < SEG_TILE_ROWS ? (unsigned)left : SEG_TILE_ROWS;
 }
-/* Rows of chunk i that exist: SEG_CHUNK_ROWS but for the last. */
+/* Rows of chunk i that exist: SEG_CHUNK_ROWS but for the last. No chunk that was kept when rows
+ * were taken back. */
 static inline size_t seg_tiles_chunk_rows(const struct seg_tiles *t, size_t chunk)
 {
+    assert(chunk * SEG_CHUNK_ROWS < t->n_rows);
     const size_t left = t->n_rows - chunk * SEG_CHUNK_ROWS;
     return left < SEG_CHUNK_ROWS ? left : SEG_CHUNK_ROWS;
+}
+/* Tiles of it that have rows. */
+static inline size_t seg_tiles_chunk_tiles(const struct seg_tiles *t, size_t chunk)
+{
+    return (seg_tiles_chunk_rows(t, chunk) + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS;
 }
 static inline float *seg_tiles_cell(const struct seg_tiles *t, size_t row, uint32_t col)
 {
