@@ -5,6 +5,7 @@
 #define SEG_COMPUTE_KERNELS_LANES_H
 
 #include <stdbool.h>
+#include "compute/isa.h"
 #include "compute/kernels.h"
 #include "compute/tiles.h"
 
@@ -244,9 +245,5 @@ INLINE size_t block_size(size_t n_left)
     case 5: call(5); break;                                                                        \
     default: call(OUTS_MAX); break;                                                                \
     }
-
-#define PASTE(a, b)       a##b
-#define PASTE_VALUE(a, b) PASTE(a, b)
-#define ISA_SYMBOL(a)     PASTE_VALUE(a, SEG_ISA)
 
 #endif

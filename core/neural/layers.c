@@ -8,12 +8,9 @@
 
 #include <math.h>
 #include <string.h>
+#include "compute/isa.h"
 #include "compute/tiles.h"
 
-#define PASTE_(a, b) a##b
-#define PASTE(a, b)  PASTE_(a, b)
-#define TEXT_(a)     #a
-#define TEXT(a)      TEXT_(a)
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
@@ -485,9 +482,9 @@ static void sgd(const struct seg_update *u)
     }
 }
 
-extern const struct seg_layer_kernels PASTE(seg_layer_kernels_, SEG_ISA);
-const struct seg_layer_kernels PASTE(seg_layer_kernels_, SEG_ISA) = {
-    .isa = TEXT(SEG_ISA),
+extern const struct seg_layer_kernels ISA_SYMBOL(seg_layer_kernels_);
+const struct seg_layer_kernels ISA_SYMBOL(seg_layer_kernels_) = {
+    .isa = ISA_TEXT,
     .gather = gather,
     .scatter = scatter,
     .from_rows = from_rows,

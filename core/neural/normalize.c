@@ -4,13 +4,10 @@
 
 #include <math.h>
 #include <stdint.h>
+#include "compute/isa.h"
 #include "compute/tiles.h"
 
-#define PASTE_(a, b) a##b
-#define PASTE(a, b)  PASTE_(a, b)
-#define TEXT_(a)     #a
-#define TEXT(a)      TEXT_(a)
-#define ROWS         SEG_TILE_ROWS
+#define ROWS SEG_TILE_ROWS
 
 static void standardize(float *x, size_t m, float *inverse)
 {
@@ -125,9 +122,9 @@ static void center_back(float *delta, const float *z, size_t m, size_t n_rows, c
     }
 }
 
-extern const struct seg_normalize_kernels PASTE(seg_normalize_kernels_, SEG_ISA);
-const struct seg_normalize_kernels PASTE(seg_normalize_kernels_, SEG_ISA) = {
-    .isa = TEXT(SEG_ISA),
+extern const struct seg_normalize_kernels ISA_SYMBOL(seg_normalize_kernels_);
+const struct seg_normalize_kernels ISA_SYMBOL(seg_normalize_kernels_) = {
+    .isa = ISA_TEXT,
     .standardize = standardize,
     .center = center,
     .stretch = stretch,
