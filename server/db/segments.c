@@ -21,13 +21,16 @@ enum {
     ", 'distance', NULLIF(l.distance, 'NaN'::real))::text"
 
 static const struct db_stmt STMTS[SEGMENT_N_STMTS] = {
-    [SEGMENT_RUN] = { "segments_run", 2, /* $1 model, $2 version; 0: the current run */
+    [SEGMENT_RUN] = { "segments_run",
+                      3, /* $1 model, $2 version; 0: the current run; $3 that run, else NULL */
                       "SELECT rtrim(json_build_object('model', m.name, 'version', r.version, "
                       "'labelled_at', " RFC3339(
                           "r.published_at") ", 'n_users', r.n_users)::text, '}'), r.id::text"
                                             " FROM models m JOIN label_runs r ON r.model_id = m.id"
                                             " WHERE m.name = $1"
-                                            " AND CASE WHEN $2::int = 0 THEN r.id = (SELECT "
+                                            " AND CASE WHEN $3::bigint IS NOT NULL THEN r.id = "
+                                            "$3::bigint"
+                                            " WHEN $2::int = 0 THEN r.id = (SELECT "
                                             "c.run_id FROM label_current c WHERE c.model_id = m.id)"
                                             " ELSE r.version = $2::int END"
                                             " ORDER BY r.id DESC LIMIT 1" },
@@ -91,12 +94,12 @@ static const struct db_stmt STMTS[SEGMENT_N_STMTS] = {
 const struct db_stmts DB_SEGMENTS_STMTS = { STMTS, SEGMENT_N_STMTS };
 
 enum db_status db_segments_run(struct db *db, const char *model, unsigned version,
-                               struct seg_arena *arena, struct db_document *ret)
+                               const char *run_id, struct seg_arena *arena, struct db_document *ret)
 {
     char version_text[16];
     snprintf(version_text, sizeof(version_text), "%u", version);
-    return db_document(db, &STMTS[SEGMENT_RUN], (const char *[]){ model, version_text }, arena,
-                       ret);
+    return db_document(db, &STMTS[SEGMENT_RUN], (const char *[]){ model, version_text, run_id },
+                       arena, ret);
 }
 
 enum db_status db_segments_list(struct db *db, const char *run_id, unsigned segment,

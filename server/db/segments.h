@@ -10,9 +10,10 @@ extern const struct db_stmts DB_SEGMENTS_STMTS;
 
 /* The run that readers see. key is its id. json: {"model", "version", "labelled_at", "n_users"}
  * without its closing brace, for the items to follow. version 0: the current run; else the newest
- * kept run of that version. DB_NONE: there is none. */
+ * kept run of that version; run_id not NULL: that run, while it is kept. DB_NONE: there is none. */
 enum db_status db_segments_run(struct db *db, const char *model, unsigned version,
-                               struct seg_arena *arena, struct db_document *ret);
+                               const char *run_id, struct seg_arena *arena,
+                               struct db_document *ret);
 /* Its segments as documents, by id. run_id is the key of db_segments_run. segment 0: all. */
 enum db_status db_segments_list(struct db *db, const char *run_id, unsigned segment,
                                 struct seg_arena *arena, struct db_document **ret, size_t *ret_n);

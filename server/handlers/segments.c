@@ -16,7 +16,7 @@ static bool read_run(struct http_request *rq, struct db_document *ret, enum http
     *status = HTTP_ERROR;
     bool has_version = strstr(rq->route->query, "version") != NULL;
     if (has_version && !version_query(rq, &version)) return false;
-    enum db_status st = db_segments_run(rq->db, rq->path_args[0], version, &rq->arena, ret);
+    enum db_status st = db_segments_run(rq->db, rq->path_args[0], version, NULL, &rq->arena, ret);
     if (st == DB_NONE) {
         struct db_document doc;
         st = db_models_version(rq->db, rq->path_args[0], version, &rq->arena, &doc);
@@ -73,6 +73,34 @@ enum http_status segments_get(struct http_request *rq)
     return reply_bytes(rq, HTTP_200, "application/json", json, strlen(json), true);
 }
 
+/* The run whose page before ended with that cursor, and *after cut to its key there: a list that is
+ * read in pages stays with its run. False after a reply. */
+static bool read_run_of_cursor(struct http_request *rq, const char **after, struct db_document *ret,
+                               enum http_status *status)
+{
+    enum { DIGITS_MAX = 18 };
+    const size_t n_digits = strspn(*after, "0123456789");
+    *status = HTTP_ERROR;
+    if (n_digits == 0 || n_digits > DIGITS_MAX || (*after)[n_digits] != ' ') {
+        *status = reply_error(rq, ERR_BAD_PARAMETER, "cursor is not a next_cursor of this list");
+        return false;
+    }
+    const char *run_id = seg_arena_strndup(&rq->arena, *after, n_digits);
+    if (run_id == NULL) {
+        *status = reply_error(rq, ERR_INTERNAL, NULL);
+        return false;
+    }
+    enum db_status st = db_segments_run(rq->db, rq->path_args[0], 0, run_id, &rq->arena, ret);
+    if (st == DB_NONE)
+        *status = reply_error(rq, ERR_CONFLICT,
+                              "the labels that the page before was read from are kept no more: "
+                              "begin again without cursor");
+    else if (st != DB_ONE)
+        *status = reply_db_error(rq, st);
+    *after += n_digits + 1;
+    return st == DB_ONE;
+}
+
 enum http_status segments_users_get(struct http_request *rq)
 {
     struct db_document run, *docs = NULL;
@@ -84,7 +112,9 @@ enum http_status segments_users_get(struct http_request *rq)
     if (order != NULL && strcmp(order, "distance") != 0 && strcmp(order, "user_id") != 0)
         return reply_error(rq, ERR_BAD_PARAMETER, "order must be user_id or distance");
     if (!list_page(rq, &limit, &after)) return HTTP_ERROR;
-    if (!read_run(rq, &run, &status)) return status;
+    if (!(after != NULL ? read_run_of_cursor(rq, &after, &run, &status)
+                        : read_run(rq, &run, &status)))
+        return status;
     bool by_distance = order != NULL && strcmp(order, "distance") == 0;
     enum db_status st = db_segments_users(rq->db, run.key, segment, by_distance, after, limit + 1,
                                           &rq->arena, &docs, &n);
@@ -97,6 +127,10 @@ enum http_status segments_users_get(struct http_request *rq)
                                rq->path_args[0], segment);
     }
     if (st != DB_ONE && st != DB_NONE) return reply_db_error(rq, st);
+    if (n > limit) {
+        docs[limit - 1].key = seg_arena_printf(&rq->arena, "%s %s", run.key, docs[limit - 1].key);
+        if (docs[limit - 1].key == NULL) return reply_error(rq, ERR_INTERNAL, NULL);
+    }
     return list_reply(rq, run.json + 1, docs, n, limit);
 }
 

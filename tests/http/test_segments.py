@@ -53,6 +53,23 @@ def test_members_are_paged_by_user_or_distance_without_gaps(http, model):
     assert distances == sorted(distances) and {u["user_id"] for u in by_distance} == set(ids)
 
 
+def test_pages_of_members_are_all_of_the_run_of_the_first(http, train, blobs, run_job, sql):
+    train("paged", SPEC)
+    path = "/v1/models/paged/segments/1/users"
+    for order in ("user_id", "distance"):
+        page = {"limit": 7, "order": order}
+        first = http.get(path, params=page).json()
+        run_job("/v1/models/paged/label", None)
+        second = http.get(path, params={**page, "cursor": first["next_cursor"]}).json()
+        assert second["labelled_at"] == first["labelled_at"] != http.get(path).json()["labelled_at"]
+        assert len(second["items"]) == 7 and not {u["user_id"] for u in first["items"]} & {u["user_id"] for u in second["items"]}
+    for _ in range(2):
+        run_job("/v1/models/paged/label", None)
+    becomes(sql, "SELECT count(*) FROM segmentd.label_runs r JOIN segmentd.models m ON m.id = r.model_id WHERE m.name = 'paged'", [(2,)])
+    gone = http.get(path, params={**page, "cursor": second["next_cursor"]})
+    assert (gone.status_code, gone.json()["code"]) == (409, "conflict")
+
+
 def test_a_users_segments_are_found_by_id(http, model, blobs):
     user = members(http, model, 2, limit=5)[0]
     got = http.get(f"/v1/users/{user['user_id']}/segments").json()["segments"]
