@@ -131,7 +131,7 @@ class Ours:
         job = self.call("POST", "/v1/models/bench/train", {"feature_set": "bench", "label": True, "promote": "always",
                                                             "algorithm": {"type": "kmeans", "k": K, "n_init": 1, "max_iterations": 25}})
         while job["state"] not in ("succeeded", "failed"):
-            time.sleep(0.005)
+            time.sleep(0.02)
             job = self.call("GET", f"/v1/jobs/{job['id']}")
         seconds = time.monotonic() - start
         assert job["state"] == "succeeded", job

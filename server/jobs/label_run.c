@@ -4,6 +4,7 @@
  * can show. */
 #include "jobs/label_run.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -104,10 +105,10 @@ static void keep_exemplar(struct exemplar *nearest, const struct label *l)
     nearest[at].distance = l->distance;
 }
 
-/* Scores rows first .. end - 1. When first is inside a tile, because the second of two spools goes
- * on where the first ended, the rows of that tile are scored again. */
+/* Scores rows first .. end - 1; first begins a tile. */
 static bool score_rows(struct stream *s, size_t first, size_t end)
 {
+    assert(first % SEG_TILE_ROWS == 0);
     s->first_tile = first / SEG_TILE_ROWS;
     if (!label_scorer_map(&s->scorer, &s->table.schema)) return false;
     seg_pool_for(s->run->app->pool, SEG_PRIORITY_TRAINING,
@@ -134,6 +135,7 @@ static bool note_rows(struct stream *s, size_t first, size_t end)
         size_t cap = s->segment_cap * 2 > end ? s->segment_cap * 2 : end;
         uint16_t *more = seg_realloc(s->segment, cap, sizeof(*more));
         if (more == NULL) return false;
+        memset(more + s->segment_cap, 0xff, (cap - s->segment_cap) * sizeof(*more)); /* none */
         s->segment = more;
         s->segment_cap = cap;
     }
@@ -234,12 +236,15 @@ out:
     return outcome;
 }
 
-/* The next block of what training kept. */
+/* The next block of what training kept. Each spool begins a chunk: the rows before it are nobody's,
+ * and have no segment. */
 static enum job_outcome next_kept(struct stream *s, bool *ret_more)
 {
-    bool more;
-    enum seg_status st =
-        row_spool_read(s->run->app->pool, &s->kept_at, &s->table.cells, &s->ids, &more);
+    bool more = false;
+    struct seg_tiles *cells = &s->table.cells;
+    enum seg_status st = seg_tiles_grow(cells, (cells->n_rows + SEG_CHUNK_ROWS - 1) /
+                                                   SEG_CHUNK_ROWS * SEG_CHUNK_ROWS);
+    if (st == SEG_OK) st = row_spool_read(s->run->app->pool, &s->kept_at, cells, &s->ids, &more);
     if (!more && ++s->spool < s->kept->n_spools) {
         s->kept_at = (struct row_spool_reader){ .spool = &s->kept->spools[s->spool] };
         more = true;
@@ -269,7 +274,6 @@ static enum job_outcome next_block(struct stream *s, bool *ret_more)
 static enum job_outcome stream_rows(struct stream *s, const struct feature_set *fs, double from)
 {
     const double expected = fs->n_rows > 0 ? (double)fs->n_rows : 1e6;
-    size_t first = 0;
     for (bool more = true; more;) {
         char message[80];
         if (atomic_load(s->run->cancel)) return JOB_STOPPED;
@@ -279,12 +283,11 @@ static enum job_outcome stream_rows(struct stream *s, const struct feature_set *
             return job_fail(s->run, "too_large",
                             "the features take more than %llu bytes ([jobs] memory_bytes_max)",
                             (unsigned long long)s->run->app->config->jobs.memory_bytes_max);
-        const size_t end = s->table.cells.n_rows;
+        const size_t end = s->table.cells.n_rows, first = end - s->ids.n;
         if (end > first && (!score_rows(s, first, end) || !note_rows(s, first, end)))
             return job_fail(s->run, "out_of_memory", "out of memory while labelling");
         enum db_status st = s->writer != NULL ? write_rows(s, first, end) : DB_ONE;
         if (st != DB_ONE) return job_db_failed(s->run, st, "writing labels");
-        first = end;
         if (s->writer == NULL) continue; /* the sender tells where it is */
         snprintf(message, sizeof(message), "%zu users labelled", end);
         const double share = (double)end / expected;

@@ -11,7 +11,7 @@
 #include "model/model.h"
 
 #define LABEL_BLOCK_ROWS  ROW_SPOOL_BLOCK_ROWS
-#define LABEL_BLOCK_TILES (LABEL_BLOCK_ROWS / SEG_TILE_ROWS + 1) /* it may start inside a tile */
+#define LABEL_BLOCK_TILES (LABEL_BLOCK_ROWS / SEG_TILE_ROWS)
 
 struct label_scorer {
     const struct seg_model *model; /* borrowed */

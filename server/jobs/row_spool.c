@@ -154,12 +154,13 @@ static void read_chunk(void *ctx, size_t chunk)
     }
 }
 
-/* The next n rows as rows of cells, which ends with a chunk. */
+/* The next n rows as rows of cells. */
 static enum seg_status get_tiles(struct seg_pool *pool, struct row_spool_reader *reader,
                                  struct seg_tiles *cells, size_t n)
 {
     const struct row_spool *s = reader->spool;
     const size_t first = cells->n_rows;
+    assert(first % SEG_CHUNK_ROWS == 0);
     struct reading r = {
         .s = s, .cells = cells, .first_tile = first / SEG_TILE_ROWS, .at = reader->at
     };
@@ -173,18 +174,6 @@ static enum seg_status get_tiles(struct seg_pool *pool, struct row_spool_reader 
     return atomic_load(&r.failed) ? SEG_EFORMAT : SEG_OK;
 }
 
-/* The same where cells ends anywhere. */
-static enum seg_status append_tiles(struct seg_pool *pool, struct row_spool_reader *r,
-                                    struct seg_tiles *cells, size_t n)
-{
-    struct seg_tiles block;
-    seg_tiles_init(&block, r->spool->n_cols);
-    enum seg_status st = get_tiles(pool, r, &block, n);
-    if (st == SEG_OK) st = seg_tiles_append(cells, &block);
-    seg_tiles_release(&block);
-    return st;
-}
-
 enum seg_status row_spool_read(struct seg_pool *pool, struct row_spool_reader *r,
                                struct seg_tiles *cells, struct user_ids *ids, bool *ret_more)
 {
@@ -192,8 +181,7 @@ enum seg_status row_spool_read(struct seg_pool *pool, struct row_spool_reader *r
     *ret_more = false;
     enum seg_status st = get_ids(r, ids, &b);
     if (st != SEG_OK || b.n_rows == 0) return st;
-    st = cells->n_rows % SEG_CHUNK_ROWS == 0 ? get_tiles(pool, r, cells, b.n_rows)
-                                             : append_tiles(pool, r, cells, b.n_rows);
+    st = get_tiles(pool, r, cells, b.n_rows);
     if (st == SEG_OK) take_block(r, ids, &b, ret_more);
     return st;
 }

@@ -41,8 +41,8 @@ struct row_spool_reader {
     size_t n_read; /* rows */
 };
 
-/* Appends what one call of add kept to cells, whose first columns they are and which may end inside
- * a tile, and to ids, over the pool. *ret_more: another call would bring more. SEG_ENOMEM;
+/* Appends what one call of add kept to cells, whose first columns they are and whose rows end with
+ * a chunk, and to ids, over the pool. *ret_more: another call would bring more. SEG_ENOMEM;
  * SEG_EFORMAT: the file cannot be read. */
 enum seg_status row_spool_read(struct seg_pool *pool, struct row_spool_reader *r,
                                struct seg_tiles *cells, struct user_ids *ids, bool *ret_more);

@@ -1,6 +1,7 @@
-/* table_load.c - a reader is a connection, a range of pages and a table. The second one's table is
- * appended to the first's. Categories are numbered in order of first sight and targets stand beside
- * their rows, so tables that have either get one reader. */
+/* table_load.c - the table's pages are cut into parts, each with a table, a COPY and a spool of its
+ * own; a reader is a connection that takes the next part until there is none. The parts' tables are
+ * then appended to the first's. Categories are numbered in order of first sight and targets stand
+ * beside their rows, so tables that have either are one part. */
 #include "jobs/table_load.h"
 
 #include <errno.h>
@@ -12,18 +13,26 @@
 #include "log.h"
 
 #define PAGES_MIN      4096u /* 32 MiB: below, a second connection costs more than it saves */
+#define SMALL_PARTS    (TABLE_LOAD_PARTS - 2)
+#define SMALL_SHARE    64u /* of the pages in a small part: one in so many */
 #define SHARE_SNAPSHOT "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
-struct reader {
+/* What the readers share. */
+struct loading {
     struct job_run *run;
     struct table_load *l;
-    unsigned part;
+    struct feature_pages pages[TABLE_LOAD_PARTS]; /* of one part: all */
+    struct seg_table tables[TABLE_LOAD_PARTS];
+    atomic_uint next;      /* part to be taken */
+    atomic_size_t n_rows;  /* so far */
+    atomic_size_t n_bytes; /* of their cells */
+    atomic_bool give_up;   /* a reader has failed */
+};
+
+struct reader {
+    struct loading *loading;
     struct db *db;
-    struct feature_pages pages; /* end 0: all */
-    struct seg_table *table;
-    struct row_spool *spool;
-    atomic_size_t *n_bytes; /* of all readers' cells */
-    atomic_bool *give_up;   /* another reader failed */
+    bool reports; /* the progress of all */
     enum job_outcome outcome;
     char code[48], detail[400]; /* JOB_FAILED */
 };
@@ -36,31 +45,31 @@ static void fail(struct reader *r, const char *code, const char *detail)
 }
 
 /* Labelling will read the database again, which takes longer. */
-static void warn_not_kept(const struct reader *r)
+static void warn_not_kept(const struct job_run *run)
 {
-    log_event(LOG_WARN, "rows are not kept for labelling", "job", "%s", r->run->job->id,
-              "spool_dir", "%s", r->run->app->config->limits.spool_dir, "reason", "%s",
-              strerror(errno), NULL);
+    log_event(LOG_WARN, "rows are not kept for labelling", "job", "%s", run->job->id, "spool_dir",
+              "%s", run->app->config->limits.spool_dir, "reason", "%s", strerror(errno), NULL);
 }
 
-static void report(const struct reader *r, unsigned n_readers)
+static void report(const struct loading *loading)
 {
     char message[80];
-    double expected = r->l->fs->n_rows > 0 ? (double)r->l->fs->n_rows : 1e6;
-    size_t n_rows = r->table->cells.n_rows * n_readers; /* they are about equally fast */
-    double share = (double)n_rows / expected;
+    const struct table_load *l = loading->l;
+    const double expected = l->fs->n_rows > 0 ? (double)l->fs->n_rows : 1e6;
+    const size_t n_rows = atomic_load(&loading->n_rows);
+    const double share = (double)n_rows / expected;
     snprintf(message, sizeof(message), "%zu rows loaded", n_rows);
-    job_progress(r->run, r->l->progress_share * (share < 1 ? share : 1), "loading", message);
+    job_progress(loading->run, l->progress_share * (share < 1 ? share : 1), "loading", message);
 }
 
 /* False: the reader is to stop, its outcome says why. */
-static bool may_go_on(struct reader *r, size_t bytes_before)
+static bool may_go_on(struct reader *r, size_t bytes_grown)
 {
-    uint64_t bytes_max = r->run->app->config->jobs.memory_bytes_max;
-    size_t grown = seg_tiles_bytes(&r->table->cells) - bytes_before;
-    if (atomic_load(r->run->cancel) || atomic_load(r->give_up)) {
+    struct loading *loading = r->loading;
+    const uint64_t bytes_max = loading->run->app->config->jobs.memory_bytes_max;
+    if (atomic_load(loading->run->cancel) || atomic_load(&loading->give_up)) {
         r->outcome = JOB_STOPPED;
-    } else if (atomic_fetch_add(r->n_bytes, grown) + grown > bytes_max) {
+    } else if (atomic_fetch_add(&loading->n_bytes, bytes_grown) + bytes_grown > bytes_max) {
         char detail[120];
         snprintf(detail, sizeof(detail),
                  "the features take more than %llu bytes ([jobs] memory_bytes_max)",
@@ -70,44 +79,63 @@ static bool may_go_on(struct reader *r, size_t bytes_before)
     return r->outcome == JOB_SUCCEEDED;
 }
 
-static void read_rows(struct reader *r)
+static void read_rows(struct reader *r, unsigned part, struct user_ids *ids)
 {
-    struct seg_error err = { "" };
-    struct user_ids ids = { 0 };
-    struct feature_load *load = r->l->loads[r->part];
+    struct loading *loading = r->loading;
+    struct seg_tiles *cells = &loading->tables[part].cells;
+    struct row_spool *spool = &loading->l->spools[part];
     for (enum db_status st = DB_ONE; st == DB_ONE;) {
-        size_t bytes_before = seg_tiles_bytes(&r->table->cells);
-        user_ids_clear(&ids);
-        st = feature_load_rows(load, ROW_SPOOL_BLOCK_ROWS, r->table, &ids, &err);
+        struct seg_error err = { "" };
+        const size_t rows = cells->n_rows, bytes = seg_tiles_bytes(cells);
+        user_ids_clear(ids);
+        st = feature_load_rows(loading->l->loads[part], ROW_SPOOL_BLOCK_ROWS,
+                               &loading->tables[part], ids, &err);
         if (st == DB_RETRY)
             r->outcome = JOB_AGAIN;
         else if (st != DB_ONE && st != DB_NONE)
             fail(r, "features_unreadable", err.text);
-        if (r->outcome != JOB_SUCCEEDED || !may_go_on(r, bytes_before)) break;
-        if (r->spool->fd >= 0 && ids.n > 0 && !row_spool_add(r->spool, &r->table->cells, &ids))
-            warn_not_kept(r);
-        if (r->part == 0) report(r, r->pages.end == 0 ? 1 : TABLE_LOAD_PARTS);
+        if (r->outcome != JOB_SUCCEEDED || !may_go_on(r, seg_tiles_bytes(cells) - bytes)) return;
+        if (spool->fd >= 0 && ids->n > 0 && !row_spool_add(spool, cells, ids))
+            warn_not_kept(loading->run);
+        atomic_fetch_add(&loading->n_rows, cells->n_rows - rows);
+        if (r->reports) report(loading);
     }
-    user_ids_release(&ids);
+}
+
+static void read_part(struct reader *r, unsigned part, struct user_ids *ids)
+{
+    struct loading *loading = r->loading;
+    struct table_load *l = loading->l;
+    struct seg_error err = { "" };
+    if (l->keep && !row_spool_begin(&l->spools[part], loading->run->app->config->limits.spool_dir))
+        warn_not_kept(loading->run);
+    enum db_status st =
+        feature_load_begin(r->db, l->fs, l->columns, l->n_columns, l->target, l->keep,
+                           l->n_parts > 1 ? &loading->pages[part] : NULL, &l->loads[part], &err);
+    if (st == DB_ONE)
+        read_rows(r, part, ids);
+    else if (st == DB_RETRY)
+        r->outcome = JOB_AGAIN;
+    else
+        fail(r, "features_unreadable", err.text);
+    if (r->outcome != JOB_SUCCEEDED) { /* its COPY is not at its end */
+        feature_load_free(l->loads[part]);
+        l->loads[part] = NULL;
+    }
 }
 
 static void *reader_main(void *arg)
 {
     struct reader *r = arg;
-    struct seg_error err = { "" };
-    const struct table_load *l = r->l;
-    const struct feature_pages *pages = r->pages.end == 0 ? NULL : &r->pages;
-    if (l->keep && !row_spool_begin(r->spool, r->run->app->config->limits.spool_dir))
-        warn_not_kept(r);
-    enum db_status st = feature_load_begin(r->db, l->fs, l->columns, l->n_columns, l->target,
-                                           l->keep, pages, &r->l->loads[r->part], &err);
-    if (st == DB_ONE)
-        read_rows(r);
-    else if (st == DB_RETRY)
-        r->outcome = JOB_AGAIN;
-    else
-        fail(r, "features_unreadable", err.text);
-    if (r->outcome != JOB_SUCCEEDED) atomic_store(r->give_up, true);
+    struct loading *loading = r->loading;
+    struct user_ids ids = { 0 };
+    while (r->outcome == JOB_SUCCEEDED) {
+        const unsigned part = atomic_fetch_add(&loading->next, 1);
+        if (part >= loading->l->n_parts) break;
+        read_part(r, part, &ids);
+    }
+    if (r->outcome != JOB_SUCCEEDED) atomic_store(&loading->give_up, true);
+    user_ids_release(&ids);
     return NULL;
 }
 
@@ -134,86 +162,107 @@ static bool share_snapshot(struct db *first, struct db *second)
     return st == DB_ONE || st == DB_NONE;
 }
 
-/* The second reader's connection, both in one snapshot, and where its pages start; NULL: one reader
- * is enough, or all there can be. */
-static struct db *second_connection(struct job_run *run, const struct table_load *l,
-                                    uint32_t *ret_middle)
+/* The second reader's connection, both in one snapshot, and how many pages there are; NULL: one
+ * reader is enough, or all there can be. */
+static struct db *second_connection(const struct loading *loading, uint32_t *ret_n_pages)
 {
-    uint32_t n_pages = 0;
+    struct job_run *run = loading->run;
+    const struct table_load *l = loading->l;
+    const struct seg_schema *schema = &loading->tables[0].schema;
     if (l->target >= 0) return NULL;
-    for (uint32_t i = 0; i < l->table.schema.n_features; i++)
-        if (l->table.schema.features[i].type == SEG_CATEGORICAL) return NULL;
-    if (feature_load_pages(run->db, l->fs, &n_pages) != DB_ONE || n_pages < PAGES_MIN) return NULL;
+    for (uint32_t i = 0; i < schema->n_features; i++)
+        if (schema->features[i].type == SEG_CATEGORICAL) return NULL;
+    if (feature_load_pages(run->db, l->fs, ret_n_pages) != DB_ONE || *ret_n_pages < PAGES_MIN)
+        return NULL;
     struct db *second = db_connect(run->app->config, 0, false, run->app->metrics);
     if (second != NULL && !share_snapshot(run->db, second)) {
         db_rollback(run->db);
         db_close(second);
         second = NULL;
     }
-    *ret_middle = n_pages / 2;
     return second;
 }
 
-/* The rows of both tables as the first's; the second's is given back. */
-static enum seg_status join(struct table_load *l, struct seg_table *second)
+/* A large part for each reader, and small ones for whoever is done with his first. */
+static void cut_pages(struct loading *loading, uint32_t n_pages)
 {
-    enum seg_status st = seg_tiles_append(&l->table.cells, &second->cells);
-    seg_table_release(second);
+    const uint32_t small = n_pages / SMALL_SHARE, large = (n_pages - SMALL_PARTS * small) / 2;
+    uint32_t from = 0;
+    loading->l->n_parts = TABLE_LOAD_PARTS;
+    for (unsigned part = 0; part < TABLE_LOAD_PARTS; part++) {
+        const uint32_t to = from + (part < 2 ? large : small);
+        loading->pages[part] =
+            (struct feature_pages){ from, part + 1 < TABLE_LOAD_PARTS ? to : UINT32_MAX };
+        from = to;
+    }
+}
+
+/* An empty table of the columns for each part that there may be. */
+static enum seg_status make_tables(struct loading *loading)
+{
+    const struct table_load *l = loading->l;
+    struct seg_error err = { "" };
+    struct seg_schema schema;
+    for (unsigned part = 0; part < TABLE_LOAD_PARTS; part++) {
+        enum seg_status st = feature_load_schema(l->fs, l->columns, l->n_columns, &schema, &err);
+        if (st != SEG_OK) return st;
+        seg_table_init(&loading->tables[part], &schema);
+    }
+    return SEG_OK;
+}
+
+/* The rows of all parts as the first's, whose table becomes the load's; the others are given back.
+ */
+static enum seg_status join(struct loading *loading)
+{
+    enum seg_status st = SEG_OK;
+    for (unsigned part = 1; part < TABLE_LOAD_PARTS; part++) {
+        if (st == SEG_OK)
+            st = seg_tiles_append(&loading->tables[0].cells, &loading->tables[part].cells);
+        seg_table_release(&loading->tables[part]);
+    }
+    loading->l->table = loading->tables[0];
     return st;
+}
+
+/* Reads over one connection, or over two when there is another. */
+static void read_all(struct loading *loading, struct reader readers[2])
+{
+    pthread_t thread;
+    const bool two =
+        readers[1].db != NULL && pthread_create(&thread, NULL, second_main, &readers[1]) == 0;
+    reader_main(&readers[0]);
+    if (two) pthread_join(thread, NULL);
+    if (readers[1].db != NULL) db_rollback(loading->run->db); /* it only read */
 }
 
 enum job_outcome table_load_run(struct job_run *run, struct table_load *l)
 {
-    struct seg_schema schema;
-    struct seg_table table = { 0 };
-    struct seg_error err = { "" };
-    atomic_size_t n_bytes = 0;
-    atomic_bool give_up = false;
-    pthread_t thread;
-    uint32_t middle = 0;
-    for (unsigned i = 0; i < TABLE_LOAD_PARTS; i++)
-        l->spools[i] = ROW_SPOOL_NONE;
-    if (feature_load_schema(l->fs, l->columns, l->n_columns, &schema, &err) != SEG_OK)
-        return job_fail(run, "invalid", "%s", err.text);
-    seg_table_init(&l->table, &schema);
-    struct reader readers[TABLE_LOAD_PARTS] = {
-        { .run = run, .l = l, .db = run->db, .table = &l->table },
-        { .run = run, .l = l, .part = 1, .table = &table },
-    };
-    for (unsigned i = 0; i < TABLE_LOAD_PARTS; i++) {
-        readers[i].spool = &l->spools[i];
-        readers[i].n_bytes = &n_bytes;
-        readers[i].give_up = &give_up;
+    struct loading loading = { .run = run, .l = l };
+    struct reader readers[2] = { { .loading = &loading, .db = run->db, .reports = true },
+                                 { .loading = &loading } };
+    uint32_t n_pages = 0;
+    l->n_parts = 1;
+    for (unsigned part = 0; part < TABLE_LOAD_PARTS; part++)
+        l->spools[part] = ROW_SPOOL_NONE;
+    if (make_tables(&loading) == SEG_OK) {
+        readers[1].db = second_connection(&loading, &n_pages);
+        if (readers[1].db != NULL) cut_pages(&loading, n_pages);
+        read_all(&loading, readers);
+    } else {
+        fail(&readers[0], "out_of_memory", "out of memory before loading");
     }
-    readers[1].db = second_connection(run, l, &middle);
-    bool two = readers[1].db != NULL &&
-               feature_load_schema(l->fs, l->columns, l->n_columns, &schema, &err) == SEG_OK;
-    if (two) {
-        seg_table_init(&table, &schema);
-        readers[0].pages = (struct feature_pages){ 0, middle };
-        readers[1].pages = (struct feature_pages){ middle, UINT32_MAX };
-        two = pthread_create(&thread, NULL, second_main, &readers[1]) == 0;
-        if (!two) readers[0].pages.end = 0;
-    }
-    reader_main(&readers[0]);
-    if (two) pthread_join(thread, NULL);
-    for (unsigned i = 0; i < TABLE_LOAD_PARTS; i++)
-        if (readers[i].outcome != JOB_SUCCEEDED) { /* its COPY is not at its end */
-            feature_load_free(l->loads[i]);
-            l->loads[i] = NULL;
-        }
-    if (readers[1].db != NULL) db_rollback(run->db); /* it only read */
     db_close(readers[1].db);
-    l->kept = l->keep && l->spools[0].fd >= 0 && (!two || l->spools[1].fd >= 0);
-    if (two && readers[0].outcome == JOB_SUCCEEDED && readers[1].outcome == JOB_SUCCEEDED &&
-        join(l, &table) != SEG_OK)
-        fail(&readers[0], "out_of_memory", "out of memory after loading");
-    seg_table_release(&table);
+    l->kept = l->keep;
+    for (unsigned part = 0; part < l->n_parts; part++)
+        l->kept = l->kept && l->spools[part].fd >= 0;
     /* A reader that stopped because the other failed has nothing to tell. */
     const struct reader *r = &readers[0];
     if (readers[1].outcome != JOB_SUCCEEDED &&
         (r->outcome == JOB_SUCCEEDED || r->outcome == JOB_STOPPED))
         r = &readers[1];
+    if (join(&loading) != SEG_OK && r->outcome == JOB_SUCCEEDED)
+        fail(&readers[0], "out_of_memory", "out of memory after loading");
     return r->outcome == JOB_FAILED ? job_fail(run, r->code, "%s", r->detail) : r->outcome;
 }
 

@@ -1,7 +1,7 @@
 /* table_load.h - the rows of a training out of the database into one table.
  *
  * Properties: a large plain table of numbers is read over two connections that share a snapshot,
- * each a range of its pages, because one server process turns rows into bytes more slowly than we
+ * part by part of its pages, because one server process turns rows into bytes more slowly than we
  * take them; the rows stand in the order of a single reading, so that the model's bytes do not
  * depend on how they came. Everything else, and whenever the second connection cannot be had, is
  * read over the job's own. Operation: run, then use the fields, then release. Safety: the calling
@@ -14,7 +14,7 @@
 #include "jobs/row_spool.h"
 #include "jobs/runner.h"
 
-#define TABLE_LOAD_PARTS 2
+#define TABLE_LOAD_PARTS 10
 
 struct table_load {
     /* What is wanted, set by the caller: */
@@ -26,9 +26,10 @@ struct table_load {
     double progress_share; /* of the job's progress */
     /* What came: */
     struct seg_table table;
-    struct row_spool spools[TABLE_LOAD_PARTS];    /* one after the other; kept says if they count */
+    unsigned n_parts;                             /* that the rows came in, one after the other */
+    struct row_spool spools[TABLE_LOAD_PARTS];    /* (n_parts); kept says if they count */
     bool kept;                                    /* false also when the disk was full */
-    struct feature_load *loads[TABLE_LOAD_PARTS]; /* target, classes and counts; second NULL: one */
+    struct feature_load *loads[TABLE_LOAD_PARTS]; /* (n_parts) target, classes and counts */
 };
 
 /* Fills the rest of l. */

@@ -217,7 +217,7 @@ static void core_fitted(void *ctx, struct seg_model *m)
 {
     struct training *t = ctx;
     if (!t->spec.label || !t->load.kept) return;
-    t->kept = (struct label_rows){ &t->load.table, t->load.spools, t->load.loads[1] ? 2 : 1 };
+    t->kept = (struct label_rows){ &t->load.table, t->load.spools, t->load.n_parts };
     t->begun = begin_publishing(t);
     if (t->begun == JOB_SUCCEEDED)
         t->begun = label_sender_begin(t->run, t->write, m, &t->kept, &t->sender);
