@@ -3,6 +3,7 @@
 #include "compute/scratch.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include "base/alloc.h"
 
 struct seg_scratch_block {
@@ -29,14 +30,26 @@ void seg_scratch_release(struct seg_scratch *s)
     *s = (struct seg_scratch){ 0 };
 }
 
+static bool make(const struct seg_scratch *s, struct seg_scratch_block *b)
+{
+    if (b->memory == NULL) b->memory = seg_alloc_aligned(s->bytes, 1);
+    return b->memory != NULL;
+}
+
+enum seg_status seg_scratch_make(struct seg_scratch *s)
+{
+    for (size_t i = 0; i < s->n_blocks; i++)
+        if (!make(s, &s->blocks[i])) return SEG_ENOMEM;
+    return SEG_OK;
+}
+
 void *seg_scratch_take(struct seg_scratch *s)
 {
     size_t i = 0;
     while (atomic_flag_test_and_set_explicit(&s->blocks[i].taken, memory_order_acquire))
         i = (i + 1) % s->n_blocks;
     struct seg_scratch_block *b = &s->blocks[i];
-    if (b->memory == NULL) b->memory = seg_alloc_aligned(s->bytes, 1);
-    if (b->memory == NULL) atomic_flag_clear_explicit(&b->taken, memory_order_release);
+    if (!make(s, b)) atomic_flag_clear_explicit(&b->taken, memory_order_release);
     return b->memory;
 }
 

@@ -20,6 +20,8 @@ struct seg_scratch {
  * to be released. */
 enum seg_status seg_scratch_init(struct seg_scratch *s, struct seg_pool *pool, size_t bytes);
 void seg_scratch_release(struct seg_scratch *s);
+/* Makes all blocks now, after which take never fails. SEG_ENOMEM. */
+enum seg_status seg_scratch_make(struct seg_scratch *s);
 /* A block, aligned as SEG_ALIGN says, that is the caller's until it is given back; what stands in
  * it is of no use. NULL: no memory. */
 void *seg_scratch_take(struct seg_scratch *s);

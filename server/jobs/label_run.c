@@ -174,7 +174,8 @@ static bool stream_init(struct stream *s, struct job_run *run, const struct seg_
         seg_alloc_aligned(LABEL_BLOCK_TILES * n_derived * SEG_TILE_ROWS, sizeof(*s->derived));
     for (size_t i = 0; s->exemplars != NULL && i < n_exemplars; i++)
         s->exemplars[i].distance = INFINITY;
-    return label_scorer_init(&s->scorer, m) && s->exemplars && s->derived;
+    return label_scorer_init(&s->scorer, m, run->app->pool, LABEL_BLOCK_TILES) && s->exemplars &&
+           s->derived;
 }
 
 static void stream_release(struct stream *s)

@@ -7,16 +7,18 @@
 #include "base/alloc.h"
 #include "http/request.h"
 
-bool label_scorer_init(struct label_scorer *s, const struct seg_model *m)
+bool label_scorer_init(struct label_scorer *s, const struct seg_model *m, struct seg_pool *pool,
+                       size_t n_tiles)
 {
     *s = (struct label_scorer){ .model = m, .inputs = seg_model_inputs(m) };
     const size_t cells = (size_t)s->inputs->n_cells * SEG_TILE_ROWS;
-    s->scratch_floats = (seg_model_scratch(m) + cells + 15) / 16 * 16;
     s->codes = seg_calloc(s->inputs->n_features, sizeof(*s->codes));
     s->n_codes = seg_calloc(s->inputs->n_features, sizeof(*s->n_codes));
-    s->scratch = seg_alloc_aligned(LABEL_BLOCK_TILES * s->scratch_floats, sizeof(*s->scratch));
-    s->scores = seg_calloc(LABEL_BLOCK_TILES, sizeof(*s->scores));
-    return s->codes && s->n_codes && s->scratch && s->scores;
+    s->scores = seg_calloc(n_tiles, sizeof(*s->scores));
+    return s->codes && s->n_codes && s->scores &&
+           seg_scratch_init(&s->scratch, pool, (seg_model_scratch(m) + cells) * sizeof(float)) ==
+               SEG_OK &&
+           seg_scratch_make(&s->scratch) == SEG_OK;
 }
 
 void label_scorer_release(struct label_scorer *s)
@@ -25,7 +27,7 @@ void label_scorer_release(struct label_scorer *s)
         seg_free(s->codes[i]);
     seg_free(s->codes);
     seg_free(s->n_codes);
-    seg_free(s->scratch);
+    seg_scratch_release(&s->scratch);
     seg_free(s->scores);
     *s = (struct label_scorer){ 0 };
 }
@@ -50,7 +52,7 @@ bool label_scorer_map(struct label_scorer *s, const struct seg_schema *table)
 
 void label_scorer_tile(struct label_scorer *s, size_t index, const float *raw, unsigned n_rows)
 {
-    float *scratch = s->scratch + index * s->scratch_floats;
+    float *scratch = seg_scratch_take(&s->scratch);
     float *mapped = scratch + seg_model_scratch(s->model);
     memcpy(mapped, raw, (size_t)s->inputs->n_cells * SEG_TILE_ROWS * sizeof(*mapped));
     for (uint32_t i = 0; i < s->inputs->n_features; i++) {
@@ -60,6 +62,7 @@ void label_scorer_tile(struct label_scorer *s, size_t index, const float *raw, u
             if (cells[r].code != SEG_CODE_MISSING) cells[r].code = s->codes[i][cells[r].code];
     }
     seg_model_score_tile(s->model, mapped, n_rows, scratch, &s->scores[index]);
+    seg_scratch_give(&s->scratch, scratch);
 }
 
 bool label_scorer_label(const struct label_scorer *s, size_t index, unsigned lane, const char *id,

@@ -6,6 +6,7 @@
 #ifndef SERVER_JOBS_LABEL_SCORE_H
 #define SERVER_JOBS_LABEL_SCORE_H
 
+#include "compute/scratch.h"
 #include "db/labels.h"
 #include "jobs/row_spool.h"
 #include "model/model.h"
@@ -18,14 +19,14 @@ struct label_scorer {
     const struct seg_schema *inputs;
     uint32_t **codes; /* (n_features) table's code -> model's code; NULL for numbers */
     uint32_t *n_codes;
-    float *scratch; /* (LABEL_BLOCK_TILES, scratch_floats): cells in the model's codes behind its
-                       scratch */
-    size_t scratch_floats;
-    struct seg_scores *scores; /* (LABEL_BLOCK_TILES) */
+    struct seg_scratch scratch; /* the model's, and behind it cells in the model's codes */
+    struct seg_scores *scores;  /* (n_tiles) */
 };
 
-/* False: no memory; release it all the same. */
-bool label_scorer_init(struct label_scorer *s, const struct seg_model *m);
+/* For blocks of n_tiles, scored over pool, or when that is NULL by one thread. False: no memory;
+ * release it all the same. */
+bool label_scorer_init(struct label_scorer *s, const struct seg_model *m, struct seg_pool *pool,
+                       size_t n_tiles);
 void label_scorer_release(struct label_scorer *s);
 /* Learns the categories that have come into the table, whose first features are the model's. False:
  * no memory. */

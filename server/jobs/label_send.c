@@ -35,12 +35,12 @@ static enum db_status send_block(struct label_sender *s)
         struct label l;
         size_t id_len;
         if (lane == 0) {
-            label_scorer_tile(&s->scorer, tile, s->tiles + tile * tile_floats,
+            label_scorer_tile(&s->scorer, 0, s->tiles + tile * tile_floats,
                               left < SEG_TILE_ROWS ? (unsigned)left : SEG_TILE_ROWS);
             seg_pool_give_way();
         }
         const char *id = user_ids_at(&s->ids, row, &id_len);
-        if (label_scorer_label(&s->scorer, tile, lane, id, id_len, &l))
+        if (label_scorer_label(&s->scorer, 0, lane, id, id_len, &l))
             st = label_writer_add(s->writer, &l);
     }
     return st;
@@ -103,7 +103,7 @@ enum job_outcome label_sender_begin(struct job_run *run, struct db *write,
             (struct row_spool_reader){ .spool = &kept->spools[s->n_readers] };
     const size_t tile_floats = (size_t)kept->table->schema.n_cells * SEG_TILE_ROWS;
     s->tiles = seg_alloc_aligned(LABEL_BLOCK_TILES * tile_floats, sizeof(*s->tiles));
-    if (!label_scorer_init(&s->scorer, m) || s->tiles == NULL ||
+    if (!label_scorer_init(&s->scorer, m, NULL, 1) || s->tiles == NULL ||
         !label_scorer_map(&s->scorer, &kept->table->schema)) {
         sender_free(s);
         return job_fail(run, "out_of_memory", "out of memory while labelling");

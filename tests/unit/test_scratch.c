@@ -78,12 +78,30 @@ static void a_block_that_could_not_be_made_is_asked_for_again(void **state)
     seg_scratch_release(&s);
 }
 
+static void blocks_that_were_made_are_taken_without_fail(void **state)
+{
+    (void)state;
+    struct seg_scratch s;
+    assert_int_equal(seg_scratch_init(&s, NULL, 1), SEG_OK);
+    seg_alloc_fail_at(1);
+    assert_int_equal(seg_scratch_make(&s), SEG_ENOMEM);
+    seg_alloc_fail_at(0);
+    assert_int_equal(seg_scratch_make(&s), SEG_OK);
+    seg_alloc_fail_at(1);
+    void *block = seg_scratch_take(&s);
+    seg_alloc_fail_at(0);
+    assert_non_null(block);
+    seg_scratch_give(&s, block);
+    seg_scratch_release(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_block_is_one_chunk_s_at_a_time_and_serves_the_next),
         cmocka_unit_test(without_a_pool_there_is_one_block),
         cmocka_unit_test(a_block_that_could_not_be_made_is_asked_for_again),
+        cmocka_unit_test(blocks_that_were_made_are_taken_without_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
