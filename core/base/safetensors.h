@@ -18,8 +18,9 @@
 
 enum seg_dtype { SEG_F32, SEG_F64, SEG_I32, SEG_U32, SEG_I64, SEG_U8 };
 #define SEG_N_DTYPES 6
-/* "F32" … "U8", and the bytes of one element. */
+/* "F32" … "U8". */
 const char *seg_dtype_name(enum seg_dtype dtype);
+/* Bytes of one element. */
 size_t seg_dtype_bytes(enum seg_dtype dtype);
 
 struct seg_tensor {
@@ -38,8 +39,9 @@ struct seg_tensors {
     size_t n_meta, meta_cap; /* pairs */
 };
 
-/* Without tensors and metadata; the release leaves it so. */
+/* Without tensors and metadata. */
 void seg_tensors_init(struct seg_tensors *ts);
+/* Frees tensors and metadata and leaves it as new; a zeroed one is fine. */
 void seg_tensors_release(struct seg_tensors *ts);
 /* Copies one tensor in. SEG_EINVAL: name taken, reserved, empty, over 200 bytes or no UTF-8, or too
  * many dimensions. SEG_ELIMIT: over SEG_TENSORS_BYTES_MAX. SEG_ENOMEM. */
@@ -53,8 +55,9 @@ enum seg_status seg_tensors_add_strings(struct seg_tensors *ts, const char *name
                                         const char *const *strings, size_t n);
 /* Sets or replaces one string. SEG_EINVAL: no UTF-8. SEG_ENOMEM. */
 enum seg_status seg_tensors_set_meta(struct seg_tensors *ts, const char *key, const char *value);
-/* NULL when absent. Borrowed from ts. */
+/* The tensor of that name, borrowed from ts; NULL when absent. */
 const struct seg_tensor *seg_tensors_find(const struct seg_tensors *ts, const char *name);
+/* The string of that key, borrowed from ts; NULL when absent. */
 const char *seg_tensors_meta(const struct seg_tensors *ts, const char *key);
 /* The data of a tensor that has that dtype and exactly n elements in all, borrowed from ts; else
  * SEG_EFORMAT and a sentence. */

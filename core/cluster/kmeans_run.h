@@ -52,6 +52,7 @@ struct kmeans_sums {
 };
 /* No row in any cluster. SEG_ENOMEM. */
 enum seg_status kmeans_sums_init(struct kmeans_sums *s, size_t k, size_t d);
+/* Frees the arrays. */
 void kmeans_sums_release(struct kmeans_sums *s);
 /* Back to no row in any cluster. */
 void kmeans_sums_clear(struct kmeans_sums *s);
@@ -126,6 +127,7 @@ struct kmeans_desk {
 /* A desk that is not taken, with what every run needs. After a failure it wants the release too.
  * SEG_ENOMEM. */
 enum seg_status kmeans_desk_init(struct kmeans_desk *desk, size_t k, size_t d);
+/* Frees what it has; nobody may hold the desk. */
 void kmeans_desk_release(struct kmeans_desk *desk);
 
 /* One start. `label` and `slack` hold whole tiles. */
@@ -174,6 +176,7 @@ enum seg_status kmeans_run_init(struct kmeans_run *run, struct seg_pool *pool,
                                 const struct kmeans_data *data, struct seg_tiles *own,
                                 const struct seg_kmeans_params *p,
                                 const struct seg_progress *progress);
+/* Frees all but what it borrowed: pool, data, own and progress. */
 void kmeans_run_release(struct kmeans_run *run);
 /* Iterates from run->c to convergence or n_iter_max. SEG_ECANCELED. */
 enum seg_status kmeans_run_iterate(struct kmeans_run *run, const struct seg_kmeans_params *p,
@@ -200,6 +203,7 @@ static inline const float *kmeans_row_at(const struct kmeans_run *run, size_t r)
     const size_t d = run->data->x->n_cols, lane = r % SEG_TILE_ROWS;
     return seg_tiles_at(run->data->x, r / SEG_TILE_ROWS) + (run->is_turned ? lane * d : lane);
 }
+/* Floats from a cell of a row to the next. */
 static inline size_t kmeans_row_step(const struct kmeans_run *run)
 {
     return run->is_turned ? 1 : SEG_TILE_ROWS;

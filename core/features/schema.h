@@ -44,7 +44,9 @@ static inline uint32_t seg_feature_cells(enum seg_type type, uint32_t width)
     return type == SEG_TIMESTAMP ? 2 : width;
 }
 
+/* Without features. */
 void seg_schema_init(struct seg_schema *s);
+/* Frees the features, dictionaries included, and leaves it as new; a zeroed one is fine. */
 void seg_schema_release(struct seg_schema *s);
 /* Appends a feature. SEG_EINVAL: name empty, too long or taken, width 0 or not 1 for a scalar.
  * SEG_ELIMIT. */

@@ -62,6 +62,7 @@ struct seg_spec {
     uint32_t n_derived;
     struct seg_pca_spec pca; /* of the preprocessing */
 };
+/* Frees the columns; derived stays its owner's. A zeroed one is fine. */
 void seg_spec_release(struct seg_spec *s);
 
 /* One row of the table of algorithms. */
@@ -74,6 +75,7 @@ struct seg_algorithm_info {
     bool categories; /* compares categories: wants them encoded as SEG_ENCODE_CODE, others never */
     bool resumes;    /* can go on from an earlier model: seg_training.from */
 };
+/* The row of an algorithm, in static storage. */
 const struct seg_algorithm_info *seg_algorithm_info(enum seg_algorithm a);
 /* Whether it can begin with the encoder of another model: as its own, or as the first hidden layers
  * of a classifier. */
@@ -81,7 +83,7 @@ static inline bool seg_algorithm_takes_encoder(enum seg_algorithm a)
 {
     return seg_algorithm_info(a)->encoder || seg_algorithm_info(a)->task == SEG_CLASSIFICATION;
 }
-/* -1 when unknown. */
+/* The enum seg_algorithm of that name; -1 when unknown. */
 int seg_algorithm_from_name(const char *name);
 
 #endif

@@ -64,6 +64,7 @@ struct seg_deep_clusters {
     uint32_t n_refreshes;      /* of the targets */
     bool converged;            /* tolerance ended it */
 };
+/* Frees what it holds, but not c; a zeroed one is fine. */
 void seg_deep_clusters_release(struct seg_deep_clusters *c);
 
 /* NULL if the params are in range, else a sentence (static storage). */
@@ -74,6 +75,7 @@ const char *seg_deep_check(const struct seg_deep_params *p);
 enum seg_status seg_deep_init(struct seg_deep *d, struct seg_pool *pool, const struct seg_tiles *x,
                               uint32_t k_max, const struct seg_deep_params *p,
                               const struct seg_progress *progress, struct seg_error *err);
+/* Frees sample, means and neighbours and leaves it zeroed; a zeroed one is fine. */
 void seg_deep_release(struct seg_deep *d);
 
 /* First part: a new autoencoder, as seg_autoencoder_fit makes them. Statuses as there. */
