@@ -330,96 +330,98 @@ static void tensors_read_decodes_every_escape(void **state)
 
 /* Each differs from an acceptable file by one fault; data_bytes is what the sound file would have.
  */
+/* Files that must be refused: a header and so many bytes of data behind it. */
+static const struct {
+    const char *fault, *header;
+    size_t data_bytes;
+} FAULTS[] = {
+    { "nothing", "", 0 },
+    { "a list", "[]", 0 },
+    { "no end", "{\"w\":{" GOOD "}", 4 },
+    { "more after the end", "{}{}", 0 },
+    { "trailing comma", "{\"w\":{" GOOD "},}", 4 },
+    { "no comma", "{\"__metadata__\":{} \"w\":{" GOOD "}}", 4 },
+    { "trailing bytes", W(GOOD), 5 },
+    { "data too short", W(GOOD), 3 },
+    { "data without tensors", "{}", 1 },
+    { "unknown dtype", W("\"dtype\":\"F31\",\"shape\":[1],\"data_offsets\":[0,4]"), 4 },
+    { "dtype in lower case", W("\"dtype\":\"f32\",\"shape\":[1],\"data_offsets\":[0,4]"), 4 },
+    { "dtype is no string", W("\"dtype\":1,\"shape\":[1],\"data_offsets\":[0,4]"), 4 },
+    { "no dtype", W("\"shape\":[1],\"data_offsets\":[0,4]"), 4 },
+    { "no shape", W("\"dtype\":\"F32\",\"data_offsets\":[0,4]"), 4 },
+    { "no offsets", W("\"dtype\":\"F32\",\"shape\":[0]"), 0 },
+    { "dtype twice", W(GOOD ",\"dtype\":\"F32\""), 4 },
+    { "unknown member", W(GOOD ",\"x\":\"y\""), 4 },
+    { "shape product", W("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]"), 4 },
+    { "shape overflows",
+      W("\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]"), 0 },
+    { "dimension over 64 bits",
+      W("\"dtype\":\"F32\",\"shape\":[18446744073709551617],\"data_offsets\":[0,4]"), 4 },
+    { "too many dimensions", W("\"dtype\":\"F32\",\"shape\":[1,1,1,1,1],\"data_offsets\":[0,4]"),
+      4 },
+    { "negative dimension", W("\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]"), 4 },
+    { "fraction", W("\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]"), 4 },
+    { "exponent", W("\"dtype\":\"F32\",\"shape\":[1e0],\"data_offsets\":[0,4]"), 4 },
+    { "leading zero", W("\"dtype\":\"F32\",\"shape\":[01],\"data_offsets\":[0,4]"), 4 },
+    { "null shape", W("\"dtype\":\"F32\",\"shape\":null,\"data_offsets\":[0,4]"), 4 },
+    { "hole in a list", W("\"dtype\":\"F32\",\"shape\":[,1],\"data_offsets\":[0,4]"), 4 },
+    { "end of a list", W("\"dtype\":\"F32\",\"shape\":[1,],\"data_offsets\":[0,4]"), 4 },
+    { "one offset", W("\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4]"), 4 },
+    { "three offsets", W("\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,4]"), 4 },
+    { "offsets turned", W("\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]"), 4 },
+    { "gap before", W("\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]"), 8 },
+    { "offsets out of bounds",
+      W("\"dtype\":\"U8\",\"shape\":[4294967296],\"data_offsets\":[0,4294967296]"), 4 },
+    { "gap between",
+      "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
+      "\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[2,3]}}",
+      3 },
+    { "overlap",
+      "{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},"
+      "\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]}}",
+      3 },
+    { "the same bytes twice",
+      "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
+      "\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
+      1 },
+    { "name twice",
+      "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
+      "\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}",
+      2 },
+    { "name twice, once escaped",
+      "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
+      "\"\\u0061\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}",
+      2 },
+    { "metadata twice", "{\"__metadata__\":{},\"__metadata__\":{}}", 0 },
+    { "key twice", "{\"__metadata__\":{\"k\":\"1\",\"k\":\"2\"}}", 0 },
+    { "metadata of a number", "{\"__metadata__\":{\"k\":1}}", 0 },
+    { "metadata too deep", "{\"__metadata__\":{\"k\":{}}}", 0 },
+    { "metadata is a string", "{\"__metadata__\":\"k\"}", 0 },
+    { "empty name", "{\"\":{" GOOD "}}", 4 },
+    { "name without quotes", "{w:{" GOOD "}}", 4 },
+    { "no colon", "{\"w\"{" GOOD "}}", 4 },
+    { "bad escape", "{\"__metadata__\":{\"k\":\"\\x\"}}", 0 },
+    { "escape of a NUL", "{\"__metadata__\":{\"k\":\"\\u0000\"}}", 0 },
+    { "short escape", "{\"__metadata__\":{\"k\":\"\\u12\"}}", 0 },
+    { "escape of no digits", "{\"__metadata__\":{\"k\":\"\\u12g4\"}}", 0 },
+    { "high surrogate alone", "{\"__metadata__\":{\"k\":\"\\ud83d\"}}", 0 },
+    { "high surrogate twice", "{\"__metadata__\":{\"k\":\"\\ud83d\\ud83d\"}}", 0 },
+    { "low surrogate alone", "{\"__metadata__\":{\"k\":\"\\ude00\"}}", 0 },
+    { "control character", "{\"__metadata__\":{\"k\":\"\n\"}}", 0 },
+    { "string without an end", "{\"__metadata__\":{\"k\":\"", 0 },
+    { "string ends in a backslash", "{\"__metadata__\":{\"k\":\"\\", 0 },
+    { "not UTF-8", "{\"__metadata__\":{\"k\":\"\xc3\"}}", 0 },
+    { "overlong UTF-8", "{\"__metadata__\":{\"k\":\"\xc0\xaf\"}}", 0 },
+    { "byte order mark", "\xef\xbb\xbf{}", 0 },
+};
+
 static void tensors_read_refuses_every_fault(void **state)
 {
     (void)state;
-    static const struct {
-        const char *fault, *header;
-        size_t data_bytes;
-    } cases[] = {
-        { "nothing", "", 0 },
-        { "a list", "[]", 0 },
-        { "no end", "{\"w\":{" GOOD "}", 4 },
-        { "more after the end", "{}{}", 0 },
-        { "trailing comma", "{\"w\":{" GOOD "},}", 4 },
-        { "no comma", "{\"__metadata__\":{} \"w\":{" GOOD "}}", 4 },
-        { "trailing bytes", W(GOOD), 5 },
-        { "data too short", W(GOOD), 3 },
-        { "data without tensors", "{}", 1 },
-        { "unknown dtype", W("\"dtype\":\"F31\",\"shape\":[1],\"data_offsets\":[0,4]"), 4 },
-        { "dtype in lower case", W("\"dtype\":\"f32\",\"shape\":[1],\"data_offsets\":[0,4]"), 4 },
-        { "dtype is no string", W("\"dtype\":1,\"shape\":[1],\"data_offsets\":[0,4]"), 4 },
-        { "no dtype", W("\"shape\":[1],\"data_offsets\":[0,4]"), 4 },
-        { "no shape", W("\"dtype\":\"F32\",\"data_offsets\":[0,4]"), 4 },
-        { "no offsets", W("\"dtype\":\"F32\",\"shape\":[0]"), 0 },
-        { "dtype twice", W(GOOD ",\"dtype\":\"F32\""), 4 },
-        { "unknown member", W(GOOD ",\"x\":\"y\""), 4 },
-        { "shape product", W("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]"), 4 },
-        { "shape overflows",
-          W("\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]"), 0 },
-        { "dimension over 64 bits",
-          W("\"dtype\":\"F32\",\"shape\":[18446744073709551617],\"data_offsets\":[0,4]"), 4 },
-        { "too many dimensions",
-          W("\"dtype\":\"F32\",\"shape\":[1,1,1,1,1],\"data_offsets\":[0,4]"), 4 },
-        { "negative dimension", W("\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]"), 4 },
-        { "fraction", W("\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]"), 4 },
-        { "exponent", W("\"dtype\":\"F32\",\"shape\":[1e0],\"data_offsets\":[0,4]"), 4 },
-        { "leading zero", W("\"dtype\":\"F32\",\"shape\":[01],\"data_offsets\":[0,4]"), 4 },
-        { "null shape", W("\"dtype\":\"F32\",\"shape\":null,\"data_offsets\":[0,4]"), 4 },
-        { "hole in a list", W("\"dtype\":\"F32\",\"shape\":[,1],\"data_offsets\":[0,4]"), 4 },
-        { "end of a list", W("\"dtype\":\"F32\",\"shape\":[1,],\"data_offsets\":[0,4]"), 4 },
-        { "one offset", W("\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4]"), 4 },
-        { "three offsets", W("\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,4]"), 4 },
-        { "offsets turned", W("\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]"), 4 },
-        { "gap before", W("\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]"), 8 },
-        { "offsets out of bounds",
-          W("\"dtype\":\"U8\",\"shape\":[4294967296],\"data_offsets\":[0,4294967296]"), 4 },
-        { "gap between",
-          "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
-          "\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[2,3]}}",
-          3 },
-        { "overlap",
-          "{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},"
-          "\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]}}",
-          3 },
-        { "the same bytes twice",
-          "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
-          "\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
-          1 },
-        { "name twice",
-          "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
-          "\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}",
-          2 },
-        { "name twice, once escaped",
-          "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
-          "\"\\u0061\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}",
-          2 },
-        { "metadata twice", "{\"__metadata__\":{},\"__metadata__\":{}}", 0 },
-        { "key twice", "{\"__metadata__\":{\"k\":\"1\",\"k\":\"2\"}}", 0 },
-        { "metadata of a number", "{\"__metadata__\":{\"k\":1}}", 0 },
-        { "metadata too deep", "{\"__metadata__\":{\"k\":{}}}", 0 },
-        { "metadata is a string", "{\"__metadata__\":\"k\"}", 0 },
-        { "empty name", "{\"\":{" GOOD "}}", 4 },
-        { "name without quotes", "{w:{" GOOD "}}", 4 },
-        { "no colon", "{\"w\"{" GOOD "}}", 4 },
-        { "bad escape", "{\"__metadata__\":{\"k\":\"\\x\"}}", 0 },
-        { "escape of a NUL", "{\"__metadata__\":{\"k\":\"\\u0000\"}}", 0 },
-        { "short escape", "{\"__metadata__\":{\"k\":\"\\u12\"}}", 0 },
-        { "escape of no digits", "{\"__metadata__\":{\"k\":\"\\u12g4\"}}", 0 },
-        { "high surrogate alone", "{\"__metadata__\":{\"k\":\"\\ud83d\"}}", 0 },
-        { "high surrogate twice", "{\"__metadata__\":{\"k\":\"\\ud83d\\ud83d\"}}", 0 },
-        { "low surrogate alone", "{\"__metadata__\":{\"k\":\"\\ude00\"}}", 0 },
-        { "control character", "{\"__metadata__\":{\"k\":\"\n\"}}", 0 },
-        { "string without an end", "{\"__metadata__\":{\"k\":\"", 0 },
-        { "string ends in a backslash", "{\"__metadata__\":{\"k\":\"\\", 0 },
-        { "not UTF-8", "{\"__metadata__\":{\"k\":\"\xc3\"}}", 0 },
-        { "overlong UTF-8", "{\"__metadata__\":{\"k\":\"\xc0\xaf\"}}", 0 },
-        { "byte order mark", "\xef\xbb\xbf{}", 0 },
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof FAULTS / sizeof *FAULTS; i++) {
         struct seg_error err = { "" };
-        enum seg_status st = read_made(cases[i].header, cases[i].data_bytes, &err);
-        if (st != SEG_EFORMAT) fail_msg("%s was accepted", cases[i].fault);
+        enum seg_status st = read_made(FAULTS[i].header, FAULTS[i].data_bytes, &err);
+        if (st != SEG_EFORMAT) fail_msg("%s was accepted", FAULTS[i].fault);
         assert_true(err.text[0] != '\0');
     }
 }
