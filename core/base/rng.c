@@ -61,7 +61,13 @@ uint64_t seg_rng_below(struct seg_rng *rng, uint64_t n)
 
 void seg_rng_shuffle(struct seg_rng *rng, uint32_t *index, size_t n)
 {
-    for (size_t i = n; i > 1; i--) {
+    if (n > 1) seg_rng_shuffle_tail(rng, index, n, 1);
+}
+
+void seg_rng_shuffle_tail(struct seg_rng *rng, uint32_t *index, size_t n, size_t n_left)
+{
+    assert(n_left >= 1 && n_left <= n);
+    for (size_t i = n; i > n_left; i--) {
         size_t j = seg_rng_below(rng, i);
         uint32_t swapped = index[i - 1];
         index[i - 1] = index[j];

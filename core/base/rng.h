@@ -27,6 +27,9 @@ double seg_rng_normal(struct seg_rng *rng);
 uint64_t seg_rng_below(struct seg_rng *rng, uint64_t n);
 /* Fisher-Yates shuffle of n indices in place. */
 void seg_rng_shuffle(struct seg_rng *rng, uint32_t *index, size_t n);
+/* The part of it that draws index[n_left..n): followed by one of the first n_left, it is the
+ * shuffle of n. 1 <= n_left <= n. */
+void seg_rng_shuffle_tail(struct seg_rng *rng, uint32_t *index, size_t n, size_t n_left);
 /* n_drawn different numbers of 0..n-1 into drawn (n_drawn), ascending; every set of them is as
  * likely as any other. n_drawn <= n <= 2^32. Selection sampling (Knuth, The Art of Computer
  * Programming 2, 3.4.2, algorithm S): one draw for each number up to the last one taken. */

@@ -152,7 +152,8 @@ static uint64_t assign(struct run *run)
     return n_moved;
 }
 
-/* Gives each empty cluster the row farthest from its prototype, unless all rows stand on theirs. */
+/* Gives each empty cluster the row farthest from its prototype, unless all rows stand on theirs or
+ * the run is cancelled. */
 static size_t reseed_empty(struct run *run)
 {
     size_t n_reseeded = 0;
@@ -160,11 +161,14 @@ static size_t reseed_empty(struct run *run)
         size_t far = 0;
         float far2 = 0;
         if (run->sums.size[j] > 0) continue;
-        for (size_t r = 0; r < run->x->n_rows; r++)
+        if (seg_progress_cancelled(run->progress)) break;
+        for (size_t r = 0; r < run->x->n_rows; r++) {
+            if (r % SEG_CHUNK_ROWS == 0) seg_pool_give_way();
             if (run->dist2[r] > far2 && run->sums.size[run->label[r]] > 1) {
                 far = r;
                 far2 = run->dist2[r];
             }
+        }
         if (far2 <= 0) break;
         prototype_sums_move(&run->sums, seg_tiles_cell(run->x, far, 0), run->label[far], j);
         run->label[far] = j;
@@ -203,6 +207,7 @@ static enum seg_status iterate(struct run *run, uint32_t start)
         }
         run->curve[run->n_iter++] = cost;
         n_moved += reseed_empty(run);
+        if (seg_progress_cancelled(run->progress)) return SEG_ECANCELED;
         const double moved2 = prototype_sums_take(&run->sums, &run->c);
         run->converged = n_moved == 0 || (p->tol > 0 && moved2 <= p->tol * run->length2);
         report(run, start);

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 #include "base/alloc.h"
-#include "base/rng.h"
+#include "compute/shuffle.h"
 #include "features/preprocess.h"
 
 #define SPLIT_STREAM ((uint64_t)5 << 60) /* plus the class */
@@ -16,6 +16,7 @@ static enum seg_status group_rows(size_t n, const uint16_t *y, uint32_t n_classe
                                   uint32_t *rows, struct seg_error *err)
 {
     for (size_t i = 0; i < n; i++) {
+        if (i % SEG_CHUNK_ROWS == 0) seg_pool_give_way();
         uint32_t c = y != NULL ? y[i] : 0;
         if (c >= n_classes)
             return seg_fail(err, SEG_EINVAL, "class is %u at row %zu (limit %u)", c, i,
@@ -24,11 +25,22 @@ static enum seg_status group_rows(size_t n, const uint16_t *y, uint32_t n_classe
     }
     for (uint32_t c = 0; c < n_classes; c++)
         start[c + 1] += start[c];
-    for (size_t i = 0; i < n; i++) /* start[c] runs to the end of c: shifted back below */
+    for (size_t i = 0; i < n; i++) { /* start[c] runs to the end of c: shifted back below */
+        if (i % SEG_CHUNK_ROWS == 0) seg_pool_give_way();
         rows[start[y != NULL ? y[i] : 0]++] = (uint32_t)i;
+    }
     memmove(start + 1, start, n_classes * sizeof *start);
     start[0] = 0;
     return SEG_OK;
+}
+
+/* Writes down the part of n rows. */
+static void deal(const uint32_t *rows, size_t n, enum seg_part to, uint8_t *part)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (i % SEG_CHUNK_ROWS == 0) seg_pool_give_way();
+        part[rows[i]] = (uint8_t)to;
+    }
 }
 
 /* What `share` of rows first..last-1 is, when every boundary is rounded. */
@@ -70,11 +82,9 @@ enum seg_status seg_split(size_t n, const uint16_t *y, uint32_t n_classes, doubl
         if (n_test > n_group - 1) n_test = n_group - 1;
         if (n_validation > n_group - 1 - n_test) n_validation = n_group - 1 - n_test;
         struct seg_rng rng = seg_rng_make(seed, SPLIT_STREAM | c);
-        seg_rng_shuffle(&rng, group, n_group);
-        for (size_t i = 0; i < n_test; i++)
-            part[group[1 + i]] = SEG_PART_TEST;
-        for (size_t i = 0; i < n_validation; i++)
-            part[group[1 + n_test + i]] = SEG_PART_VALIDATION;
+        seg_shuffle(&rng, group, n_group);
+        deal(group + 1, n_test, SEG_PART_TEST, part);
+        deal(group + 1 + n_test, n_validation, SEG_PART_VALIDATION, part);
     }
 out:
     seg_free(start);

@@ -3,8 +3,8 @@
 #include <math.h>
 #include <string.h>
 #include "base/alloc.h"
-#include "base/rng.h"
 #include "compute/kernels.h"
+#include "compute/shuffle.h"
 #include "evaluate/classification.h"
 #include "evaluate/split.h"
 #include "features/preprocess.h"
@@ -93,14 +93,17 @@ static enum seg_status deal_folds(struct cv *cv)
     enum seg_status st = order != NULL && at != NULL ? SEG_OK : SEG_ENOMEM;
     if (st != SEG_OK) goto out;
     for (size_t i = 0; i < n; i++) {
+        if (i % SEG_CHUNK_ROWS == 0) seg_pool_give_way();
         order[i] = (uint32_t)i;
         at[cv->y[i] + 1]++;
     }
     for (uint32_t c = 0; c < cv->n_classes; c++)
         at[c + 1] += at[c];
-    seg_rng_shuffle(&rng, order, n);
-    for (size_t i = 0; i < n; i++)
+    seg_shuffle(&rng, order, n);
+    for (size_t i = 0; i < n; i++) {
+        if (i % SEG_CHUNK_ROWS == 0) seg_pool_give_way();
         cv->fold[order[i]] = (uint8_t)(at[cv->y[order[i]]]++ % cv->p->folds);
+    }
 out:
     seg_free(order);
     seg_free(at);

@@ -47,8 +47,10 @@ static enum seg_status split(struct pipeline *p, uint8_t **ret_part, struct seg_
     enum seg_status st = seg_split(n, stratify ? p->t->y : NULL, stratify ? p->t->n_classes : 0,
                                    spec->test, spec->validation, spec->seed, part, err);
     if (st != SEG_OK) goto out;
-    for (size_t row = 0; row < n; row++)
+    for (size_t row = 0; row < n; row++) {
+        if (row % SEG_CHUNK_ROWS == 0) seg_pool_give_way();
         p->report.n_rows[part[row]]++;
+    }
     st = pipeline_check_parts(p, err);
     if (st != SEG_OK) goto out;
     if (spec->test > 0 && p->report.n_rows[SEG_PART_TEST] == 0)
@@ -72,6 +74,7 @@ static enum seg_status divide_classes(struct pipeline *p, const uint8_t *part)
         if (p->y[i] == NULL) return SEG_ENOMEM;
     }
     for (size_t row = 0; row < p->t->table->cells.n_rows; row++) {
+        if (row % SEG_CHUNK_ROWS == 0) seg_pool_give_way();
         uint8_t to = part != NULL ? part[row] : SEG_PART_TRAIN;
         p->y[to][filled[to]++] = p->t->y[row];
     }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-#include "base/rng.h"
+#include "compute/shuffle.h"
 
 /* A stored model names its seed: another value here would change every model trained from now on.
  */
@@ -203,6 +203,26 @@ static void rng_shuffle_of_nothing_and_of_one_draws_nothing(void **state)
     assert_int_equal(rng.counter, 0);
 }
 
+/* Else every split of a table in parts would change. */
+static void rng_shuffle_that_gives_way_is_the_same_shuffle(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {
+        0,    1, 2, SEG_CHUNK_ROWS, SEG_CHUNK_ROWS + 1, SEG_CHUNK_ROWS + 2, 2 * SEG_CHUNK_ROWS + 1,
+        10000
+    };
+    static uint32_t plain[10000], given[10000];
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        struct seg_rng rng = seg_rng_make(15, s), other = rng;
+        for (size_t i = 0; i < sizes[s]; i++)
+            plain[i] = given[i] = (uint32_t)i;
+        seg_rng_shuffle(&rng, plain, sizes[s]);
+        seg_shuffle(&other, given, sizes[s]);
+        assert_memory_equal(plain, given, sizes[s] * sizeof *plain);
+        assert_true(seg_rng_u64(&rng) == seg_rng_u64(&other));
+    }
+}
+
 static void rng_sample_gives_every_set_equally_often_and_in_order(void **state)
 {
     (void)state;
@@ -259,6 +279,7 @@ int main(void)
         cmocka_unit_test(rng_below_reaches_every_value_and_no_other),
         cmocka_unit_test(rng_normal_has_the_moments_of_a_normal),
         cmocka_unit_test(rng_shuffle_gives_every_permutation_equally_often),
+        cmocka_unit_test(rng_shuffle_that_gives_way_is_the_same_shuffle),
         cmocka_unit_test(rng_shuffle_of_nothing_and_of_one_draws_nothing),
         cmocka_unit_test(rng_sample_gives_every_set_equally_often_and_in_order),
         cmocka_unit_test(rng_sample_is_pinned_and_draws_once_for_each_number_it_passes),
