@@ -8,6 +8,7 @@
 
 struct label_sender {
     struct job_run *run;
+    struct seg_model *model; /* ours as well: a training that fails lets go of its own at once */
     struct label_scorer scorer;
     struct row_spool_reader readers[TABLE_LOAD_PARTS];
     unsigned n_readers;
@@ -86,16 +87,17 @@ static void sender_free(struct label_sender *s)
     seg_free(s->tiles);
     user_ids_release(&s->ids);
     label_writer_abort(s->writer);
+    seg_model_unref(s->model);
     seg_free(s);
 }
 
-enum job_outcome label_sender_begin(struct job_run *run, struct db *write,
-                                    const struct seg_model *m, const struct label_rows *kept,
-                                    struct label_sender **ret_s)
+enum job_outcome label_sender_begin(struct job_run *run, struct db *write, struct seg_model *m,
+                                    const struct label_rows *kept, struct label_sender **ret_s)
 {
     struct label_sender *s = seg_calloc(1, sizeof(*s));
     if (s == NULL) return job_fail(run, "out_of_memory", "out of memory while labelling");
     s->run = run;
+    s->model = seg_model_ref(m);
     s->written = DB_ONE;
     atomic_init(&s->from, -1.0);
     for (; s->n_readers < kept->n_spools; s->n_readers++)

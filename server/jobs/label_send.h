@@ -21,10 +21,10 @@ struct label_rows {
 
 struct label_sender;
 /* Inside the transaction that publishes, begun on `write`: a thread scores the rows and sends their
- * labels. kept is read during the call, its spools until the end. Not JOB_SUCCEEDED: roll back. */
-enum job_outcome label_sender_begin(struct job_run *run, struct db *write,
-                                    const struct seg_model *m, const struct label_rows *kept,
-                                    struct label_sender **ret_s);
+ * labels. Takes a reference to m; kept is read during the call, its spools until the end. Not
+ * JOB_SUCCEEDED: roll back. */
+enum job_outcome label_sender_begin(struct job_run *run, struct db *write, struct seg_model *m,
+                                    const struct label_rows *kept, struct label_sender **ret_s);
 /* From now on the job's progress is the sender's, who has n_rows to send: from `from` to 0.9. */
 void label_sender_report(struct label_sender *s, double from, uint64_t n_rows);
 /* Waits and frees s, whatever comes. *ret_w is to be finished or aborted when it is not NULL. */
