@@ -331,7 +331,7 @@ enum seg_status table_load_hash(struct seg_pool *pool, const struct table_load *
 
 void table_load_release(struct table_load *l)
 {
-    for (unsigned i = 0; i < TABLE_LOAD_PARTS; i++) {
+    for (unsigned i = 0; i < l->n_parts; i++) { /* none: it was never run */
         feature_load_free(l->loads[i]);
         l->loads[i] = NULL;
         row_spool_end(&l->spools[i]);

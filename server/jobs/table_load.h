@@ -40,6 +40,7 @@ uint64_t table_load_not_finite(const struct table_load *l, uint32_t i);
  * equal hashes. Takes the table as run left it. */
 enum seg_status table_load_hash(struct seg_pool *pool, const struct table_load *l,
                                 char out[DIGEST_HEX_SIZE]);
+/* Also one that is all zeros, which was never run. */
 void table_load_release(struct table_load *l);
 
 #endif

@@ -1,4 +1,5 @@
 """Jobs: queued, watched, cancelled, taken up again, ended once."""
+import os
 import threading
 import time
 
@@ -84,6 +85,19 @@ def test_an_idempotency_key_makes_one_job_of_many_requests(http, blobs, wait_job
     other = http.post("/v1/models/jobs4/train", json={**QUICK, "seed": 7}, headers={"Idempotency-Key": "k1"})
     assert other.status_code == 422 and other.json()["code"] == "idempotency_mismatch"
     wait_job(replies[0].json()["id"])
+
+
+def test_a_training_that_ends_before_it_loads_closes_nothing_of_others(server, http, blobs, wait_job, sql):
+    first = f"/proc/{server.process.pid}/fd/0"
+    before = os.readlink(first)
+    job = http.post("/v1/models/jobs_early/train", json=BIG).json()
+    http.post(f"/v1/jobs/{job['id']}/cancel")
+    wait_job(job["id"])
+    sql("UPDATE segmentd.jobs SET spec = '{}' WHERE id = %s", job["id"])
+    http.post(f"/v1/jobs/{job['id']}/retry")
+    failed = wait_job(job["id"])
+    assert (failed["state"], failed["error"]["code"]) == ("failed", "invalid")
+    assert os.readlink(first) == before
 
 
 def test_jobs_are_listed_newest_first_and_filtered(http, blobs, train):
