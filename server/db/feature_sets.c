@@ -31,7 +31,8 @@ enum {
     ", CASE WHEN kind = 'managed' THEN n_rows ELSE -1 END"                                         \
     ", to_char(created_at, 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"                                   \
     ", to_char(updated_at, 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"                                   \
-    ", current_schema()"
+    ", current_schema()"                                                                           \
+    ", left_out::text"
 
 static const struct db_stmt STMTS[FS_N_STMTS] = {
     [FS_GET] = { "feature_sets_get", 1, /* $1 name */
@@ -40,14 +41,16 @@ static const struct db_stmt STMTS[FS_N_STMTS] = {
                   "SELECT" FS_FIELDS " FROM feature_sets"
                   " WHERE name > COALESCE($1, '')"
                   " ORDER BY name LIMIT $2::int" },
-    [FS_PUT_RELATION] = { "feature_sets_put_relation",
-                          4, /* $1 name, $2 schema.relation, $3 id column, $4 columns */
-                          "INSERT INTO feature_sets AS f (name, kind, relation, id_column, columns)"
-                          " VALUES ($1, 'relation', $2, $3, $4::jsonb)"
+    [FS_PUT_RELATION] = { "feature_sets_put_relation", 5, /* $1 name, $2 schema.relation, $3 id
+                                                             column, $4 columns, $5 left out */
+                          "INSERT INTO feature_sets AS f"
+                          " (name, kind, relation, id_column, columns, left_out)"
+                          " VALUES ($1, 'relation', $2, $3, $4::jsonb, $5::jsonb)"
                           " ON CONFLICT (name) DO UPDATE"
                           " SET relation = excluded.relation"
                           "   , id_column = excluded.id_column"
                           "   , columns = excluded.columns"
+                          "   , left_out = excluded.left_out"
                           "   , updated_at = now()"
                           " WHERE f.kind = 'relation'"
                           " RETURNING id, xmax = 0" },
@@ -162,7 +165,8 @@ static bool read_feature_set(const struct db_result *r, size_t row, struct seg_a
                               .numbered = db_result_bool(r, row, 5),
                               .n_rows = db_result_int(r, row, 7),
                               .created_at = copy_field(r, row, 8, arena),
-                              .updated_at = copy_field(r, row, 9, arena) };
+                              .updated_at = copy_field(r, row, 9, arena),
+                              .left_out = copy_field(r, row, 11, arena) };
     if (fs.managed) {
         fs.relation_schema = copy_field(r, row, 10, arena);
         fs.relation_name = seg_arena_printf(arena, "fs_%lld", (long long)fs.id);
@@ -243,8 +247,9 @@ enum db_status db_feature_sets_put_relation(struct db *db, const struct feature_
     if (columns == NULL) return DB_FATAL;
     snprintf(relation, sizeof(relation), "%s.%s", fs->relation_schema, fs->relation_name);
     struct db_result *r = NULL;
-    enum db_status st = db_exec(db, &STMTS[FS_PUT_RELATION],
-                                (const char *[]){ fs->name, relation, fs->id_column, columns }, &r);
+    enum db_status st =
+        db_exec(db, &STMTS[FS_PUT_RELATION],
+                (const char *[]){ fs->name, relation, fs->id_column, columns, fs->left_out }, &r);
     if (st == DB_ONE) *ret_created = db_result_bool(r, 0, 1);
     db_result_free(r);
     seg_free(columns);
@@ -338,66 +343,88 @@ enum db_status db_feature_sets_delete(struct db *db, const char *name, bool forc
     return st == DB_ONE ? db_tx_run(db, "feature_sets_delete", delete_in_tx, &args) : st;
 }
 
-/* Length of the vectors in a column, from the first that is there; 0: none is. */
-static uint32_t vector_width(struct db *db, const char *schema, const char *name,
-                             const char *column, struct seg_arena *arena)
+/* Length of the vectors in a column, from the first that is there; 0: none is. DB_ONE, or why it
+ * cannot be told. */
+static enum db_status vector_width(struct db *db, const char *schema, const char *name,
+                                   const char *column, struct seg_arena *arena, uint32_t *ret_width)
 {
     char s[160], t[160], c[160];
     struct db_result *r = NULL;
-    uint32_t width = 0;
     if (!db_ident(db, schema, s, sizeof(s)) || !db_ident(db, name, t, sizeof(t)) ||
         !db_ident(db, column, c, sizeof(c)))
-        return 0;
+        return DB_FATAL;
     char *sql = seg_arena_printf(
         arena, "SELECT array_length(%s, 1) FROM %s.%s WHERE %s IS NOT NULL LIMIT 1", c, s, t, c);
-    if (sql != NULL && db_exec_sql(db, sql, NULL, 0, &r) == DB_ONE)
-        width = (uint32_t)db_result_int(r, 0, 0);
+    enum db_status st = sql != NULL ? db_exec_sql(db, sql, NULL, 0, &r) : DB_FATAL;
+    if (st == DB_ONE || st == DB_NONE) {
+        *ret_width = st == DB_ONE ? (uint32_t)db_result_int(r, 0, 0) : 0;
+        st = DB_ONE;
+    }
     db_result_free(r);
-    return width;
+    return st;
+}
+
+/* The type of a feature that an SQL type is by nature, or -1. is_text: an enum, or a domain over
+ * strings. */
+static int type_of(const char *sql_type, bool is_text)
+{
+    if (is_text) return SEG_CATEGORICAL;
+    for (size_t k = 0; k < sizeof(SQL_TYPES) / sizeof(SQL_TYPES[0]); k++)
+        if (strcmp(sql_type, SQL_TYPES[k].sql_type) == 0) return SQL_TYPES[k].type;
+    return -1;
+}
+
+/* Adds column i of the catalogue's answer to rc. */
+static enum db_status read_column(struct db *db, const char *schema, const char *relation,
+                                  const struct db_result *r, size_t i, struct seg_arena *arena,
+                                  struct relation_columns *rc)
+{
+    char *column = copy_field(r, i, 0, arena), *sql_type = copy_field(r, i, 1, arena);
+    if (column == NULL || sql_type == NULL) return DB_FATAL;
+    const int type = type_of(sql_type, db_result_bool(r, i, 2));
+    const char *detail = NULL;
+    uint32_t width = 1;
+    if (type == SEG_VECTOR) {
+        enum db_status st = vector_width(db, schema, relation, column, arena, &width);
+        if (st != DB_ONE) return st;
+    }
+    if (type < 0)
+        detail = "values of this type cannot be features";
+    else if (width == 0)
+        detail = "there is no array in it, or the first is empty: their length is not known";
+    else if (width > SEG_VECTOR_WIDTH_MAX) {
+        detail = seg_arena_printf(arena, "its arrays are too long: %u elements (limit %u)", width,
+                                  SEG_VECTOR_WIDTH_MAX);
+        if (detail == NULL) return DB_FATAL;
+    }
+    if (detail != NULL)
+        rc->left_out[rc->n_left_out++] = (struct column_left_out){ column, sql_type, detail };
+    else
+        rc->columns[rc->n++] = (struct feature_column){ .name = column,
+                                                        .type = (enum seg_type)type,
+                                                        .column = column,
+                                                        .sql_type = sql_type,
+                                                        .width = width };
+    return DB_ONE;
 }
 
 enum db_status db_feature_sets_catalogue(struct db *db, const char *schema, const char *name,
-                                         struct seg_arena *arena,
-                                         struct feature_column **ret_columns, size_t *ret_n,
-                                         const char **ret_unsupported)
+                                         struct seg_arena *arena, struct relation_columns *ret)
 {
     struct db_result *r = NULL;
     enum db_status st = db_exec(db, &STMTS[FS_CATALOGUE], (const char *[]){ schema, name }, &r);
-    if (st != DB_ONE) {
-        db_result_free(r);
-        return st;
-    }
-    size_t n_rows = db_result_rows(r), n = 0;
-    const char *unsupported = "";
-    struct feature_column *columns = seg_arena_alloc(arena, n_rows * sizeof(*columns));
-    for (size_t i = 0; columns != NULL && unsupported != NULL && i < n_rows; i++) {
-        const char *sql_type = db_result_text(r, i, 1);
-        int type =
-            db_result_bool(r, i, 2) ? SEG_CATEGORICAL : -1; /* enums, and domains over strings */
-        for (size_t k = 0; type < 0 && k < sizeof(SQL_TYPES) / sizeof(SQL_TYPES[0]); k++)
-            if (strcmp(sql_type, SQL_TYPES[k].sql_type) == 0) type = SQL_TYPES[k].type;
-        char *column = copy_field(r, i, 0, arena);
-        uint32_t width = type == SEG_VECTOR && column != NULL
-                             ? vector_width(db, schema, name, column, arena)
-                             : 1;
-        if (type < 0 || width == 0 || width > SEG_VECTOR_WIDTH_MAX) {
-            unsupported =
-                seg_arena_printf(arena, "%s%s%s", unsupported, *unsupported ? ", " : "", column);
-            continue;
-        }
-        columns[n++] = (struct feature_column){ .name = column,
-                                                .type = (enum seg_type)type,
-                                                .column = column,
-                                                .sql_type = copy_field(r, i, 1, arena),
-                                                .width = width };
-        if (column == NULL || columns[n - 1].sql_type == NULL) columns = NULL;
+    if (st == DB_ONE) {
+        const size_t n = db_result_rows(r);
+        struct relation_columns rc = { .columns = seg_arena_alloc(arena, n * sizeof(*rc.columns)),
+                                       .left_out =
+                                           seg_arena_alloc(arena, n * sizeof(*rc.left_out)) };
+        if (rc.columns == NULL || rc.left_out == NULL) st = DB_FATAL;
+        for (size_t i = 0; st == DB_ONE && i < n; i++)
+            st = read_column(db, schema, name, r, i, arena, &rc);
+        if (st == DB_ONE) *ret = rc;
     }
     db_result_free(r);
-    if (columns == NULL || unsupported == NULL) return DB_FATAL;
-    *ret_columns = columns;
-    *ret_n = n;
-    *ret_unsupported = unsupported;
-    return DB_ONE;
+    return st;
 }
 
 char *db_feature_sets_relation(struct db *db, const struct feature_set *fs, struct seg_arena *arena)

@@ -31,6 +31,7 @@ static void write_head(struct json_out *o, const struct feature_set *fs)
         json_out_member_string(o, "relation", relation);
     }
     json_out_member_string(o, "id_column", fs->managed ? fs->imported_id : fs->id_column);
+    if (fs->left_out != NULL) json_out_member_raw(o, "left_out", fs->left_out);
     json_out_member_string(o, "created_at", fs->created_at);
     json_out_member_string(o, "updated_at", fs->updated_at);
 }
@@ -184,9 +185,23 @@ static bool read_column(struct http_request *rq, const struct json *v, unsigned 
     return *ret_type >= 0;
 }
 
-/* Keeps the columns that the body lists, with the types it wants; all of them when it lists none.
- */
-static void choose_columns(struct http_request *rq, const struct json *list, struct feature_set *fs,
+/* The fault of a column that the body lists and that cannot be taken. */
+static void refuse_column(const char *at, const char *name, const struct feature_set *fs,
+                          const struct relation_columns *all, struct faults *f)
+{
+    for (size_t i = 0; i < all->n_left_out; i++)
+        if (strcmp(all->left_out[i].name, name) == 0) {
+            faults_add(f, at, "unknown_column", "%s is %s: %s", name, all->left_out[i].sql_type,
+                       all->left_out[i].detail);
+            return;
+        }
+    faults_add(f, at, "unknown_column", "%s.%s has no column %s besides the id",
+               fs->relation_schema, fs->relation_name, name);
+}
+
+/* Keeps the columns that the body lists, with the types it wants, of those in fs. */
+static void choose_columns(struct http_request *rq, const struct json *list,
+                           const struct relation_columns *all, struct feature_set *fs,
                            struct faults *f)
 {
     unsigned index = 0;
@@ -206,8 +221,7 @@ static void choose_columns(struct http_request *rq, const struct json *list, str
         for (uint32_t i = 0; i < n; i++)
             twice = twice || strcmp(chosen[i].name, name) == 0;
         if (own == NULL)
-            faults_add(f, at, "unknown_column", "%s.%s has no column %s of a supported type",
-                       fs->relation_schema, fs->relation_name, name);
+            refuse_column(at, name, fs, all, f);
         else if (twice)
             faults_add(f, at, "duplicate", "is listed twice");
         else if (type >= 0 && !can_be(own->type, (enum seg_type)type))
@@ -225,13 +239,44 @@ static void choose_columns(struct http_request *rq, const struct json *list, str
     fs->n_columns = n;
 }
 
+/* "place point, tags jsonb". */
+static const char *list_left_out(struct http_request *rq, const struct relation_columns *all)
+{
+    const char *text = all->n_left_out > 0 ? "" : "none";
+    for (size_t i = 0; text != NULL && i < all->n_left_out; i++)
+        text = seg_arena_printf(&rq->arena, "%s%s%s %s", text, i > 0 ? ", " : "",
+                                all->left_out[i].name, all->left_out[i].sql_type);
+    return text != NULL ? text : "";
+}
+
+/* The document of the columns that are left out though the body does not choose; the request frees
+ * it. NULL: out of memory. */
+static const char *left_out_text(struct http_request *rq, const struct relation_columns *all,
+                                 bool chosen)
+{
+    struct json_out o;
+    size_t len;
+    json_out_init(&o);
+    json_out_array(&o);
+    for (size_t i = 0; !chosen && i < all->n_left_out; i++) {
+        json_out_object(&o);
+        json_out_member_string(&o, "name", all->left_out[i].name);
+        json_out_member_string(&o, "sql_type", all->left_out[i].sql_type);
+        json_out_member_string(&o, "detail", all->left_out[i].detail);
+        json_out_end_object(&o);
+    }
+    json_out_end_array(&o);
+    char *text = json_out_take(&o, &len);
+    return text != NULL && request_defer(rq, seg_free, text) ? text : NULL;
+}
+
 /* {"relation", "id_column", "columns"?}. */
 static enum http_status put_relation(struct http_request *rq, const struct json *body,
                                      const char *name, const char *relation, struct faults *f)
 {
     struct feature_set fs = { .name = name };
-    size_t n = 0;
-    const char *unsupported = "", *id = string_member(body, "id_column", f);
+    struct relation_columns all = { 0 };
+    const char *id = string_member(body, "id_column", f);
     const char *dot = strchr(relation, '.');
     fs.relation_schema =
         dot ? seg_arena_strndup(&rq->arena, relation, (size_t)(dot - relation)) : "public";
@@ -248,20 +293,20 @@ static enum http_status put_relation(struct http_request *rq, const struct json 
     if (id == NULL && json_get(body, "id_column") == NULL)
         faults_add(f, "/id_column", "missing", "must be the column that holds the user id");
     if (f->n_total > 0) return reply_faults(rq, ERR_INVALID, f);
-    enum db_status st = db_feature_sets_catalogue(rq->db, fs.relation_schema, fs.relation_name,
-                                                  &rq->arena, &fs.columns, &n, &unsupported);
+    enum db_status st =
+        db_feature_sets_catalogue(rq->db, fs.relation_schema, fs.relation_name, &rq->arena, &all);
     if (st == DB_NONE)
         faults_add(f, "/relation", "unknown_relation",
                    "there is no table or view %s.%s that may be read", fs.relation_schema,
                    fs.relation_name);
     if (st != DB_ONE && st != DB_NONE) return reply_db_error(rq, st);
-    fs.id_column = NULL;
-    for (uint32_t i = 0; st == DB_ONE && i < n; i++) {
-        if (strcmp(fs.columns[i].name, id) == 0) {
-            fs.id_column = fs.columns[i].column; /* not a feature */
+    fs.columns = all.columns;
+    for (size_t i = 0; i < all.n; i++) {
+        if (strcmp(all.columns[i].name, id) == 0) {
+            fs.id_column = all.columns[i].column; /* not a feature */
             continue;
         }
-        fs.columns[fs.n_columns++] = fs.columns[i];
+        fs.columns[fs.n_columns++] = all.columns[i];
     }
     if (st == DB_ONE && fs.id_column == NULL)
         faults_add(f, "/id_column", "unknown_column",
@@ -271,12 +316,14 @@ static enum http_status put_relation(struct http_request *rq, const struct json 
         faults_add(f, "/columns", "wrong_type", "must be an array, not %s",
                    json_kind_name(json_kind(list)));
     else if (list != NULL && st == DB_ONE)
-        choose_columns(rq, list, &fs, f);
+        choose_columns(rq, list, &all, &fs, f);
     else if (st == DB_ONE && fs.n_columns == 0)
         faults_add(f, "/relation", "no_features",
                    "%s has no column of a supported type but the id (left out: %s)", relation,
-                   unsupported);
+                   list_left_out(rq, &all));
     if (f->n_total > 0) return reply_faults(rq, ERR_INVALID, f);
+    fs.left_out = left_out_text(rq, &all, list != NULL);
+    if (fs.left_out == NULL) return reply_error(rq, ERR_INTERNAL, NULL);
     bool created = false;
     st = db_feature_sets_put_relation(rq->db, &fs, &created);
     if (st == DB_CONFLICT)

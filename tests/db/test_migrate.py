@@ -46,15 +46,17 @@ def applied(url):
     return [v for (v,) in execute(url, "SELECT version FROM segmentd.schema_migrations ORDER BY version")]
 
 
-def tables(url):
-    return {n for (n,) in execute(url, "SELECT relname FROM pg_class WHERE relnamespace = 'segmentd'::regnamespace"
-                                       " AND relkind IN ('r', 'p')")}
+def present(url):
+    """Tables, and columns as table.column."""
+    return {n for row in execute(url, "SELECT relname, relname || '.' || attname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid"
+                                      " WHERE relnamespace = 'segmentd'::regnamespace AND relkind IN ('r', 'p')") for n in row}
 
 
-def table_of(version):
-    """A table that this migration makes."""
+def made_by(version):
+    """A table that this migration makes, or a column, as table.column."""
     text = (ROOT / "migrations" / FILES[version - 1]).read_text()
-    return re.search(r"^CREATE TABLE (\w+)", text, re.M).group(1)
+    table = re.search(r"^CREATE TABLE (\w+)", text, re.M)
+    return table.group(1) if table else ".".join(re.search(r"^ALTER TABLE (\w+) ADD COLUMN (\w+)", text, re.M).groups())
 
 
 @pytest.fixture
@@ -173,7 +175,7 @@ def test_a_migrator_killed_inside_a_migration_leaves_the_one_before_it_whole(emp
     blocked = 2
     execute(empty_database, "CREATE SCHEMA segmentd")
     blocker = psycopg2.connect(empty_database)  # its uncommitted table stops that migration half way
-    blocker.cursor().execute(f"CREATE TABLE segmentd.{table_of(blocked)} (x integer)")
+    blocker.cursor().execute(f"CREATE TABLE segmentd.{made_by(blocked)} (x integer)")
     migrator = subprocess.Popen([BINARY, "migrate", "up", "--config", "/dev/null"], env=environment(empty_database),
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -207,6 +209,6 @@ def test_a_migrator_killed_at_any_moment_leaves_history_and_tables_in_step(new_d
         assert versions == list(range(1, len(versions) + 1))
         if execute(url, "SELECT to_regnamespace('segmentd')")[0][0]:
             for version in range(1, NEWEST + 1):
-                assert (table_of(version) in tables(url)) == (version in versions), delay_ms
+                assert (made_by(version) in present(url)) == (version in versions), delay_ms
         assert run_segmentd(url, "migrate", "up").returncode == 0
         assert applied(url) == list(range(1, NEWEST + 1))

@@ -135,6 +135,34 @@ def test_a_relation_of_the_users_own_is_read_by_its_catalogue(http, sql):
     assert again.status_code == 200 and types(again) == {"a": "categorical"}
 
 
+def test_columns_that_cannot_be_features_are_named_with_the_reason(http, sql):
+    sql("CREATE TABLE mixed (uid text, a int, place point, empty real[], none real[], long int[], tags jsonb)")
+    sql("INSERT INTO mixed VALUES ('u', 1, NULL, '{}', NULL, array_fill(0, ARRAY[4097]), '[]')")
+    reply = http.put("/v1/feature-sets/mixed", json={"relation": "mixed", "id_column": "uid"})
+    assert reply.status_code == 201 and types(reply) == {"a": "numeric"}, reply.text
+    left_out = reply.json()["left_out"]
+    assert [(c["name"], c["sql_type"]) for c in left_out] == [("place", "point"), ("empty", "real[]"), ("none", "real[]"),
+                                                              ("long", "integer[]"), ("tags", "jsonb")]
+    assert [word in c["detail"] for word, c in zip(("type", "length is not known", "length is not known", "4097 elements (limit 4096)", "type"),
+                                                   left_out)] == [True] * 5, left_out
+    assert http.get("/v1/feature-sets/mixed").json()["left_out"] == left_out
+    listed = {s["name"]: s for s in http.get("/v1/feature-sets").json()["items"]}
+    assert listed["mixed"]["left_out"] == left_out
+
+    chosen = {"relation": "mixed", "id_column": "uid", "columns": [{"name": "a"}]}
+    assert http.put("/v1/feature-sets/mixed", json=chosen).json()["left_out"] == []  # nothing but what was asked for
+    chosen["columns"] += [{"name": "tags"}, {"name": "nowhere"}]
+    refused = http.put("/v1/feature-sets/mixed", json=chosen).json()["errors"]
+    assert [(e["pointer"], e["code"]) for e in refused] == [("/columns/1", "unknown_column"), ("/columns/2", "unknown_column")]
+    assert "tags is jsonb" in refused[0]["detail"]
+
+    sql("CREATE TABLE nothing_else (uid text, place point, tags jsonb)")
+    refused = http.put("/v1/feature-sets/nothing", json={"relation": "nothing_else", "id_column": "uid"}).json()["errors"]
+    assert [e["code"] for e in refused] == ["no_features"] and "place point, tags jsonb" in refused[0]["detail"]
+    post(http, "kept", "id,x\na,1\n", id_column="id")
+    assert "left_out" not in http.get("/v1/feature-sets/kept").json()
+
+
 INJECTIONS = ['x"; DROP TABLE canary;--', '"', "''", "$1", "a" * 64, "pg_catalog.pg_authid", "public.canary; DROP TABLE canary", "a.b.c", "", "é",
               "segmentd.jobs", "public.\u0000"]
 
