@@ -409,3 +409,17 @@ void db_close(struct db *db)
     connection_shut(db);
     seg_free(db);
 }
+
+/* Through a second connection: PQcancel would block on a server that does not answer. */
+bool connection_cancel(const struct db *db)
+{
+    char pid[16];
+    snprintf(pid, sizeof pid, "%d", PQbackendPID(db->pg));
+    const char *const params[] = { pid };
+    struct db *other = db_connect(db->config, CONTROL_TIMEOUT_MS / 1000, false, db->metrics);
+    if (other == NULL) return false;
+    enum db_status st =
+        db_exec_sql(other, "SELECT pg_cancel_backend($1::integer)", params, 1, NULL);
+    db_close(other);
+    return st == DB_ONE;
+}

@@ -59,6 +59,9 @@ bool connection_result(struct db *db, int64_t deadline_ms, PGresult **ret);
 /* Reads all results of what was sent. The first failure wins, else the last result. *ret is the
  * caller's (PQclear); it may be NULL. */
 enum db_status connection_finish(struct db *db, int64_t deadline_ms, PGresult **ret);
+/* Asks the server to end what runs, which may have ended by itself. False: it could not be asked.
+ */
+bool connection_cancel(const struct db *db);
 /* Sends sql without parameters and finishes it. */
 enum db_status connection_run(struct db *db, const char *what, const char *sql, int64_t deadline_ms,
                               PGresult **ret);

@@ -5,6 +5,8 @@
 #include <string.h>
 #include "db/connection.h"
 
+#define CANCEL_LOOK_MS 100
+
 bool db_is_broken(const struct db *db)
 {
     return db->pg == NULL || PQstatus(db->pg) == CONNECTION_BAD;
@@ -67,10 +69,21 @@ enum db_status db_send_sql(struct db *db, const char *sql)
     return connection_flush(db, connection_statement_deadline(db)) ? DB_ONE : DB_RETRY;
 }
 
-enum db_status db_receive(struct db *db)
+enum db_status db_receive(struct db *db, const atomic_bool *cancel)
 {
     if (db->pg == NULL) return DB_RETRY;
-    return connection_finish(db, connection_statement_deadline(db), NULL);
+    const int64_t deadline_ms = connection_statement_deadline(db);
+    if (!connection_flush(db, deadline_ms)) return DB_RETRY;
+    while (cancel != NULL && PQisBusy(db->pg) && clock_ms() < deadline_ms) {
+        if (atomic_load(cancel)) {
+            if (connection_cancel(db)) break;
+            return connection_lose(db, "a statement could not be cancelled");
+        }
+        const int ready = connection_poll(db, clock_ms() + CANCEL_LOOK_MS);
+        if (ready < 0 || (ready > 0 && PQconsumeInput(db->pg) == 0))
+            return connection_lose(db, PQerrorMessage(db->pg));
+    }
+    return connection_finish(db, deadline_ms, NULL);
 }
 
 enum db_status db_begin(struct db *db)

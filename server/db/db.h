@@ -10,6 +10,7 @@
 #ifndef SERVER_DB_DB_H
 #define SERVER_DB_DB_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -71,9 +72,12 @@ enum db_status db_exec(struct db *db, const struct db_stmt *stmt, const char *co
 enum db_status db_exec_sql(struct db *db, const char *sql, const char *const *params,
                            unsigned n_params, struct db_result **ret);
 /* The same without parameters or result in two halves, for callers that compute while the server
- * works: after send (DB_ONE: it is on its way) nothing but receive may be called on db. */
+ * works: after send (DB_ONE: it is on its way) nothing but receive may be called on db. Once
+ * *cancel is set, NULL: never, receive has the server end it, which is a failure unless it has
+ * ended before.
+ */
 enum db_status db_send_sql(struct db *db, const char *sql);
-enum db_status db_receive(struct db *db);
+enum db_status db_receive(struct db *db, const atomic_bool *cancel);
 void db_result_free(struct db_result *r);
 size_t db_result_rows(const struct db_result *r);
 unsigned db_result_columns(const struct db_result *r);

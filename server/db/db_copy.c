@@ -77,26 +77,11 @@ enum db_status db_copy_out_read(struct db *db, const char **ret_bytes, size_t *r
     }
 }
 
-/* Asks for the cancellation through a second connection: PQcancel would block on a server that does
- * not answer. */
-static bool cancel(const struct db *db)
-{
-    char pid[16];
-    snprintf(pid, sizeof pid, "%d", PQbackendPID(db->pg));
-    const char *const params[] = { pid };
-    struct db *other = db_connect(db->config, CONTROL_TIMEOUT_MS / 1000, false, db->metrics);
-    if (other == NULL) return false;
-    enum db_status st =
-        db_exec_sql(other, "SELECT pg_cancel_backend($1::integer)", params, 1, NULL);
-    db_close(other);
-    return st == DB_ONE;
-}
-
 void db_copy_out_abort(struct db *db)
 {
     if (db->pg == NULL || !db->copying) return;
     int64_t deadline_ms = connection_control_deadline();
-    if (!cancel(db)) {
+    if (!connection_cancel(db)) {
         connection_lose(db, "an unfinished COPY could not be cancelled");
         return;
     }

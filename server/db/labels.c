@@ -125,10 +125,10 @@ enum db_status label_writer_end(struct label_writer *w)
     return st;
 }
 
-enum db_status label_writer_finish(struct label_writer *w, int64_t *ret_run_id,
-                                   uint64_t *ret_n_users)
+enum db_status label_writer_finish(struct label_writer *w, const atomic_bool *cancel,
+                                   int64_t *ret_run_id, uint64_t *ret_n_users)
 {
-    enum db_status st = db_receive(w->db);
+    enum db_status st = db_receive(w->db, cancel);
     *ret_run_id = w->run_id;
     *ret_n_users = w->n_users;
     copy_rows_release(&w->rows);
@@ -138,9 +138,10 @@ enum db_status label_writer_finish(struct label_writer *w, int64_t *ret_run_id,
 
 void label_writer_abort(struct label_writer *w)
 {
+    static const atomic_bool at_once = true;
     if (w == NULL) return;
     if (w->indexing)
-        db_receive(w->db);
+        db_receive(w->db, &at_once);
     else
         db_copy_in_abort(w->db);
     copy_rows_release(&w->rows);

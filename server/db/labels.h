@@ -26,10 +26,10 @@ enum db_status label_writer_add(struct label_writer *w, const struct label *l);
 /* Ends the COPY and lets the server begin with the index by user, which the caller may wait for
  * when it has nothing else to do. */
 enum db_status label_writer_end(struct label_writer *w);
-/* Waits for the index. DB_CONFLICT: a user came twice. *ret_run_id for db_labels_publish. Frees w,
- * also on failure. */
-enum db_status label_writer_finish(struct label_writer *w, int64_t *ret_run_id,
-                                   uint64_t *ret_n_users);
+/* Waits for the index, until *cancel is set. DB_CONFLICT: a user came twice. *ret_run_id for
+ * db_labels_publish. Frees w, also on failure. */
+enum db_status label_writer_finish(struct label_writer *w, const atomic_bool *cancel,
+                                   int64_t *ret_run_id, uint64_t *ret_n_users);
 /* Gives up: the transaction must be rolled back. NULL is fine. */
 void label_writer_abort(struct label_writer *w);
 

@@ -339,8 +339,9 @@ static enum job_outcome explain(struct stream *s, struct label_run *l)
 static enum job_outcome finish(struct stream *s, const struct feature_set *fs, struct label_run *l)
 {
     job_progress(s->run, 0.96, "storing", "indexing labels");
-    enum db_status st = label_writer_finish(s->writer, &l->run_id, &l->n_users);
+    enum db_status st = label_writer_finish(s->writer, s->run->cancel, &l->run_id, &l->n_users);
     s->writer = NULL;
+    if (st != DB_ONE && atomic_load(s->run->cancel)) return JOB_STOPPED;
     if (st == DB_CONFLICT)
         return job_fail(s->run, "duplicate_id", "two rows of feature set %s have the same id",
                         fs->name);

@@ -521,6 +521,32 @@ static void bytes_survive_the_round_trip(void **state)
     db_close(db);
 }
 
+static void *set_soon(void *flag)
+{
+    usleep(200000);
+    atomic_store((atomic_bool *)flag, true);
+    return NULL;
+}
+
+static void receiving_ends_when_it_is_cancelled_and_the_connection_works_on(void **state)
+{
+    (void)state;
+    struct db *db = connect_db(0);
+    atomic_bool cancel = false;
+    pthread_t thread;
+    const double start = now_s();
+    assert_int_equal(db_send_sql(db, "SELECT pg_sleep(60)"), DB_ONE);
+    assert_int_equal(pthread_create(&thread, NULL, set_soon, &cancel), 0);
+    assert_int_not_equal(db_receive(db, &cancel), DB_ONE);
+    assert_true(now_s() - start < 10);
+    pthread_join(thread, NULL);
+    assert_true(number(db, &STMTS[T_COUNT]) == 0);
+    atomic_store(&cancel, false);
+    assert_int_equal(db_send_sql(db, "SELECT pg_sleep(0.3)"), DB_ONE);
+    assert_int_equal(db_receive(db, &cancel), DB_ONE);
+    db_close(db);
+}
+
 int main(void)
 {
     const char *url = getenv("SEGMENTD_TEST_DATABASE_URL");
@@ -552,6 +578,7 @@ int main(void)
         CLAIM(copy_brings_a_million_rows_in_and_out_again),
         CLAIM(an_aborted_copy_leaves_the_connection_working),
         CLAIM(a_bad_row_fails_the_copy_and_not_the_connection),
+        CLAIM(receiving_ends_when_it_is_cancelled_and_the_connection_works_on),
         CLAIM(a_notification_ends_the_wait),
         CLAIM(a_statement_with_a_typo_stops_the_connection),
         CLAIM(the_session_is_as_the_header_says),
