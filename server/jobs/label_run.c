@@ -285,7 +285,8 @@ static enum job_outcome stream_rows(struct stream *s, const struct feature_set *
                             "the features take more than %llu bytes ([jobs] memory_bytes_max)",
                             (unsigned long long)s->run->app->config->jobs.memory_bytes_max);
         const size_t end = s->table.cells.n_rows, first = end - s->ids.n;
-        if (end > first && (!score_rows(s, first, end) || !note_rows(s, first, end)))
+        /* Of a block without rows the gap before it is noted. */
+        if ((end > first && !score_rows(s, first, end)) || !note_rows(s, first, end))
             return job_fail(s->run, "out_of_memory", "out of memory while labelling");
         enum db_status st = s->writer != NULL ? write_rows(s, first, end) : DB_ONE;
         if (st != DB_ONE) return job_db_failed(s->run, st, "writing labels");

@@ -99,6 +99,20 @@ def test_a_training_labels_the_rows_it_learnt_from_as_a_label_job_does(http, tra
     assert drop[0] == drop[1]  # but for the silhouette, which only a training knows
 
 
+def test_pages_that_were_emptied_change_nothing(http, run_job, sql):
+    """Statistics still tell of many rows, so that two readers come; most of the parts that they take are empty."""
+    sql("CREATE TABLE emptied (id int, a real, b real, filler text) WITH (autovacuum_enabled = false);"
+        "INSERT INTO emptied SELECT g, (g % 3) * 10 + sin(g), g % 11, repeat('x', 120) FROM generate_series(1, 220000) g;"
+        "ANALYZE emptied; DELETE FROM emptied WHERE id > 5000 AND NOT id BETWEEN 150001 AND 153001")
+    assert http.put("/v1/feature-sets/emptied", json={"relation": "public.emptied", "id_column": "id", "columns": [{"name": "a"}, {"name": "b"}]}).status_code in (200, 201)
+    run_job("/v1/models/emptied/train", {"feature_set": "emptied", "label": True, "algorithm": {"type": "kmeans", "k": 3}})
+    segments = http.get("/v1/models/emptied/segments").json()
+    assert segments["n_users"] == 8001 and sum(s["size"] for s in segments["items"]) == 8001
+    trained = [(s["segment"], s["size"]) for s in segments["items"]]
+    run_job("/v1/models/emptied/label", None)
+    assert [(s["segment"], s["size"]) for s in http.get("/v1/models/emptied/segments").json()["items"]] == trained
+
+
 def test_a_large_table_read_over_two_connections_is_the_table_read_over_one(http, run_job, sql):
     """A partitioned table has no pages of its own, so its rows come over one connection; their order is the same."""
     columns = "id int, a real, b double precision, c int, filler text"
