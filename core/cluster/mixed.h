@@ -34,6 +34,7 @@ struct seg_mixed {
 /* n_codes (n_cols): codes of each column, 0 for a number. The weight is 0 until it is set.
  * SEG_ENOMEM. */
 enum seg_status seg_mixed_init(struct seg_mixed *m, const uint32_t *n_codes, uint32_t n_cols);
+/* Frees the lists; zeroed afterwards. */
 void seg_mixed_release(struct seg_mixed *m);
 
 /* The weight at which one category that differs counts as much as two rows drawn at random are
@@ -77,6 +78,7 @@ struct seg_mixed_kernels {
     void (*nearest)(const struct seg_mixed *m, const float *x, const float *c, size_t k,
                     uint32_t *label, float *dist2, float *second2);
 };
+/* The best that this machine runs. */
 const struct seg_mixed_kernels *seg_mixed_kernels_get(void);
 /* Those this machine can run, best first, NULL-terminated. For tests. */
 const struct seg_mixed_kernels *const *seg_mixed_kernels_all(void);

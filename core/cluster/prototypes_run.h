@@ -14,9 +14,12 @@ struct prototype_sums {
     int64_t *count;     /* (k, all codes) rows that have each code */
     int64_t *size;      /* (k) rows */
 };
+/* All zero; m and scale are borrowed. SEG_ENOMEM: only to be released. */
 enum seg_status prototype_sums_init(struct prototype_sums *s, size_t k, const struct seg_mixed *m,
                                     const float *scale);
+/* Frees the sums; zeroed afterwards. */
 void prototype_sums_release(struct prototype_sums *s);
+/* All zero again. */
 void prototype_sums_clear(struct prototype_sums *s);
 /* Adds the row whose first cell is *cell (in a tile) to cluster `to` and takes it from cluster
  * `from`, which may be k for none. */

@@ -19,12 +19,14 @@ struct seg_scratch {
 /* Blocks of `bytes`, for one computation over pool (NULL: on the caller's thread). SEG_ENOMEM: only
  * to be released. */
 enum seg_status seg_scratch_init(struct seg_scratch *s, struct seg_pool *pool, size_t bytes);
+/* Frees the blocks, none of which is taken; zeroed afterwards. */
 void seg_scratch_release(struct seg_scratch *s);
 /* Makes all blocks now, after which take never fails. SEG_ENOMEM. */
 enum seg_status seg_scratch_make(struct seg_scratch *s);
 /* A block, aligned as SEG_ALIGN says, that is the caller's until it is given back; what stands in
  * it is of no use. NULL: no memory. */
 void *seg_scratch_take(struct seg_scratch *s);
+/* Gives back what take gave. */
 void seg_scratch_give(struct seg_scratch *s, void *block);
 
 #endif

@@ -19,7 +19,9 @@ struct seg_dictionary {
     uint32_t n_slots;
 };
 
+/* Empty. Allocates nothing. */
 void seg_dictionary_init(struct seg_dictionary *d);
+/* Frees the strings; empty afterwards. */
 void seg_dictionary_release(struct seg_dictionary *d);
 /* The code of s, or SEG_CODE_UNSEEN. */
 uint32_t seg_dictionary_find(const struct seg_dictionary *d, const char *s, size_t len);

@@ -45,6 +45,7 @@ struct seg_number_kernels {
     /* t (64), the transform alone, of x (64), each finite. */
     void (*transform)(const struct seg_number *s, const float *x, double *t);
 };
+/* The best that this machine runs. */
 const struct seg_number_kernels *seg_number_kernels_get(void);
 /* All that this machine can run, best first; NULL-terminated. For tests. */
 const struct seg_number_kernels *const *seg_number_kernels_all(void);
