@@ -14,7 +14,7 @@ struct prototype_sums {
     int64_t *count;     /* (k, all codes) rows that have each code */
     int64_t *size;      /* (k) rows */
 };
-/* All zero; m and scale are borrowed. SEG_ENOMEM: only to be released. */
+/* All zero; m and scale are borrowed. SEG_ENOMEM leaves it zeroed. */
 enum seg_status prototype_sums_init(struct prototype_sums *s, size_t k, const struct seg_mixed *m,
                                     const float *scale);
 /* Frees the sums; zeroed afterwards. */
