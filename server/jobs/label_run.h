@@ -11,7 +11,7 @@
 #include "db/feature_load.h"
 #include "explain/profile.h"
 #include "jobs/label_send.h"
-#include "jobs/report_json.h"
+#include "jobs/profile_json.h"
 
 struct label_run {
     int64_t run_id;
