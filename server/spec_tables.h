@@ -1,4 +1,4 @@
-/* spec_tables.h - the options of a training spec, for spec_read.c and spec_write.c. */
+/* spec_tables.h - the options of a training spec, for what reads it and for spec_write.c. */
 #ifndef SERVER_SPEC_TABLES_H
 #define SERVER_SPEC_TABLES_H
 
