@@ -13,10 +13,6 @@
 #include "auth.h"
 #include "base/alloc.h"
 #include "db/models.h"
-#include "db/segments.h"
-#include "digest.h"
-#include "handlers/score.h"
-#include "log.h"
 
 #define EXTRA_MAX  8 /* versions kept that are nobody's champion */
 #define REFRESH_MS 5000
@@ -25,16 +21,8 @@
     5000 /* how long a refresh waits for another: as a request for a database thread               \
           */
 
-struct shared { /* a served_model with its count; what callers see comes first */
-    struct served_model served;
-    atomic_uint n_refs;
-    struct seg_arena texts;              /* of served.scores */
-    char names_hash[DB_NAMES_HASH_SIZE]; /* of the bytes and the segments' names, or of those
-                                            before */
-};
-
 struct entry {
-    struct shared *s;
+    struct served_model *served;
     bool champion;
     uint64_t used; /* clock of look-ups, for dropping the version unused for longest */
 };
@@ -60,37 +48,13 @@ struct model_cache {
     atomic_bool stop;
 };
 
-static void shared_free(struct shared *s)
-{
-    uint32_t n = s->served.model ? seg_model_n_results(s->served.model) : 0;
-    for (uint32_t i = 0; s->served.segment_names != NULL && i < n; i++)
-        seg_free(s->served.segment_names[i]);
-    seg_free(s->served.segment_names);
-    seg_arena_release(&s->texts);
-    seg_model_unref(s->served.model);
-    seg_free(s);
-}
-
-void served_model_unref(struct served_model *served)
-{
-    struct shared *s = (struct shared *)served;
-    if (s != NULL && atomic_fetch_sub_explicit(&s->n_refs, 1, memory_order_acq_rel) == 1)
-        shared_free(s);
-}
-
-static struct served_model *shared_ref(struct shared *s)
-{
-    atomic_fetch_add_explicit(&s->n_refs, 1, memory_order_relaxed);
-    return &s->served;
-}
-
 /* Lock held. */
 static struct entry *find(struct model_cache *c, const char *name, uint32_t version)
 {
     for (size_t i = 0; i < c->n_entries; i++) {
         struct entry *e = &c->entries[i];
-        bool wanted = version == 0 ? e->champion : e->s->served.version == version;
-        if (wanted && strcmp(e->s->served.name, name) == 0) return e;
+        bool wanted = version == 0 ? e->champion : e->served->version == version;
+        if (wanted && strcmp(e->served->name, name) == 0) return e;
     }
     return NULL;
 }
@@ -102,85 +66,10 @@ struct served_model *model_cache_get(struct model_cache *c, const char *name, ui
     struct entry *e = find(c, name, version);
     if (e != NULL) {
         e->used = ++c->clock;
-        served = shared_ref(e->s);
+        served = served_model_ref(e->served);
     }
     pthread_mutex_unlock(&c->lock);
     return served;
-}
-
-/* Segment names as of now. False on lack of memory or a failed query. */
-static bool load_names(struct db *db, struct shared *s)
-{
-    struct seg_arena arena;
-    uint32_t n = seg_model_n_results(s->served.model);
-    if (seg_model_task(s->served.model) != SEG_SEGMENTATION) return true;
-    seg_arena_init(&arena, 0);
-    uint32_t id_max = 0;
-    for (uint32_t i = 0; i < n; i++)
-        if (seg_model_segment_id(s->served.model, i) > id_max)
-            id_max = seg_model_segment_id(s->served.model, i);
-    const char **names = seg_arena_alloc(&arena, (id_max + 1) * sizeof(*names));
-    s->served.segment_names = seg_calloc(n + 1, sizeof(*s->served.segment_names));
-    bool good = names != NULL && s->served.segment_names != NULL;
-    if (good) {
-        memset(names, 0, (id_max + 1) * sizeof(*names));
-        enum db_status st = db_segments_names(db, s->served.name, &arena, names, id_max);
-        good = st == DB_ONE || st == DB_NONE;
-    }
-    for (uint32_t i = 0; good && i < n; i++) {
-        const char *name = names[seg_model_segment_id(s->served.model, i) - 1];
-        if (name != NULL) good = (s->served.segment_names[i] = seg_strdup(name)) != NULL;
-    }
-    seg_arena_release(&arena);
-    return good;
-}
-
-static bool make_scores(struct shared *s)
-{
-    _Static_assert(SERVED_FORMATS == SCORE_FORMATS, "a score for each format");
-    for (unsigned i = 0; i < SERVED_FORMATS; i++) {
-        s->served.scores[i] = score_new(&s->texts, &s->served, (enum score_format)i);
-        if (s->served.scores[i] == NULL) return false;
-    }
-    return true;
-}
-
-/* A version out of the database, checked against its SHA-256. names_hash was read before: names
- * that change meanwhile are found changed by the next refresh. */
-static enum db_status load(struct db *db, const char *name, uint32_t version,
-                           const char *names_hash, struct shared **ret)
-{
-    uint8_t *bytes = NULL;
-    size_t len = 0;
-    char expected[65], actual[DIGEST_HEX_SIZE];
-    struct seg_error err = { "" };
-    struct shared *s = seg_calloc(1, sizeof(*s));
-    if (s == NULL) return DB_FATAL;
-    atomic_init(&s->n_refs, 1);
-    seg_arena_init(&s->texts, 0);
-    snprintf(s->served.name, sizeof(s->served.name), "%s", name);
-    snprintf(s->names_hash, sizeof(s->names_hash), "%s", names_hash);
-    s->served.version = version;
-    enum db_status st = db_models_artifact(db, name, version, &bytes, &len, expected);
-    if (st == DB_ONE) {
-        digest_sha256_hex(bytes, len, actual);
-        bool whole = strcmp(expected, actual) == 0;
-        if (!whole || seg_model_load(bytes, len, &s->served.model, &err) != SEG_OK) {
-            log_event(LOG_ERROR, "model refused", "model", "%s", name, "version", "%u", version,
-                      "reason", "%s",
-                      whole ? err.text : "its bytes do not have the SHA-256 they were stored with",
-                      NULL);
-            st = DB_FATAL;
-        }
-    }
-    seg_free(bytes);
-    if (st == DB_ONE && !load_names(db, s)) st = db_is_broken(db) ? DB_RETRY : DB_FATAL;
-    if (st == DB_ONE && !make_scores(s)) st = DB_FATAL;
-    if (st == DB_ONE)
-        *ret = s;
-    else
-        shared_free(s);
-    return st;
 }
 
 /* Lock held. Room for one more; drops the extra version unused for longest when there are too many.
@@ -194,7 +83,7 @@ static bool make_room(struct model_cache *c)
         if (oldest == SIZE_MAX || c->entries[i].used < c->entries[oldest].used) oldest = i;
     }
     if (n_extra >= EXTRA_MAX) {
-        served_model_unref(&c->entries[oldest].s->served);
+        served_model_unref(c->entries[oldest].served);
         c->entries[oldest] = c->entries[--c->n_entries];
     }
     if (c->n_entries < c->entries_cap) return true;
@@ -209,40 +98,40 @@ static bool make_room(struct model_cache *c)
 enum db_status model_cache_load(struct model_cache *c, struct db *db, const char *name,
                                 uint32_t version, struct served_model **ret)
 {
-    struct shared *s = NULL;
+    struct served_model *s = NULL;
     char names_hash[DB_NAMES_HASH_SIZE];
     *ret = model_cache_get(c, name, version);
     if (*ret != NULL) return DB_ONE;
     enum db_status st = db_models_names_hash(db, name, version, names_hash);
-    if (st == DB_ONE) st = load(db, name, version, names_hash, &s);
+    if (st == DB_ONE) st = served_model_load(db, name, version, names_hash, &s);
     if (st != DB_ONE) return st;
     pthread_mutex_lock(&c->lock);
     struct entry *e = find(c, name, version); /* another thread may have been quicker */
     if (e == NULL && make_room(c)) {
         e = &c->entries[c->n_entries++];
-        *e = (struct entry){ .s = s };
-        shared_ref(s);
+        *e = (struct entry){ .served = served_model_ref(s) };
     }
     if (e != NULL) e->used = ++c->clock;
     pthread_mutex_unlock(&c->lock);
-    *ret = &s->served;
+    *ret = s;
     return DB_ONE;
 }
 
 /* Makes (name, version) the champion. s: freshly loaded, taken; NULL: its entry is there already.
  */
-static void set_champion(struct model_cache *c, const struct db_champion *ch, struct shared *s)
+static void set_champion(struct model_cache *c, const struct db_champion *ch,
+                         struct served_model *s)
 {
-    struct shared *old = NULL;
+    struct served_model *old = NULL;
     pthread_mutex_lock(&c->lock);
     struct entry *e = find(c, ch->name, ch->version);
     if (e == NULL && s != NULL && make_room(c)) {
         e = &c->entries[c->n_entries++];
-        *e = (struct entry){ .s = s };
+        *e = (struct entry){ .served = s };
         s = NULL;
     } else if (e != NULL && s != NULL) {
-        old = e->s;
-        e->s = s;
+        old = e->served;
+        e->served = s;
         s = NULL;
     }
     e = find(c, ch->name, ch->version);
@@ -253,8 +142,8 @@ static void set_champion(struct model_cache *c, const struct db_champion *ch, st
         e->used = ++c->clock;
     }
     pthread_mutex_unlock(&c->lock);
-    if (old != NULL) served_model_unref(&old->served);
-    if (s != NULL) served_model_unref(&s->served);
+    served_model_unref(old);
+    served_model_unref(s);
 }
 
 /* Drops models that are in the database no more. */
@@ -264,12 +153,12 @@ static void drop_others(struct model_cache *c, const struct db_champion *champio
     for (size_t i = 0; i < c->n_entries;) {
         bool there = false;
         for (size_t k = 0; k < n && !there; k++)
-            there = strcmp(champions[k].name, c->entries[i].s->served.name) == 0;
+            there = strcmp(champions[k].name, c->entries[i].served->name) == 0;
         if (there || !c->entries[i].champion) {
             i++;
             continue;
         }
-        served_model_unref(&c->entries[i].s->served);
+        served_model_unref(c->entries[i].served);
         c->entries[i] = c->entries[--c->n_entries];
     }
     pthread_mutex_unlock(&c->lock);
@@ -281,27 +170,26 @@ static void drop_outdated(struct model_cache *c, struct db *db, struct seg_arena
 {
     size_t n = 0;
     pthread_mutex_lock(&c->lock);
-    struct shared **extras = seg_arena_alloc(arena, (c->n_entries + 1) * sizeof(*extras));
+    struct served_model **extras = seg_arena_alloc(arena, (c->n_entries + 1) * sizeof(*extras));
     for (size_t i = 0; extras != NULL && i < c->n_entries; i++) {
         if (c->entries[i].champion) continue;
-        extras[n++] = c->entries[i].s;
-        shared_ref(c->entries[i].s);
+        extras[n++] = served_model_ref(c->entries[i].served);
     }
     pthread_mutex_unlock(&c->lock);
     for (size_t k = 0; k < n; k++) {
         char hash[DB_NAMES_HASH_SIZE];
-        const struct served_model *v = &extras[k]->served;
-        enum db_status st = db_models_names_hash(db, v->name, v->version, hash);
-        bool outdated = st == DB_NONE || (st == DB_ONE && strcmp(hash, extras[k]->names_hash) != 0);
+        struct served_model *s = extras[k];
+        enum db_status st = db_models_names_hash(db, s->name, s->version, hash);
+        bool outdated = st == DB_NONE || (st == DB_ONE && strcmp(hash, s->names_hash) != 0);
         pthread_mutex_lock(&c->lock);
         for (size_t i = 0; outdated && i < c->n_entries; i++) {
-            if (c->entries[i].s != extras[k] || c->entries[i].champion) continue;
-            served_model_unref(&c->entries[i].s->served);
+            if (c->entries[i].served != s || c->entries[i].champion) continue;
+            served_model_unref(c->entries[i].served);
             c->entries[i] = c->entries[--c->n_entries];
             break;
         }
         pthread_mutex_unlock(&c->lock);
-        served_model_unref(&extras[k]->served);
+        served_model_unref(s);
     }
 }
 
@@ -321,13 +209,13 @@ static bool champion_equals(const struct db_champion *a, const struct db_champio
 /* Loads the champion unless it is there. DB_FATAL: its bytes are refused. */
 static enum db_status bring_up(struct model_cache *c, struct db *db, const struct db_champion *ch)
 {
-    struct shared *s = NULL;
+    struct served_model *s = NULL;
     pthread_mutex_lock(&c->lock);
     struct entry *e = find(c, ch->name, ch->version);
-    bool fresh = e != NULL && e->champion && strcmp(e->s->names_hash, ch->names_hash) == 0;
+    bool fresh = e != NULL && e->champion && strcmp(e->served->names_hash, ch->names_hash) == 0;
     pthread_mutex_unlock(&c->lock);
     if (fresh) return DB_ONE;
-    enum db_status st = load(db, ch->name, ch->version, ch->names_hash, &s);
+    enum db_status st = served_model_load(db, ch->name, ch->version, ch->names_hash, &s);
     if (st == DB_ONE) set_champion(c, ch, s);
     return st;
 }
@@ -503,7 +391,7 @@ void model_cache_free(struct model_cache *c)
     atomic_store(&c->stop, true);
     if (c->has_thread) pthread_join(c->thread, NULL);
     for (size_t i = 0; i < c->n_entries; i++)
-        served_model_unref(&c->entries[i].s->served);
+        served_model_unref(c->entries[i].served);
     seg_free(c->entries);
     seg_arena_release(&c->seen.arena);
     pthread_mutex_destroy(&c->lock);

@@ -12,27 +12,13 @@
 #define SERVER_MODEL_CACHE_H
 
 #include "app.h"
-#include "db/db.h"
-#include "model/model.h"
-
-#define SERVED_FORMATS 3 /* of handlers/score.h, which knows what they are */
-
-struct served_model { /* immutable, reference-counted */
-    struct seg_model *model;
-    char name[64];
-    uint32_t version;
-    char **segment_names; /* (n_results) segmentation: name people gave or the automatic one; NULL
-                             for classification */
-    struct score *scores[SERVED_FORMATS]; /* texts of its answers, by enum score_format */
-};
+#include "served_model.h"
 
 struct model_cache *model_cache_new(struct app *app);
 /* Stops its thread, drops all references. NULL is fine. */
 void model_cache_free(struct model_cache *c);
 /* The champion (version 0) or that version, with a reference; NULL when it is not in memory. */
 struct served_model *model_cache_get(struct model_cache *c, const char *name, uint32_t version);
-/* NULL is fine. */
-void served_model_unref(struct served_model *s);
 /* Loads a version by db and keeps it. DB_NONE: no such version. */
 enum db_status model_cache_load(struct model_cache *c, struct db *db, const char *name,
                                 uint32_t version, struct served_model **ret);

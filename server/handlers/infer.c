@@ -11,6 +11,7 @@
 #include "handlers/infer_outputs.h"
 #include "handlers/predict.h"
 #include "handlers/version.h"
+#include "model_cache.h"
 
 #define HEADER_LENGTH "Inference-Header-Content-Length"
 

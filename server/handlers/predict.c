@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "handlers/handlers.h"
 #include "handlers/version.h"
+#include "model_cache.h"
 
 static void unref(void *served)
 {

@@ -9,7 +9,7 @@
 #include "base/alloc.h"
 #include "base/arena.h"
 #include "http/rows.h"
-#include "model_cache.h"
+#include "served_model.h"
 
 /* Tiles of a block: 1,024 rows, about 50 microseconds of work. */
 #define SCORE_BLOCK_TILES 16u
