@@ -18,20 +18,6 @@ struct feature_column {
     uint32_t width;       /* of a vector; 1 otherwise */
 };
 
-/* A column of a relation that cannot be a feature. */
-struct column_left_out {
-    const char *name, *sql_type;
-    const char *detail; /* why: a sentence for the user */
-};
-
-/* The columns of a relation, in its order. */
-struct relation_columns {
-    struct feature_column *columns; /* (n) */
-    size_t n;
-    struct column_left_out *left_out; /* (n_left_out) */
-    size_t n_left_out;
-};
-
 struct feature_set {
     int64_t id;
     const char *name;
@@ -72,12 +58,6 @@ enum db_status db_feature_sets_put_managed(struct db *db, const struct feature_s
  * model version was trained on it or a job waits for it, unless force. */
 enum db_status db_feature_sets_delete(struct db *db, const char *name, bool force);
 
-/* The columns of a relation, from the catalogue, and of arrays the length, from the first that has
- * a value. Left out are those of an SQL type that is no feature, and arrays of no known or too
- * great a length. DB_NONE: there is no such table, view, materialised or foreign table that this
- * role may read. */
-enum db_status db_feature_sets_catalogue(struct db *db, const char *schema, const char *name,
-                                         struct seg_arena *arena, struct relation_columns *ret);
 /* "schema"."name", escaped, from the arena; NULL when a name is not an identifier. */
 char *db_feature_sets_relation(struct db *db, const struct feature_set *fs,
                                struct seg_arena *arena);

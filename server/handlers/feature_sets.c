@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "db/feature_sets.h"
+#include "db/feature_catalogue.h"
 #include "db/feature_summary.h"
 #include "handlers/handlers.h"
 #include "handlers/list.h"
@@ -294,7 +294,7 @@ static enum http_status put_relation(struct http_request *rq, const struct json 
         faults_add(f, "/id_column", "missing", "must be the column that holds the user id");
     if (f->n_total > 0) return reply_faults(rq, ERR_INVALID, f);
     enum db_status st =
-        db_feature_sets_catalogue(rq->db, fs.relation_schema, fs.relation_name, &rq->arena, &all);
+        db_feature_catalogue(rq->db, fs.relation_schema, fs.relation_name, &rq->arena, &all);
     if (st == DB_NONE)
         faults_add(f, "/relation", "unknown_relation",
                    "there is no table or view %s.%s that may be read", fs.relation_schema,
