@@ -1,5 +1,5 @@
-/* test_kmeans_parallel.c - k-means|| starts as well as k-means++ does, at any worker count, and
- * survives data that has fewer rows worth choosing than clusters. */
+/* test_kmeans_seed_parallel.c - k-means|| starts as well as k-means++ does, at any worker count,
+ * and survives data that has fewer rows worth choosing than clusters. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -13,32 +13,19 @@
 #include "cluster/minibatch.h"
 #include "kmeans_fit.h"
 
-static struct seg_kmeans_params params(uint32_t k)
+static struct seg_kmeans_params parallel_params(uint32_t k)
 {
-    return (struct seg_kmeans_params){
-        .k = k, .init = SEG_INIT_PARALLEL, .n_init = 1, .n_iter_max = 300, .seed = 7
-    };
+    struct seg_kmeans_params p = params(k);
+    p.init = SEG_INIT_PARALLEL;
+    return p;
 }
 
 static void the_same_bits_at_any_worker_count(void **state)
 {
     (void)state;
-    static const unsigned WORKERS[] = { 1, 2, 4 };
     struct seg_tiles t = group_tiles(30000, 6, 40, 100);
-    struct seg_kmeans_params p = params(50);
-    struct seg_kmeans alone = fit(NULL, &t, &p);
-    for (size_t i = 0; i < sizeof WORKERS / sizeof *WORKERS; i++) {
-        struct seg_pool *pool;
-        assert_int_equal(seg_pool_new(WORKERS[i], 4, &pool, NULL), SEG_OK);
-        struct seg_kmeans km = fit(pool, &t, &p);
-        assert_memory_equal(km.centroids.data, alone.centroids.data, 50 * 6 * sizeof(float));
-        assert_int_equal(km.n_iter, alone.n_iter);
-        assert_memory_equal(km.curve, alone.curve, km.n_iter * sizeof *km.curve);
-        assert_true(km.inertia == alone.inertia);
-        seg_kmeans_release(&km);
-        seg_pool_free(pool);
-    }
-    seg_kmeans_release(&alone);
+    const struct seg_kmeans_params p = parallel_params(50);
+    check_worker_counts(&t, &p);
     seg_tiles_release(&t);
 }
 
@@ -64,7 +51,7 @@ static void it_ends_as_low_as_greedy_k_means_plus_plus(void **state)
     struct seg_tiles t = grid_tiles();
     double plus_plus = 0, parallel = 0, first_plus_plus = 0, first_parallel = 0;
     for (uint64_t seed = 0; seed < 20; seed++) {
-        struct seg_kmeans_params p = params(100);
+        struct seg_kmeans_params p = parallel_params(100);
         p.seed = seed;
         struct seg_kmeans km = fit(NULL, &t, &p);
         parallel += km.inertia;
@@ -84,16 +71,7 @@ static void it_ends_as_low_as_greedy_k_means_plus_plus(void **state)
 static void it_finds_clusters_that_random_rows_miss(void **state)
 {
     (void)state;
-    struct seg_tiles t = hermit_tiles();
-    struct seg_kmeans_params p = params(10);
-    p.n_iter_max = 1;
-    for (p.seed = 0; p.seed < 10; p.seed++) {
-        struct seg_kmeans km = fit(NULL, &t, &p);
-        assert_int_equal(km.sizes[0], 1991);
-        assert_int_equal(km.sizes[9], 1);
-        seg_kmeans_release(&km);
-    }
-    seg_tiles_release(&t);
+    check_start_finds_hermits(parallel_params(10));
 }
 
 static void it_survives_fewer_distinct_points_one_cluster_and_as_many_as_rows(void **state)
@@ -101,7 +79,7 @@ static void it_survives_fewer_distinct_points_one_cluster_and_as_many_as_rows(vo
     (void)state;
     struct seg_tiles t = five_point_tiles();
     for (uint64_t seed = 0; seed < 20; seed++) {
-        struct seg_kmeans_params p = params(10);
+        struct seg_kmeans_params p = parallel_params(10);
         p.seed = seed;
         struct seg_kmeans km = fit(NULL, &t, &p);
         assert_int_equal(km.n_distinct, 5);
@@ -110,12 +88,12 @@ static void it_survives_fewer_distinct_points_one_cluster_and_as_many_as_rows(vo
     }
     seg_tiles_release(&t);
     t = group_tiles(40, 2, 4, 0);
-    struct seg_kmeans_params p = params(40);
+    struct seg_kmeans_params p = parallel_params(40);
     struct seg_kmeans km = fit(NULL, &t, &p);
     assert_int_equal(km.n_distinct, 40);
     assert_true(km.inertia == 0);
     seg_kmeans_release(&km);
-    p = params(1);
+    p = parallel_params(1);
     km = fit(NULL, &t, &p);
     assert_int_equal(km.sizes[0], 40);
     seg_kmeans_release(&km);
@@ -146,7 +124,7 @@ static void a_set_flag_cancels_and_every_failed_allocation_is_survived(void **st
     const atomic_bool cancel = true;
     const struct seg_progress progress = { .cancel = &cancel };
     struct seg_tiles t = group_tiles(600, 2, 4, 0);
-    struct seg_kmeans_params p = params(12);
+    struct seg_kmeans_params p = parallel_params(12);
     struct seg_kmeans km;
     assert_int_equal(seg_kmeans_fit(NULL, &t, &p, &progress, &km, NULL), SEG_ECANCELED);
     enum seg_status st = SEG_ENOMEM;
