@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <math.h>
-#include "network_twin.h"
+#include "gradient_twin.h"
 #include "neural/embedding.h"
 
 /* Columns: number, code, number, code; 3 + 4 numbers of vectors among them. */
