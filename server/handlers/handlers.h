@@ -13,7 +13,7 @@ enum http_status docs_openapi(struct http_request *rq);
 enum http_status docs_page(struct http_request *rq);
 /* page.c */
 enum http_status page_get(struct http_request *rq);
-/* feature_sets.c */
+/* feature_sets.c, and feature_sets_put.c */
 enum http_status feature_sets_list(struct http_request *rq);
 enum http_status feature_sets_put(struct http_request *rq);
 enum http_status feature_sets_get(struct http_request *rq);
