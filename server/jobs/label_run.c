@@ -383,7 +383,7 @@ enum job_outcome label_run_write(struct job_run *run, struct db *read, struct db
         *ret = l;
         l = (struct label_run){ 0 };
     }
-    label_sender_abort(sender);
+    outcome = label_sender_abort(sender, outcome);
     label_run_release(&l);
     stream_release(&s);
     return outcome;

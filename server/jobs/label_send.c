@@ -74,10 +74,21 @@ static void send_all(struct label_sender *s)
     s->written = label_writer_end(s->writer);
 }
 
+static bool has_failed(const struct label_sender *s)
+{
+    return s->read != SEG_OK || s->written != DB_ONE;
+}
+
+static void send_or_stop(struct label_sender *s)
+{
+    send_all(s);
+    if (has_failed(s)) atomic_store(s->run->cancel, true);
+}
+
 static void *sender_main(void *arg)
 {
     seg_pool_thread_gives_way(); /* as the runner does */
-    send_all(arg);
+    send_or_stop(arg);
     return NULL;
 }
 
@@ -116,7 +127,7 @@ enum job_outcome label_sender_begin(struct job_run *run, struct db *write, struc
         return job_db_failed(run, db_is_broken(write) ? DB_RETRY : DB_FATAL, "writing labels");
     }
     s->started = pthread_create(&s->thread, NULL, sender_main, s) == 0;
-    if (!s->started) send_all(s);
+    if (!s->started) send_or_stop(s);
     *ret_s = s;
     return JOB_SUCCEEDED;
 }
@@ -127,11 +138,15 @@ void label_sender_report(struct label_sender *s, double from, uint64_t n_rows)
     atomic_store(&s->from, from);
 }
 
-/* Joins the thread and says how it ended. */
-static enum job_outcome outcome_of(struct label_sender *s)
+static void join(struct label_sender *s)
 {
     if (s->started) pthread_join(s->thread, NULL);
     s->started = false;
+}
+
+/* How the thread, which is joined, has ended. */
+static enum job_outcome outcome_of(const struct label_sender *s)
+{
     if (s->stopped) return JOB_STOPPED;
     if (s->read == SEG_ENOMEM)
         return job_fail(s->run, "out_of_memory", "out of memory while labelling");
@@ -144,6 +159,7 @@ static enum job_outcome outcome_of(struct label_sender *s)
 
 enum job_outcome label_sender_end(struct label_sender *s, struct label_writer **ret_w)
 {
+    join(s);
     const enum job_outcome outcome = outcome_of(s);
     *ret_w = NULL;
     if (outcome == JOB_SUCCEEDED) {
@@ -154,10 +170,12 @@ enum job_outcome label_sender_end(struct label_sender *s, struct label_writer **
     return outcome;
 }
 
-void label_sender_abort(struct label_sender *s)
+enum job_outcome label_sender_abort(struct label_sender *s, enum job_outcome outcome)
 {
-    if (s == NULL) return;
+    if (s == NULL) return outcome;
     atomic_store(&s->stop, true);
-    if (s->started) pthread_join(s->thread, NULL);
+    join(s);
+    if (outcome == JOB_STOPPED && has_failed(s)) outcome = outcome_of(s);
     sender_free(s);
+    return outcome;
 }

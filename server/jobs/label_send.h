@@ -21,7 +21,8 @@ struct label_rows {
 
 struct label_sender;
 /* Inside the transaction that publishes, begun on `write`: a thread scores the rows and sends their
- * labels. Takes a reference to m; kept is read during the call, its spools until the end. Not
+ * labels; where it fails it sets run->cancel, since nothing that the job goes on to find would be
+ * published. Takes a reference to m; kept is read during the call, its spools until the end. Not
  * JOB_SUCCEEDED: roll back. */
 enum job_outcome label_sender_begin(struct job_run *run, struct db *write, struct seg_model *m,
                                     const struct label_rows *kept, struct label_sender **ret_s);
@@ -29,7 +30,8 @@ enum job_outcome label_sender_begin(struct job_run *run, struct db *write, struc
 void label_sender_report(struct label_sender *s, double from, uint64_t n_rows);
 /* Waits and frees s, whatever comes. *ret_w is to be finished or aborted when it is not NULL. */
 enum job_outcome label_sender_end(struct label_sender *s, struct label_writer **ret_w);
-/* Stops and frees s; the transaction must be rolled back. NULL is fine. */
-void label_sender_abort(struct label_sender *s);
+/* Stops and frees s; the transaction must be rolled back. Returns how the job has ended: as
+ * `outcome` says, or when that is JOB_STOPPED because s had failed, as s did. NULL is fine. */
+enum job_outcome label_sender_abort(struct label_sender *s, enum job_outcome outcome);
 
 #endif

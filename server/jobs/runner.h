@@ -34,7 +34,8 @@ struct job_run {
     struct db *db; /* the job's connection: reading, and publishing */
     const struct db_job *job;
     struct seg_arena arena; /* freed after the job */
-    const atomic_bool *cancel;
+    atomic_bool *cancel;    /* set: the job is to stop. By the heartbeat, and by a thread of the job
+                               that    has failed beside the others, which keeps why */
     struct job_monitor *monitor;
     char error_code[48]; /* JOB_FAILED */
     char error_detail[400];

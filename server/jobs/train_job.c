@@ -212,7 +212,8 @@ static enum job_outcome begin_publishing(struct training *t)
     return st == DB_ONE ? JOB_SUCCEEDED : job_db_failed(run, st, "beginning to publish");
 }
 
-/* While the model is evaluated, the server takes labels already. */
+/* While the model is evaluated, the server takes labels already. When it takes none, the job stops:
+ * what evaluation finds would not be published. */
 static void core_fitted(void *ctx, struct seg_model *m)
 {
     struct training *t = ctx;
@@ -221,6 +222,7 @@ static void core_fitted(void *ctx, struct seg_model *m)
     t->begun = begin_publishing(t);
     if (t->begun == JOB_SUCCEEDED)
         t->begun = label_sender_begin(t->run, t->write, m, &t->kept, &t->sender);
+    if (t->begun != JOB_SUCCEEDED) atomic_store(t->run->cancel, true);
 }
 
 /* The model's bytes: everything in them follows from data, spec and seed. */
@@ -260,7 +262,7 @@ static enum job_outcome fit(struct training *t)
     t->has_report = st == SEG_OK;
     switch (st) {
     case SEG_OK: break;
-    case SEG_ECANCELED: return JOB_STOPPED;
+    case SEG_ECANCELED: return t->begun == JOB_SUCCEEDED ? JOB_STOPPED : t->begun;
     case SEG_ENOMEM: return job_fail(t->run, "out_of_memory", "out of memory while training");
     default: return job_fail(t->run, "training_failed", "%s", err.text);
     }
@@ -268,7 +270,7 @@ static enum job_outcome fit(struct training *t)
         json_out_string(&t->warnings, t->report.warnings[i]);
     /* Labelling takes the schema, and its memory. */
     if (t->sender == NULL) seg_tiles_release(&t->load.table.cells);
-    return t->begun == JOB_SUCCEEDED ? save_model(t) : t->begun;
+    return save_model(t);
 }
 
 /* Whether champion is to move. The figure that compares: silhouette, or ROC-AUC. */
@@ -439,7 +441,7 @@ enum job_outcome train_job_run(struct job_run *run)
     if (outcome == JOB_SUCCEEDED) outcome = load(&t);
     if (outcome == JOB_SUCCEEDED) outcome = fit(&t);
     if (outcome == JOB_SUCCEEDED) outcome = store(&t);
-    label_sender_abort(t.sender);
+    outcome = label_sender_abort(t.sender, outcome);
     if (t.write != NULL && outcome != JOB_SUCCEEDED) db_rollback(t.write);
     db_close(t.write);
     if (t.has_report) seg_report_release(&t.report);

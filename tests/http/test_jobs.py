@@ -1,4 +1,6 @@
 """Jobs: queued, watched, cancelled, taken up again, ended once."""
+import datetime
+import json
 import os
 import threading
 import time
@@ -98,6 +100,22 @@ def test_a_training_that_ends_before_it_loads_closes_nothing_of_others(server, h
     failed = wait_job(job["id"])
     assert (failed["state"], failed["error"]["code"]) == ("failed", "invalid")
     assert os.readlink(first) == before
+
+
+def test_a_training_that_cannot_publish_is_not_evaluated(server, http, sql, run_job):
+    """Equal numbers are clustered at once; the silhouette of the rows takes seconds all the same."""
+    sql("CREATE TABLE public.wide AS SELECT g AS id, array_fill((g % 97)::real, ARRAY[2048]) AS v FROM generate_series(1, 10000) g")
+    http.put("/v1/feature-sets/wide", json={"relation": "public.wide", "id_column": "id", "columns": [{"name": "v", "type": "vector", "width": 2048}]})
+    sql("CREATE FUNCTION public.refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no more tables'; END $$;"
+        "CREATE EVENT TRIGGER no_tables ON ddl_command_start WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION public.refuse()")
+    try:
+        job = run_job("/v1/models/jobs_wide/train", {"feature_set": "wide", "label": True, "algorithm": {"type": "kmeans", "k": 2}})
+    finally:
+        sql("DROP EVENT TRIGGER no_tables")
+    assert (job["state"], job["error"]["code"]) == ("failed", "database_error") and "writing labels" in job["error"]["detail"], job
+    events = [json.loads(line) for line in server.log_path.read_text().splitlines()]
+    refused, failed = (datetime.datetime.fromisoformat(e["ts"].rstrip("Z")) for e in events if e.get("reason") == "no more tables" or (e["msg"], e.get("job")) == ("job failed", job["id"]))
+    assert (failed - refused).total_seconds() < 1
 
 
 def test_jobs_are_listed_newest_first_and_filtered(http, blobs, train):
