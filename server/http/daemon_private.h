@@ -1,6 +1,7 @@
-/* daemon_private.h - what the two halves of the seam to libmicrohttpd share: daemon.c starts and
- * stops the threads and hands them connections, daemon_requests.c takes requests and sends replies.
- * The only file that includes libmicrohttpd. */
+/* daemon_private.h - what the three parts of the seam to libmicrohttpd share: daemon.c starts and
+ * stops the threads and hands them connections, daemon_requests.c takes requests through their
+ * life, daemon_replies.c sends what they were replied. The only file that includes libmicrohttpd.
+ */
 #ifndef SERVER_HTTP_DAEMON_PRIVATE_H
 #define SERVER_HTTP_DAEMON_PRIVATE_H
 
@@ -45,5 +46,15 @@ void daemon_on_completed(void *cls, struct MHD_Connection *con, void **con_cls,
 /* Callbacks of the database threads and of the doorman, who have done their part. */
 void daemon_db_done(struct exchange *x);
 void daemon_head_decided(struct backlog_ticket *t);
+
+/* Time that the connection has from now on; 0: as long as it takes. */
+void daemon_deadline(struct MHD_Connection *con, unsigned timeout_s);
+/* True when the connection may be suspended now; then exactly one daemon_return follows. */
+bool daemon_leave(struct http_daemon *d);
+/* Resumes the connection, from any thread; x may be gone after this. */
+void daemon_return(struct exchange *x);
+/* Hands x->reply over; only where libmicrohttpd takes one. MHD_NO, which cuts the connection: no
+ * memory. */
+enum MHD_Result daemon_queue_reply(struct exchange *x, struct MHD_Connection *con);
 
 #endif

@@ -6,12 +6,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/alloc.h"
 #include "http/admit.h"
 #include "http/connections.h"
 #include "http/daemon_private.h"
 #include "http/db_threads.h"
-#include "http/reply_stream.h"
 #include "http/router.h"
 #include "log.h"
 
@@ -24,7 +22,7 @@ static struct connection *connection_of(struct MHD_Connection *con)
     return info == NULL ? NULL : info->socket_context;
 }
 
-static void set_deadline(struct MHD_Connection *con, unsigned timeout_s)
+void daemon_deadline(struct MHD_Connection *con, unsigned timeout_s)
 {
     struct connection *k = connection_of(con);
     if (k != NULL && !connection_is_surplus(k)) connection_deadline(k, timeout_s);
@@ -32,12 +30,26 @@ static void set_deadline(struct MHD_Connection *con, unsigned timeout_s)
 
 /* ---- a request moves to another thread and comes back ---- */
 
-static void come_back(struct exchange *x)
+bool daemon_leave(struct http_daemon *d)
+{
+    atomic_fetch_add(&d->n_away, 1);
+    if (!atomic_load(&d->stopping)) return true;
+    atomic_fetch_sub(&d->n_away, 1);
+    return false;
+}
+
+void daemon_return(struct exchange *x)
 {
     struct http_daemon *d = x->daemon;
-    x->step = STEP_REPLY;
     MHD_resume_connection(x->connection); /* x may be gone after this */
     atomic_fetch_sub(&d->n_away, 1);
+}
+
+/* Back with a reply. */
+static void come_back(struct exchange *x)
+{
+    x->step = STEP_REPLY;
+    daemon_return(x);
 }
 
 /* The handler, unless its client has waited too long already; or a reply to be compressed. */
@@ -91,116 +103,6 @@ void daemon_db_done(struct exchange *x)
         come_back(x);
 }
 
-/* True when the connection may be suspended now; then exactly one come_back or stream_back follows.
- */
-static bool leave(struct http_daemon *d)
-{
-    atomic_fetch_add(&d->n_away, 1);
-    if (!atomic_load(&d->stopping)) return true;
-    atomic_fetch_sub(&d->n_away, 1);
-    return false;
-}
-
-/* ---- sending ---- */
-
-static void stream_back(struct exchange *x)
-{
-    struct http_daemon *d = x->daemon;
-    MHD_resume_connection(x->connection);
-    atomic_fetch_sub(&d->n_away, 1);
-}
-
-static void stream_task(void *arg)
-{
-    struct exchange *x = arg;
-    log_set_request_id(x->rq.request_id);
-    reply_stream_fill(x->reply.stream);
-    log_set_request_id("");
-    stream_back(x);
-}
-
-static ssize_t stream_read(void *cls, uint64_t pos, char *buf, size_t max)
-{
-    struct exchange *x = cls;
-    struct http_daemon *d = x->daemon;
-    (void)pos;
-    switch (reply_stream_state(x->reply.stream)) {
-    case STREAM_READY: {
-        size_t n = reply_stream_take(x->reply.stream, buf, max);
-        x->bytes_out += n;
-        set_deadline(x->connection, d->app->config->http.body_timeout_s);
-        return (ssize_t)n;
-    }
-    case STREAM_ENDED: return MHD_CONTENT_READER_END_OF_STREAM;
-    case STREAM_BROKEN: return MHD_CONTENT_READER_END_WITH_ERROR;
-    case STREAM_EMPTY: break;
-    }
-    if (!leave(d)) return MHD_CONTENT_READER_END_WITH_ERROR;
-    set_deadline(x->connection, 0);
-    MHD_suspend_connection(x->connection);
-    if (seg_pool_submit(d->app->pool, SEG_PRIORITY_SCORING, stream_task, x) != SEG_OK)
-        stream_task(x); /* the pool is full: this piece is made here, which slows this client down
-                           and bounds the queue */
-    return 0;
-}
-
-static struct MHD_Response *make_response(struct exchange *x)
-{
-    struct http_reply *r = &x->reply;
-    if (r->stream != NULL)
-        return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 64 << 10, stream_read, x, NULL);
-    struct MHD_Response *response =
-        r->owned != NULL
-            ? MHD_create_response_from_buffer_with_free_callback(r->len, r->owned, seg_free)
-            : MHD_create_response_from_buffer(r->len, (void *)(uintptr_t)r->data,
-                                              MHD_RESPMEM_PERSISTENT);
-    if (response != NULL) r->owned = NULL;
-    if (!x->is_head) x->bytes_out = r->len;
-    return response;
-}
-
-static void add_headers(struct exchange *x, struct MHD_Response *response)
-{
-    const struct http_reply *r = &x->reply;
-    char tag[300];
-    bool success = r->status < 300 || r->status == 304;
-    bool has_cache_control = false;
-    MHD_add_response_header(response, "X-Request-Id", x->rq.request_id);
-    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    if (x->traceparent != NULL) MHD_add_response_header(response, "traceparent", x->traceparent);
-    if (r->type != NULL) {
-        MHD_add_response_header(response, "Content-Type", r->type);
-        MHD_add_response_header(response, "Vary", "Accept-Encoding");
-    }
-    if (r->gzipped) MHD_add_response_header(response, "Content-Encoding", "gzip");
-    if (r->etag != NULL && success) {
-        snprintf(tag, sizeof(tag), r->gzipped ? "\"%s-gzip\"" : "\"%s\"", r->etag);
-        MHD_add_response_header(response, "ETag", tag);
-    }
-    for (size_t i = 0; i < r->n_headers; i++) {
-        MHD_add_response_header(response, r->headers[i].name, r->headers[i].value);
-        has_cache_control |= strcmp(r->headers[i].name, "Cache-Control") == 0;
-    }
-    if (!has_cache_control)
-        MHD_add_response_header(response, "Cache-Control",
-                                r->etag != NULL && success ? "no-cache" : "no-store");
-    if (x->close || atomic_load(&x->rq.app->draining))
-        MHD_add_response_header(response, "Connection", "close");
-}
-
-static enum MHD_Result queue_reply(struct exchange *x, struct MHD_Connection *con)
-{
-    const struct http_daemon *d = x->daemon;
-    struct MHD_Response *response = make_response(x);
-    if (response == NULL) return MHD_NO;
-    add_headers(x, response);
-    x->step = STEP_SENT;
-    set_deadline(con, d->app->config->http.body_timeout_s);
-    enum MHD_Result rc = MHD_queue_response(con, x->reply.status, response);
-    MHD_destroy_response(response);
-    return rc;
-}
-
 /* ---- receiving ---- */
 
 static enum MHD_Result collect_header(void *cls, enum MHD_ValueKind kind, const char *name,
@@ -244,7 +146,7 @@ void *daemon_on_uri(void *cls, const char *uri, struct MHD_Connection *con)
     make_request_id(d, x->rq.request_id);
     size_t len = strlen(uri);
     if (len <= URI_BYTES_MAX) x->raw_uri = seg_arena_strndup(&x->rq.arena, uri, len);
-    set_deadline(con, d->app->config->http.header_timeout_s);
+    daemon_deadline(con, d->app->config->http.header_timeout_s);
     return x;
 }
 
@@ -261,17 +163,17 @@ static enum MHD_Result refuse_head(struct exchange *x, struct MHD_Connection *co
 {
     const struct http_daemon *d = x->daemon;
     bool expects = request_header(&x->rq, "Expect") != NULL;
-    set_deadline(con, d->app->config->http.body_timeout_s);
+    daemon_deadline(con, d->app->config->http.body_timeout_s);
     x->step = STEP_DISCARD;
     x->close = close || (x->has_body && (expects || x->expected > DISCARD_BYTES_MAX));
     reply_finish(x);
-    return x->close ? queue_reply(x, con) : MHD_YES;
+    return x->close ? daemon_queue_reply(x, con) : MHD_YES;
 }
 
 static enum MHD_Result take_head(struct exchange *x, struct MHD_Connection *con)
 {
     const struct http_daemon *d = x->daemon;
-    set_deadline(con, d->app->config->http.body_timeout_s);
+    daemon_deadline(con, d->app->config->http.body_timeout_s);
     x->step = STEP_BODY;
     return MHD_YES;
 }
@@ -279,10 +181,7 @@ static enum MHD_Result take_head(struct exchange *x, struct MHD_Connection *con)
 /* The doorman's word about a batch that waited at its head. */
 void daemon_head_decided(struct backlog_ticket *t)
 {
-    struct exchange *x = t->owner;
-    struct http_daemon *d = x->daemon;
-    MHD_resume_connection(x->connection); /* x may be gone after this */
-    atomic_fetch_sub(&d->n_away, 1);
+    daemon_return(t->owner);
 }
 
 /* Back from the backlog's queue, or not let into it. */
@@ -302,8 +201,8 @@ static enum MHD_Result come_to_backlog(struct exchange *x, struct MHD_Connection
     x->is_large = true;
     x->ticket = (struct backlog_ticket){ .owner = x };
     if (backlog_come(d->backlog, &x->ticket, x->expected, monotonic_ns())) return take_head(x, con);
-    if (!leave(d)) return on_decision(x, con);
-    set_deadline(con, 0);
+    if (!daemon_leave(d)) return on_decision(x, con);
+    daemon_deadline(con, 0);
     x->step = STEP_QUEUED;
     MHD_suspend_connection(con);
     backlog_queue(d->backlog, &x->ticket);
@@ -381,14 +280,14 @@ static enum MHD_Result on_body(struct exchange *x, struct MHD_Connection *con, c
 static enum MHD_Result on_end(struct exchange *x, struct MHD_Connection *con)
 {
     struct http_daemon *d = x->daemon;
-    set_deadline(con, 0);
-    if (x->step == STEP_DISCARD) return queue_reply(x, con);
+    daemon_deadline(con, 0);
+    if (x->step == STEP_DISCARD) return daemon_queue_reply(x, con);
     enum http_error e = body_sink_end(&x->sink, &x->rq.body);
     body_sink_release(&x->sink);
     if (e != BODY_TAKEN) {
         refuse_body(x, e);
         reply_finish(x);
-        return queue_reply(x, con);
+        return daemon_queue_reply(x, con);
     }
     if (x->rq.route->runs == RUNS_ON_DB) {
         x->go = GO_DB;
@@ -396,13 +295,13 @@ static enum MHD_Result on_end(struct exchange *x, struct MHD_Connection *con)
         x->rq.on_io_thread = true;
         exchange_run(x);
         log_set_request_id("");
-        if (x->go == GO_NOWHERE) return queue_reply(x, con);
+        if (x->go == GO_NOWHERE) return daemon_queue_reply(x, con);
     }
     x->rq.on_io_thread = false;
-    if (!leave(d)) {
+    if (!daemon_leave(d)) {
         if (x->reply.status == 0) reply_error(&x->rq, ERR_DRAINING, NULL);
         reply_finish(x);
-        return queue_reply(x, con);
+        return daemon_queue_reply(x, con);
     }
     x->step = STEP_AWAY;
     MHD_suspend_connection(con);
@@ -422,7 +321,7 @@ enum MHD_Result daemon_on_access(void *cls, struct MHD_Connection *con, const ch
     case STEP_QUEUED: return on_decision(x, con);
     case STEP_BODY:
     case STEP_DISCARD: return *size > 0 ? on_body(x, con, data, size) : on_end(x, con);
-    case STEP_REPLY: return queue_reply(x, con);
+    case STEP_REPLY: return daemon_queue_reply(x, con);
     case STEP_AWAY:
     case STEP_SENT: break;
     }
@@ -461,6 +360,6 @@ void daemon_on_completed(void *cls, struct MHD_Connection *con, void **con_cls,
     if (x->reply.status != 0) metrics_request(d->app->metrics, route, x->reply.status, seconds);
     if (x->is_large) backlog_leave(d->backlog, &x->ticket);
     exchange_free(x);
-    set_deadline(con, c->http.idle_timeout_s + c->http.header_timeout_s);
+    daemon_deadline(con, c->http.idle_timeout_s + c->http.header_timeout_s);
     atomic_fetch_sub(&d->n_open, 1);
 }

@@ -1,4 +1,4 @@
-/* Replies as plain data: status, headers, bytes. daemon_requests.c turns them into what
+/* Replies as plain data: status, headers, bytes. daemon_replies.c turns them into what
  * libmicrohttpd sends. A reply that cannot be made for want of memory becomes a fixed problem
  * document. */
 #include <stdarg.h>

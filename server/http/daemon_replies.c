@@ -1,0 +1,100 @@
+/* A reply, which is plain data, as libmicrohttpd sends it. A stream suspends its connection while a
+ * worker makes the next piece. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "http/daemon_private.h"
+#include "http/reply_stream.h"
+#include "log.h"
+
+static void stream_task(void *arg)
+{
+    struct exchange *x = arg;
+    log_set_request_id(x->rq.request_id);
+    reply_stream_fill(x->reply.stream);
+    log_set_request_id("");
+    daemon_return(x);
+}
+
+static ssize_t stream_read(void *cls, uint64_t pos, char *buf, size_t max)
+{
+    struct exchange *x = cls;
+    struct http_daemon *d = x->daemon;
+    (void)pos;
+    switch (reply_stream_state(x->reply.stream)) {
+    case STREAM_READY: {
+        size_t n = reply_stream_take(x->reply.stream, buf, max);
+        x->bytes_out += n;
+        daemon_deadline(x->connection, d->app->config->http.body_timeout_s);
+        return (ssize_t)n;
+    }
+    case STREAM_ENDED: return MHD_CONTENT_READER_END_OF_STREAM;
+    case STREAM_BROKEN: return MHD_CONTENT_READER_END_WITH_ERROR;
+    case STREAM_EMPTY: break;
+    }
+    if (!daemon_leave(d)) return MHD_CONTENT_READER_END_WITH_ERROR;
+    daemon_deadline(x->connection, 0);
+    MHD_suspend_connection(x->connection);
+    if (seg_pool_submit(d->app->pool, SEG_PRIORITY_SCORING, stream_task, x) != SEG_OK)
+        stream_task(x); /* the pool is full: this piece is made here, which slows this client down
+                           and bounds the queue */
+    return 0;
+}
+
+static struct MHD_Response *make_response(struct exchange *x)
+{
+    struct http_reply *r = &x->reply;
+    if (r->stream != NULL)
+        return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 64 << 10, stream_read, x, NULL);
+    struct MHD_Response *response =
+        r->owned != NULL
+            ? MHD_create_response_from_buffer_with_free_callback(r->len, r->owned, seg_free)
+            : MHD_create_response_from_buffer(r->len, (void *)(uintptr_t)r->data,
+                                              MHD_RESPMEM_PERSISTENT);
+    if (response != NULL) r->owned = NULL;
+    if (!x->is_head) x->bytes_out = r->len;
+    return response;
+}
+
+static void add_headers(struct exchange *x, struct MHD_Response *response)
+{
+    const struct http_reply *r = &x->reply;
+    char tag[300];
+    bool success = r->status < 300 || r->status == 304;
+    bool has_cache_control = false;
+    MHD_add_response_header(response, "X-Request-Id", x->rq.request_id);
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (x->traceparent != NULL) MHD_add_response_header(response, "traceparent", x->traceparent);
+    if (r->type != NULL) {
+        MHD_add_response_header(response, "Content-Type", r->type);
+        MHD_add_response_header(response, "Vary", "Accept-Encoding");
+    }
+    if (r->gzipped) MHD_add_response_header(response, "Content-Encoding", "gzip");
+    if (r->etag != NULL && success) {
+        snprintf(tag, sizeof(tag), r->gzipped ? "\"%s-gzip\"" : "\"%s\"", r->etag);
+        MHD_add_response_header(response, "ETag", tag);
+    }
+    for (size_t i = 0; i < r->n_headers; i++) {
+        MHD_add_response_header(response, r->headers[i].name, r->headers[i].value);
+        has_cache_control |= strcmp(r->headers[i].name, "Cache-Control") == 0;
+    }
+    if (!has_cache_control)
+        MHD_add_response_header(response, "Cache-Control",
+                                r->etag != NULL && success ? "no-cache" : "no-store");
+    if (x->close || atomic_load(&x->rq.app->draining))
+        MHD_add_response_header(response, "Connection", "close");
+}
+
+enum MHD_Result daemon_queue_reply(struct exchange *x, struct MHD_Connection *con)
+{
+    const struct http_daemon *d = x->daemon;
+    struct MHD_Response *response = make_response(x);
+    if (response == NULL) return MHD_NO;
+    add_headers(x, response);
+    x->step = STEP_SENT;
+    daemon_deadline(con, d->app->config->http.body_timeout_s);
+    enum MHD_Result rc = MHD_queue_response(con, x->reply.status, response);
+    MHD_destroy_response(response);
+    return rc;
+}
