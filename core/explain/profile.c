@@ -8,7 +8,7 @@
 #include "base/alloc.h"
 #include "compute/scratch.h"
 #include "explain/profile.h"
-#include "explain/quantiles.h"
+#include "features/order.h"
 
 #define CATEGORIES_SHOWN 20u
 #define EFFECT_MIN       0.1
@@ -53,7 +53,7 @@ static double power_sum(const union seg_cell *v, size_t n, double center, int po
 
 static bool is_missing(union seg_cell cell, const struct seg_feature *f)
 {
-    return f->type == SEG_CATEGORICAL ? cell.code >= f->dictionary.n : isnan(cell.number);
+    return f->type == SEG_CATEGORICAL ? cell.code >= f->dictionary.n : !isfinite(cell.number);
 }
 
 static bool sort_column(struct survey *s, const struct seg_feature *f, uint32_t cell,
@@ -106,15 +106,15 @@ static void profile_numbers(const struct survey *s, const struct column *col, si
         struct seg_feature_profile *out = &p->segments[g].features[index];
         const size_t m = out->n_present;
         float *v = &col->cells[s->first[g]].number;
-        double quantiles[3];
+        struct seg_quantile q[3];
         out->population_mean = mean;
         if (m == 0) continue;
         if (mean != 0) out->lift = out->mean / mean;
         if (sd > 0) out->effect = (out->mean - mean) / sd;
-        seg_quantiles(v, m, (const double[]){ 0.1, 0.5, 0.9 }, 3, quantiles);
-        out->p10 = quantiles[0];
-        out->median = quantiles[1];
-        out->p90 = quantiles[2];
+        seg_order_quantiles(v, m, (const double[]){ 0.1, 0.5, 0.9 }, 3, q);
+        out->p10 = seg_quantile_value(&q[0]);
+        out->median = seg_quantile_value(&q[1]);
+        out->p90 = seg_quantile_value(&q[2]);
     }
 }
 

@@ -162,14 +162,14 @@ struct code_column {
     double *codes; /* (n + 1) */
     size_t *rows;  /* (n + 1) training rows with that code */
     uint32_t n;
-    struct seg_fit_block *block; /* its values: each code as often as it occurs */
+    float *values; /* (n_train) each code as often as it occurs */
 };
 
 static void code_column_release(const struct seg_fit *fit, struct code_column *c)
 {
     seg_free(c->codes);
     seg_free(c->rows);
-    if (c->block != NULL) seg_scratch_give(fit->columns, c->block);
+    if (c->values != NULL) seg_scratch_give(fit->columns, c->values);
 }
 
 static enum seg_status code_column_init(const struct seg_fit *fit, struct code_column *c,
@@ -179,8 +179,8 @@ static enum seg_status code_column_init(const struct seg_fit *fit, struct code_c
     c->n = n;
     c->codes = seg_alloc((size_t)n + 1, sizeof *c->codes);
     c->rows = seg_alloc((size_t)n + 1, sizeof *c->rows);
-    c->block = seg_scratch_take(fit->columns);
-    if (c->codes == NULL || c->rows == NULL || c->block == NULL) return SEG_ENOMEM;
+    c->values = seg_scratch_take(fit->columns);
+    if (c->codes == NULL || c->rows == NULL || c->values == NULL) return SEG_ENOMEM;
     size_t n_known = 0;
     for (uint32_t i = 0; i < n; i++) {
         c->rows[i] = census->items[i].count + (i == impute_code ? census->n_missing : 0);
@@ -197,8 +197,8 @@ static struct seg_number code_column_scale(const struct seg_fit *fit, struct cod
     size_t at = 0;
     for (uint32_t i = 0; i <= c->n; i++)
         for (size_t j = 0; j < c->rows[i]; j++)
-            c->block->values[at++] = (float)c->codes[i];
-    seg_fit_scale(&s, scale, c->block->values, fit->n_train, c->block->counts);
+            c->values[at++] = (float)c->codes[i];
+    seg_fit_scale(&s, scale, c->values, fit->n_train);
     return s;
 }
 

@@ -22,7 +22,6 @@ _Static_assert(BLOCK == SEG_TILE_ROWS, "a block of moments is transformed as a t
 /* One column while it is fitted. */
 struct column {
     float *values;        /* (n + 1): the last is scratch */
-    uint32_t *counts;     /* (SEG_ORDER_COUNTS) scratch */
     size_t n;             /* present, and after imputation all training values */
     bool has_missing_row; /* in any part */
 };
@@ -109,7 +108,7 @@ static void fit_impute(const struct seg_column_spec *spec, struct column *c, siz
         impute = m.mean;
         break;
     case SEG_IMPUTE_MEDIAN:
-        seg_order_quantiles(c->values, c->n, (const double[]){ 0.5 }, 1, c->counts, &median);
+        seg_order_quantiles(c->values, c->n, (const double[]){ 0.5 }, 1, &median);
         impute = seg_quantile_value(&median);
         break;
     case SEG_IMPUTE_MODE: impute = (double)mode_of(c->values, c->n); break;
@@ -131,7 +130,7 @@ static void fit_outliers(const struct seg_column_spec *spec, struct column *c, s
     case SEG_OUTLIERS_IQR: {
         const bool iqr = spec->outliers == SEG_OUTLIERS_IQR;
         const double at[2] = { iqr ? 0.25 : spec->lower, iqr ? 0.75 : spec->upper };
-        seg_order_quantiles(c->values, c->n, at, 2, c->counts, q);
+        seg_order_quantiles(c->values, c->n, at, 2, q);
         lower = seg_quantile_value(&q[0]);
         upper = seg_quantile_value(&q[1]);
         const double beyond = iqr ? spec->threshold * (upper - lower) : 0;
@@ -285,11 +284,11 @@ static enum seg_status fit_transform(const struct seg_fit *fit, const struct seg
 
 /* Median and interquartile range. All transforms are monotone: quantiles of the transformed values
  * are mixtures of transformed order statistics. */
-static void fit_robust(struct seg_number *s, float *values, size_t n, uint32_t *counts)
+static void fit_robust(struct seg_number *s, float *values, size_t n)
 {
     struct seg_quantile q[3];
     double t[3];
-    seg_order_quantiles(values, n, (const double[]){ 0.25, 0.5, 0.75 }, 3, counts, q);
+    seg_order_quantiles(values, n, (const double[]){ 0.25, 0.5, 0.75 }, 3, q);
     for (unsigned i = 0; i < 3; i++)
         t[i] = seg_quantile_mix(seg_number_transform(s, q[i].below),
                                 seg_number_transform(s, q[i].above), q[i].weight);
@@ -297,8 +296,7 @@ static void fit_robust(struct seg_number *s, float *values, size_t n, uint32_t *
     seg_number_set_scale(s, t[1], range > 0 ? 1 / range : 1);
 }
 
-void seg_fit_scale(struct seg_number *s, enum seg_scale scale, float *values, size_t n,
-                   uint32_t *counts)
+void seg_fit_scale(struct seg_number *s, enum seg_scale scale, float *values, size_t n)
 {
     const struct seg_range range = seg_order_range(values, n);
     const double low = seg_number_transform(s, range.least);
@@ -315,7 +313,7 @@ void seg_fit_scale(struct seg_number *s, enum seg_scale scale, float *values, si
         break;
     }
     case SEG_SCALE_MIN_MAX: seg_number_set_scale(s, low, 1 / (high - low)); break;
-    case SEG_SCALE_ROBUST: fit_robust(s, values, n, counts); break;
+    case SEG_SCALE_ROBUST: fit_robust(s, values, n); break;
     case SEG_SCALE_MAX_ABS: seg_number_set_scale(s, 0, 1 / fmax(fabs(low), fabs(high))); break;
     }
 }
@@ -329,9 +327,8 @@ enum seg_status seg_fit_number(const struct seg_fit *fit, uint32_t feature, uint
     struct origin o = { .fit = fit };
     enum seg_type type;
     enum seg_status st = SEG_ENOMEM;
-    struct seg_fit_block *block = seg_scratch_take(fit->columns);
-    if (block == NULL) goto out;
-    struct column c = { .values = block->values, .counts = block->counts };
+    struct column c = { .values = seg_scratch_take(fit->columns) };
+    if (c.values == NULL) goto out;
     if (feature < schema->n_features) {
         type = schema->features[feature].type;
         o.cell = schema->features[feature].cell + dimension;
@@ -361,13 +358,13 @@ enum seg_status seg_fit_number(const struct seg_fit *fit, uint32_t feature, uint
     if (st == SEG_OK) st = fit_transform(fit, &spec, &c, &s);
     if (st == SEG_OK && seg_progress_cancelled(fit->progress)) st = SEG_ECANCELED;
     if (st != SEG_OK) goto out;
-    seg_fit_scale(&s, spec.scale, c.values, c.n, c.counts);
+    seg_fit_scale(&s, spec.scale, c.values, c.n);
     *ret_s = s;
     s = (struct seg_number){ 0 }; /* the knots went with it */
 
 out:
     seg_number_release(&s);
     seg_free(o.cells);
-    if (block != NULL) seg_scratch_give(fit->columns, block);
+    if (c.values != NULL) seg_scratch_give(fit->columns, c.values);
     return st;
 }

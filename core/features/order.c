@@ -1,20 +1,18 @@
 /* order.c - radix methods on the bits of floats.
  * A float's bits, with the sign bit flipped for positive and all bits flipped for negative numbers,
- * order like the float itself as an unsigned integer. */
+ * order like the float itself as an unsigned integer: its key. */
 #include "features/order.h"
 
 #include <assert.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include "compute/worker_pool.h"
-#include "features/table.h"
 
-#define INSERTION_MAX 48u   /* below it insertion sort beats counting 256 buckets */
-#define SORT_MAX      8192u /* below it sorting beats two histograms of 65,536 */
-#define BUCKETS       (SEG_ORDER_COUNTS / 2)
+#define INSERTION_MAX 48u   /* below it insertion sort beats counting buckets or bins */
+#define BINS_MAX      2048u /* of a cut: two counts of each stay in the first cache */
+#define BLOCK         64u
+#define RANKS_MAX     (2 * SEG_ORDER_QUANTILES_MAX)
 #define PASS          ((size_t)1 << 14) /* values between two offers of the processor */
-#define NO_BUCKET     UINT32_MAX
 
 static inline uint32_t key_of(float x)
 {
@@ -31,29 +29,20 @@ static inline float value_of(uint32_t key)
     return x;
 }
 
-/* Sixteen of each side by side, because a single one would wait for itself. */
+/* Keys, because the compiler makes vectors of an integer's minimum and not of a float's. */
 struct seg_range seg_order_range(const float *x, size_t n)
 {
-    enum { LANES = 16 };
-    float least[LANES], most[LANES];
-    size_t i = 0;
-    for (size_t j = 0; j < LANES; j++)
-        least[j] = most[j] = x[0];
-    for (; i + LANES <= n; i += LANES)
-        for (size_t j = 0; j < LANES; j++) {
-            const float v = x[i + j];
-            least[j] = v < least[j] ? v : least[j];
-            most[j] = v > most[j] ? v : most[j];
+    uint32_t least = UINT32_MAX, most = 0;
+    for (size_t i = 0; i < n; i += PASS) {
+        const size_t end = n - i < PASS ? n : i + PASS;
+        for (size_t j = i; j < end; j++) {
+            const uint32_t key = key_of(x[j]);
+            least = key < least ? key : least;
+            most = key > most ? key : most;
         }
-    for (; i < n; i++) {
-        least[0] = x[i] < least[0] ? x[i] : least[0];
-        most[0] = x[i] > most[0] ? x[i] : most[0];
+        seg_pool_give_way();
     }
-    for (size_t j = 1; j < LANES; j++) {
-        least[0] = least[j] < least[0] ? least[j] : least[0];
-        most[0] = most[j] > most[0] ? most[j] : most[0];
-    }
-    return (struct seg_range){ least[0], most[0] };
+    return (struct seg_range){ value_of(least), value_of(most) };
 }
 
 static void insertion_sort(float *x, size_t n)
@@ -61,7 +50,7 @@ static void insertion_sort(float *x, size_t n)
     for (size_t i = 1; i < n; i++) {
         const float v = x[i];
         size_t j = i;
-        for (; j > 0 && v < x[j - 1]; j--)
+        for (; j > 0 && key_of(v) < key_of(x[j - 1]); j--)
             x[j] = x[j - 1];
         x[j] = v;
     }
@@ -112,82 +101,191 @@ void seg_order_sort(float *x, size_t n)
     radix_sort(x, n, 24);
 }
 
-double seg_quantile_sorted(const float *sorted, size_t n, double q)
+/* The quantile at q of n values, as the ranks of its neighbours. */
+struct place {
+    size_t below, above;
+    double weight; /* of above */
+};
+
+static struct place place_of(size_t n, double q)
 {
     const double h = (double)(n - 1) * q;
     const size_t below = (size_t)h;
-    const size_t above = below + 1 < n ? below + 1 : n - 1;
-    return seg_quantile_mix((double)sorted[below], (double)sorted[above], h - (double)below);
+    return (struct place){ below, below + 1 < n ? below + 1 : n - 1, h - (double)below };
 }
 
-/* Two histograms: of the upper half of all keys, summed up to ranks, and of the lower half of the
- * keys in one bucket of the first. */
-struct selector {
-    const float *x;
-    size_t n;
-    uint32_t *first; /* (BUCKETS): rank of the first value of each bucket */
-    uint32_t *lower; /* (BUCKETS): counts inside `bucket` */
-    uint32_t bucket; /* whose values `lower` counts, or NO_BUCKET */
+double seg_quantile_sorted(const float *sorted, size_t n, double q)
+{
+    const struct place p = place_of(n, q);
+    return seg_quantile_mix((double)sorted[p.below], (double)sorted[p.above], p.weight);
+}
+
+/* A search for order statistics. The keys are cut into bins of equal steps, and each bin that holds
+ * a wanted rank is searched in the same way, until it has few values or one that repeats. In keys a
+ * step is one of proportion: long tails and far outliers do not crowd the rest into one bin, and
+ * whatever the distribution, a cut divides the range of keys by the number of bins, so that three
+ * of 2,048 come to single keys. */
+struct selection {
+    unsigned n_ranks;
+    size_t rank[RANKS_MAX]; /* ascending, none twice; within the bin that is searched */
+    float value[RANKS_MAX]; /* found */
+    /* The last cut; nothing of it is used any more when its bins are searched. */
+    uint32_t least; /* key with which bin 0 begins */
+    unsigned shift; /* a bin has 1 << shift keys */
+    uint32_t n_bins;
+    uint32_t first[BINS_MAX]; /* values in the bins before */
+    uint32_t count[BINS_MAX];
+    uint8_t wanted[BINS_MAX]; /* 1: to the front */
 };
 
-static void count_upper(struct selector *s)
+/* The place of a rank in the list, at whose end it is put if it is not there. */
+static unsigned add_rank(struct selection *s, size_t rank)
 {
-    memset(s->first, 0, BUCKETS * sizeof *s->first);
-    for (size_t i = 0; i < s->n; i++) {
-        if (i % PASS == PASS - 1) seg_pool_give_way();
-        s->first[key_of(s->x[i]) >> 16]++;
+    unsigned i = 0;
+    while (i < s->n_ranks && s->rank[i] != rank)
+        i++;
+    if (i == s->n_ranks) s->rank[s->n_ranks++] = rank;
+    return i;
+}
+
+/* The bins of x (n <= BLOCK). */
+static inline void find_bins(const struct selection *s, const float *x, size_t n, uint32_t *bin)
+{
+    for (size_t j = 0; j < n; j++)
+        bin[j] = (key_of(x[j]) - s->least) >> s->shift;
+}
+
+/* Two counts of each bin, since one that comes twice in a row would wait for itself. */
+static void count_bins(struct selection *s, const float *x, size_t n)
+{
+    uint32_t *const lanes[2] = { s->first, s->count };
+    uint32_t bin[BLOCK], at = 0;
+    for (unsigned k = 0; k < 2; k++)
+        memset(lanes[k], 0, s->n_bins * sizeof *lanes[k]);
+    for (size_t i = 0; i < n; i += BLOCK) {
+        const size_t len = n - i < BLOCK ? n - i : BLOCK;
+        if (i % PASS == 0) seg_pool_give_way();
+        find_bins(s, x + i, len, bin);
+        for (size_t j = 0; j < len; j++)
+            lanes[j & 1][bin[j]]++;
     }
-    uint32_t at = 0;
-    for (size_t b = 0; b < BUCKETS; b++) {
-        const uint32_t count = s->first[b];
+    for (uint32_t b = 0; b < s->n_bins; b++) {
+        s->count[b] += s->first[b];
         s->first[b] = at;
-        at += count;
+        at += s->count[b];
     }
 }
 
-static void count_lower(struct selector *s, uint32_t bucket)
+/* Cuts the keys of x (n) between least and most. */
+static void cut(struct selection *s, const float *x, size_t n, uint32_t least, uint32_t most)
 {
-    memset(s->lower, 0, BUCKETS * sizeof *s->lower);
-    for (size_t i = 0; i < s->n; i++) {
-        if (i % PASS == PASS - 1) seg_pool_give_way();
-        const uint32_t key = key_of(s->x[i]);
-        if (key >> 16 == bucket) s->lower[key & 0xffff]++;
+    s->least = least;
+    s->n_bins = BINS_MAX;
+    while (s->n_bins > n / 2)
+        s->n_bins /= 2;
+    s->shift = 0;
+    while ((most - least) >> s->shift >= s->n_bins)
+        s->shift++;
+    count_bins(s, x, n);
+}
+
+/* The last bin that begins at rank or before: the one that holds it. */
+static uint32_t bin_of_rank(const struct selection *s, size_t rank)
+{
+    uint32_t bin = 0;
+    for (uint32_t step = s->n_bins / 2; step > 0; step /= 2)
+        if (s->first[bin + step] <= rank) bin += step;
+    return bin;
+}
+
+/* Values of wanted bins change places with others in front of them: none is lost, and no branch is
+ * taken on data. Returns how many there are. */
+static size_t wanted_to_front(const struct selection *s, float *x, size_t n)
+{
+    uint32_t bin[BLOCK];
+    size_t n_wanted = 0;
+    for (size_t i = 0; i < n; i += BLOCK) {
+        const size_t len = n - i < BLOCK ? n - i : BLOCK;
+        if (i % PASS == 0) seg_pool_give_way();
+        find_bins(s, x + i, len, bin);
+        for (size_t j = 0; j < len; j++) {
+            const float v = x[i + j];
+            x[i + j] = x[n_wanted];
+            x[n_wanted] = v;
+            n_wanted += s->wanted[bin[j]];
+        }
     }
-    s->bucket = bucket;
+    return n_wanted;
 }
 
-/* The value with that rank, 0..n-1. */
-static float select_rank(struct selector *s, size_t rank)
+/* Makes x (n) begin with the values of bin[i] (n_ranks, ascending), bin after bin: all of them are
+ * first taken from the rest. */
+static void part_bins(struct selection *s, float *x, size_t n, const uint32_t *bin,
+                      unsigned n_ranks)
 {
-    uint32_t bucket = 0; /* the last one whose first rank is not past ours */
-    for (uint32_t step = BUCKETS / 2; step > 0; step /= 2)
-        if (s->first[bucket + step] <= rank) bucket += step;
-    if (bucket != s->bucket) count_lower(s, bucket);
-    size_t left = rank - s->first[bucket];
-    uint32_t low = 0;
-    while (left >= s->lower[low])
-        left -= s->lower[low++];
-    return value_of(bucket << 16 | low);
+    memset(s->wanted, 0, s->n_bins);
+    for (unsigned i = 0; i < n_ranks; i++)
+        s->wanted[bin[i]] = 1;
+    size_t left = wanted_to_front(s, x, n);
+    for (unsigned i = 0; i < n_ranks; i++)
+        s->wanted[bin[i]] = 0;
+    for (unsigned i = 0; i < n_ranks; i++) {
+        if (i > 0 && bin[i] == bin[i - 1]) continue;
+        const size_t size = s->count[bin[i]];
+        s->wanted[bin[i]] = 1;
+        if (size < left) wanted_to_front(s, x, left);
+        s->wanted[bin[i]] = 0;
+        x += size;
+        left -= size;
+    }
 }
 
-void seg_order_quantiles(float *x, size_t n, const double *q, size_t n_q, uint32_t *counts,
+/* Finds ranks from .. end - 1 of x (n), which keeps its values in another order. */
+static void find_ranks(struct selection *s, float *x, size_t n, unsigned from, unsigned end)
+{
+    const struct seg_range range = seg_order_range(x, n);
+    const uint32_t least = key_of(range.least), most = key_of(range.most);
+    if (n <= INSERTION_MAX) insertion_sort(x, n);
+    if (n <= INSERTION_MAX || least == most) {
+        for (unsigned i = from; i < end; i++)
+            s->value[i] = x[s->rank[i]];
+        return;
+    }
+    cut(s, x, n, least, most);
+    uint32_t bin[RANKS_MAX];
+    size_t size[RANKS_MAX];
+    for (unsigned i = from; i < end; i++) {
+        bin[i] = bin_of_rank(s, s->rank[i]);
+        size[i] = s->count[bin[i]];
+        s->rank[i] -= s->first[bin[i]];
+        s->value[i] = value_of(least + (bin[i] << s->shift)); /* the bin's first key */
+    }
+    if (s->shift == 0) return; /* which is its only one */
+    part_bins(s, x, n, bin + from, end - from);
+    for (unsigned i = from, next; i < end; i = next) {
+        for (next = i + 1; next < end && bin[next] == bin[i];)
+            next++;
+        find_ranks(s, x, size[i], i, next);
+        x += size[i];
+    }
+}
+
+void seg_order_quantiles(float *x, size_t n, const double *q, size_t n_q,
                          struct seg_quantile *ret_quantiles)
 {
-    assert(n > 0 && n <= UINT32_MAX);
-    struct selector s = {
-        .x = x, .n = n, .first = counts, .lower = counts + BUCKETS, .bucket = NO_BUCKET
-    };
-    const bool sorted = n <= SORT_MAX;
-    if (sorted)
-        seg_order_sort(x, n);
-    else
-        count_upper(&s);
+    struct selection s;
+    unsigned below[SEG_ORDER_QUANTILES_MAX], above[SEG_ORDER_QUANTILES_MAX];
+    assert(n > 0 && n <= UINT32_MAX && n_q <= SEG_ORDER_QUANTILES_MAX);
+    s.n_ranks = 0;
     for (size_t i = 0; i < n_q; i++) {
-        const double h = (double)(n - 1) * q[i];
-        const size_t below = (size_t)h;
-        const size_t above = below + 1 < n ? below + 1 : n - 1;
-        ret_quantiles[i].weight = h - (double)below;
-        ret_quantiles[i].below = sorted ? x[below] : select_rank(&s, below);
-        ret_quantiles[i].above = sorted ? x[above] : select_rank(&s, above);
+        const struct place p = place_of(n, q[i]);
+        below[i] = add_rank(&s, p.below);
+        above[i] = add_rank(&s, p.above);
+        ret_quantiles[i].weight = p.weight;
+    }
+    find_ranks(&s, x, n, 0, s.n_ranks);
+    for (size_t i = 0; i < n_q; i++) {
+        ret_quantiles[i].below = s.value[below[i]];
+        ret_quantiles[i].above = s.value[above[i]];
     }
 }

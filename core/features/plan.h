@@ -123,12 +123,6 @@ static inline uint32_t *seg_target_counts_at(const struct seg_target_counts *c, 
     return c->rows + ((size_t)fold * (c->n_categories + 1) + category) * c->n_classes;
 }
 
-/* What a column that is fitted is worked on in. */
-struct seg_fit_block {
-    uint32_t counts[SEG_ORDER_COUNTS];
-    float values[]; /* (n_train + 1) */
-};
-
 /* What fitting reads. */
 struct seg_fit {
     const struct seg_table *table;
@@ -138,7 +132,7 @@ struct seg_fit {
     const uint16_t *y;
     uint32_t n_classes;
     size_t n_train;              /* >= 1 */
-    struct seg_scratch *columns; /* of struct seg_fit_block */
+    struct seg_scratch *columns; /* (n_train + 1) floats, in which a column is fitted */
     const struct seg_progress *progress;
 };
 
@@ -151,9 +145,8 @@ enum seg_status seg_fit_number(const struct seg_fit *fit, uint32_t feature, uint
  * too. The same statuses. */
 enum seg_status seg_fit_category(const struct seg_fit *fit, uint32_t feature, struct seg_plan *plan,
                                  struct seg_dictionary *d, const char **ret_why);
-/* Fits center and inverse of s to values (n >= 1), which are clipped already and may be reordered;
- * counts (SEG_ORDER_COUNTS) is scratch. */
-void seg_fit_scale(struct seg_number *s, enum seg_scale scale, float *values, size_t n,
-                   uint32_t *counts);
+/* Fits center and inverse of s to values (n >= 1), which are clipped already and may be reordered.
+ */
+void seg_fit_scale(struct seg_number *s, enum seg_scale scale, float *values, size_t n);
 
 #endif

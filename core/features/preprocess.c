@@ -399,8 +399,7 @@ enum seg_status seg_preprocess_fit(struct seg_pool *pool, const struct seg_table
     if (tasks.fit.n_train == 0) return seg_fail(err, SEG_EINVAL, "there are no training rows");
 
     tasks.fit.columns = &columns;
-    st = seg_scratch_init(&columns, pool,
-                          sizeof(struct seg_fit_block) + (tasks.fit.n_train + 1) * sizeof(float));
+    st = seg_scratch_init(&columns, pool, (tasks.fit.n_train + 1) * sizeof(float));
     if (st == SEG_OK)
         st = seg_preprocess_new(&t->schema, spec->derived, spec->n_derived, seed, &tasks.p);
     if (st == SEG_OK) st = make_tasks(&tasks);

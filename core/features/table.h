@@ -1,6 +1,6 @@
 /* table.h - raw features of many users in memory, as they came from the database.
- * Cells are in tiles (compute/tiles.h): NaN or SEG_CODE_MISSING where there was no value. Filled by
- * one thread. */
+ * Cells are in tiles (compute/tiles.h): NaN or SEG_CODE_MISSING where there was no value; a number
+ * that is not finite counts as none either. Filled by one thread. */
 #ifndef SEG_FEATURES_TABLE_H
 #define SEG_FEATURES_TABLE_H
 
@@ -26,22 +26,9 @@ static inline union seg_cell *seg_table_cell(const struct seg_table *t, size_t r
     return (union seg_cell *)seg_tiles_cell(&t->cells, row, cell);
 }
 
-/* Distribution of one feature over a table, for summaries and profiles. Quantiles are linear
- * between order statistics (type 7 of Hyndman and Fan 1996, numpy's default). A number that is not
- * finite is missing. */
-struct seg_column_stats {
-    size_t n_present, n_missing;
-    double mean, sd;                             /* population standard deviation (n) */
-    double min, p10, p25, median, p75, p90, max; /* NaN when nothing is present */
-};
-/* Numbers of cell column `cell` over the rows whose part[row] == wanted (part NULL: all rows).
- * SEG_ENOMEM. */
-enum seg_status seg_table_stats(const struct seg_table *t, uint32_t cell, const uint8_t *part,
-                                uint8_t wanted, struct seg_column_stats *ret_stats);
-/* counts (dictionary.n + 1): how often each code occurs, the last for missing. */
+/* How often each code of a categorical feature occurs over the rows whose part[row] == wanted (part
+ * NULL: all rows), to counts (dictionary.n + 1), the last for missing. */
 void seg_table_category_counts(const struct seg_table *t, uint32_t feature, const uint8_t *part,
                                uint8_t wanted, size_t *counts);
-/* The q-quantile (type 7) of n finite values, sorted ascending. */
-double seg_quantile_sorted(const float *sorted, size_t n, double q);
 
 #endif

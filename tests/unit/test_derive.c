@@ -308,7 +308,7 @@ static void fitted_bytes(unsigned n_workers, uint8_t **ret_bytes, size_t *ret_le
     seg_tensors_init(&ts);
     assert_int_equal(seg_preprocess_save(p, &ts), SEG_OK);
     for (size_t i = 0; i < x[0].n_chunks; i++) {
-        const size_t shape[] = { (size_t)SEG_CHUNK_ROWS * x[0].n_cols };
+        const size_t shape[] = { seg_tiles_chunk_tiles(&x[0], i) * SEG_TILE_ROWS * x[0].n_cols };
         const char name[] = { 'x', (char)('0' + i), '\0' };
         assert_int_equal(seg_tensors_add(&ts, name, SEG_F32, 1, shape, x[0].chunks[i]), SEG_OK);
     }

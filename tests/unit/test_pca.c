@@ -272,8 +272,8 @@ static void bits_do_not_depend_on_the_number_of_workers(void **state)
         assert_int_equal(seg_preprocess_save(p, &ts), SEG_OK);
         for (size_t i = 0; i < z.n_chunks; i++) {
             const char name[] = { 'z', (char)('0' + i), '\0' };
-            assert_int_equal(seg_tensors_add_vector(&ts, name, SEG_F32,
-                                                    (size_t)SEG_CHUNK_ROWS * z.n_cols, z.chunks[i]),
+            const size_t n_cells = seg_tiles_chunk_tiles(&z, i) * SEG_TILE_ROWS * z.n_cols;
+            assert_int_equal(seg_tensors_add_vector(&ts, name, SEG_F32, n_cells, z.chunks[i]),
                              SEG_OK);
         }
         assert_int_equal(seg_tensors_write(&ts, &bytes, &n_bytes), SEG_OK);

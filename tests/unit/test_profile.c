@@ -30,7 +30,8 @@ static uint32_t code_of(struct seg_table *t, const char *value)
 }
 
 /* age, channel (n_channels values, c00, c01, …), embedding of two. Every ninth age is missing,
- * every eleventh channel; ages repeat. */
+ * every eleventh channel, and no number every seventeenth of the embedding's second; ages repeat.
+ */
 static struct seg_table table_new(size_t n_rows, unsigned n_channels)
 {
     struct seg_schema schema;
@@ -51,6 +52,7 @@ static struct seg_table table_new(size_t n_rows, unsigned n_channels)
         if (i % 11 != 0) seg_table_cell(&t, row, 1)->code = code_of(&t, channel);
         for (uint32_t c = 2; c < 4; c++)
             seg_table_cell(&t, row, c)->number = (float)seg_rng_normal(&rng);
+        if (i % 17 == 5) seg_table_cell(&t, row, 3)->number = i % 2 == 0 ? INFINITY : -INFINITY;
     }
     return t;
 }
@@ -86,7 +88,7 @@ static size_t sorted_values(const struct seg_table *t, const uint16_t *segment, 
     size_t n = 0;
     for (size_t r = 0; r < t->cells.n_rows; r++) {
         float v = seg_table_cell(t, r, cell)->number;
-        if (segment[r] == UINT16_MAX || isnan(v)) continue;
+        if (segment[r] == UINT16_MAX || !isfinite(v)) continue;
         if (segment[r] == wanted || wanted == UINT16_MAX - 1) values[n++] = v;
     }
     qsort(values, n, sizeof *values, compare_floats);
