@@ -153,6 +153,14 @@ static inline struct seg_model *blobs_train(struct blobs *b, struct seg_pool *po
     return m;
 }
 
+/* Does one of the warnings say so? */
+static inline bool has_warning(const struct seg_report *r, const char *part)
+{
+    for (size_t i = 0; i < r->n_warnings; i++)
+        if (strstr(r->warnings[i], part) != NULL) return true;
+    return false;
+}
+
 /* A trained model of 150 users; its report is dropped. */
 static inline struct seg_model *blobs_model(enum seg_algorithm algorithm, bool has_head)
 {
