@@ -4,7 +4,6 @@
 #define TESTS_UNIT_NETWORK_TWIN_H
 
 #include <math.h>
-#include <string.h>
 #include "activation_twin.h"
 #include "train_data.h"
 

@@ -6,8 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <math.h>
-#include <string.h>
 #include "base/rng.h"
 #include "cluster/kmeans.h"
 #include "cluster/minibatch.h"

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <string.h>
 #include "base/rng.h"
 #include "neural/normalize.h"
 #include "network_twin.h"
