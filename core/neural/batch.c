@@ -3,168 +3,12 @@
  * the layer's delta will be; the way back then only multiplies the error onto it. */
 #include "neural/batch_private.h"
 
-#include <assert.h>
-#include <math.h>
 #include <string.h>
-#include "base/alloc.h"
 
-#define BLOCK_PARAMS   2048u /* parameters that a task updates */
-#define SLOTS_MIN      4u    /* an evaluation is shared out even where batches are small */
 #define DROPOUT_STREAM ((uint64_t)3 << 60)
 #define EPOCH_SHIFT    44 /* below: 4 bits of layer, 40 bits of batch */
 #define LAYER_SHIFT    40
 #define TILE_BITS(n)   ((n)*SEG_TILE_ROWS / 4) /* draws for a tile of n units: four in each */
-
-static void place_layers(struct seg_batch *b)
-{
-    const struct seg_embeddings *e = &b->net->embeddings;
-    size_t at = (size_t)b->net->layers[0].weights.n_cols * SEG_TILE_ROWS, in_at = 0;
-    if (e->n > 0) {
-        b->raw_at = at;
-        b->raw_delta_at = at + (size_t)e->n_in * SEG_TILE_ROWS;
-        at = b->raw_delta_at + (size_t)e->n_out * SEG_TILE_ROWS;
-    }
-    if (b->data->target != NULL && b->data->target != b->data->x) {
-        b->target_at = at;
-        at += (size_t)b->net->n_out * SEG_TILE_ROWS;
-    }
-    for (uint32_t i = 0; i < b->net->n_layers; i++) {
-        struct seg_batch_layer *layer = &b->layers[i];
-        layer->n_in = b->net->layers[i].weights.n_cols;
-        layer->n_out = b->net->layers[i].weights.n_rows;
-        layer->in_at = in_at;
-        bool is_staged = i == 0 && e->n == 0; /* its input is there row by row */
-        layer->row_stride =
-            is_staged ? SEG_STAGED_STRIDE(layer->n_in) : SEG_ROW_STRIDE(layer->n_in);
-        layer->rows_at = at;
-        layer->out_at = is_staged ? at : at + layer->row_stride * SEG_TILE_ROWS;
-        layer->delta_at = layer->out_at + layer->n_out * SEG_TILE_ROWS;
-        layer->param_at = b->n_params;
-        layer->drops = b->options.dropout > 0.0 && b->options.drops[i];
-        in_at = layer->out_at;
-        at = layer->delta_at + layer->n_out * SEG_TILE_ROWS;
-        b->n_params += layer->n_out * (layer->n_in + 1);
-        if (b->net->layers[i].normalization == SEG_NORMALIZE_NONE) continue;
-        layer->z_at = at;
-        layer->inverse_at = at + layer->n_out * SEG_TILE_ROWS;
-        layer->unit_at = b->norm.n_units;
-        at = layer->inverse_at + SEG_TILE_ROWS;
-        b->n_params += 2 * layer->n_out;
-        b->norm.n_units += layer->n_out;
-        if (b->net->layers[i].normalization == SEG_NORMALIZE_BATCH)
-            b->norm.stops[b->norm.n_stops++] = i;
-    }
-    assert(b->net->layers[b->net->n_layers - 1].normalization == SEG_NORMALIZE_NONE);
-    const struct seg_code_loss *loss = b->data->code_loss;
-    b->code_scratch_at = at;
-    if (loss != NULL) {
-        assert(loss->layer + 1 < b->net->n_layers && !b->layers[loss->layer].drops);
-        assert(b->net->layers[loss->layer].activation == SEG_LINEAR);
-        assert(b->net->layers[loss->layer].normalization == SEG_NORMALIZE_NONE);
-        at += (loss->n_scratch + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS * SEG_TILE_ROWS;
-        b->n_params += loss->n_params;
-    }
-    b->stride = at;
-}
-
-static size_t count_blocks(size_t n_params)
-{
-    return (n_params + BLOCK_PARAMS - 1) / BLOCK_PARAMS;
-}
-
-static struct seg_batch_block *cut_blocks(struct seg_batch_block *block, float *params, size_t at,
-                                          size_t n, bool is_weights)
-{
-    for (size_t first = 0; first < n; first += BLOCK_PARAMS)
-        *block++ = (struct seg_batch_block){
-            .params = params + first,
-            .param_at = at + first,
-            .n = n - first < BLOCK_PARAMS ? n - first : BLOCK_PARAMS,
-            .is_weights = is_weights,
-        };
-    return block;
-}
-
-static enum seg_status blocks_init(struct seg_batch *b)
-{
-    const struct seg_code_loss *loss = b->data->code_loss;
-    for (uint32_t i = 0; i < b->net->n_layers; i++) {
-        size_t n_out = b->layers[i].n_out;
-        b->n_blocks += count_blocks(n_out * b->layers[i].n_in) + count_blocks(n_out);
-        if (b->net->layers[i].gain != NULL) b->n_blocks += count_blocks(2 * n_out);
-    }
-    if (loss != NULL) b->n_blocks += count_blocks(loss->n_params);
-    b->blocks = seg_alloc(b->n_blocks, sizeof *b->blocks);
-    if (b->blocks == NULL) return SEG_ENOMEM;
-    struct seg_batch_block *block = b->blocks;
-    for (uint32_t i = 0; i < b->net->n_layers; i++) {
-        const struct seg_batch_layer *at = &b->layers[i];
-        struct seg_layer *layer = &b->net->layers[i];
-        size_t n_weights = at->n_out * at->n_in;
-        block = cut_blocks(block, layer->weights.data, at->param_at, n_weights, true);
-        block = cut_blocks(block, layer->bias, at->param_at + n_weights, at->n_out, false);
-        if (layer->gain != NULL)
-            block = cut_blocks(block, layer->gain, at->param_at + n_weights + at->n_out,
-                               2 * at->n_out, false);
-    }
-    if (loss != NULL)
-        cut_blocks(block, loss->params, b->n_params - loss->n_params, loss->n_params, false);
-    return SEG_OK;
-}
-
-static enum seg_status embedding_init(struct seg_batch *b, size_t n_rows)
-{
-    if (b->raw_at == 0) return SEG_OK;
-    return seg_embedding_steps_init(&b->embedding, &b->net->embeddings, n_rows, b->n_params);
-}
-
-enum seg_status seg_batch_init(struct seg_batch *b, struct seg_network *net,
-                               const struct seg_batch_data *data, size_t n_tiles,
-                               const struct seg_batch_options *options,
-                               const struct seg_progress *progress)
-{
-    const size_t n_rows = n_tiles * SEG_TILE_ROWS;
-    if (n_tiles > SEG_BATCH_SLOTS) n_tiles = SEG_BATCH_SLOTS;
-    struct seg_batch made = {
-        .net = net,
-        .data = data,
-        .kernels = seg_kernels_get(),
-        .layer_kernels = seg_layer_kernels_get(),
-        .progress = progress,
-        .n_slots = n_tiles > SLOTS_MIN ? n_tiles : SLOTS_MIN,
-        .shard_tiles = n_tiles < 4 ? 1 : 2,
-        .options = *options,
-    };
-    made.n_shards = (n_tiles + made.shard_tiles - 1) / made.shard_tiles;
-    place_layers(&made);
-    size_t n_bits = (size_t)net->widest * SEG_TILE_ROWS, n_floats = made.n_slots * made.stride;
-    made.floats = seg_alloc_aligned(n_floats, sizeof *made.floats);
-    made.slots = seg_alloc_aligned(made.n_slots, sizeof *made.slots);
-    made.grad = seg_alloc_aligned(made.n_shards, made.n_params * sizeof *made.grad);
-    if (options->dropout > 0.0)
-        made.bits = seg_alloc_aligned(made.n_slots, n_bits * sizeof(uint16_t));
-    if (made.floats == NULL || made.slots == NULL || made.grad == NULL ||
-        (options->dropout > 0.0 && made.bits == NULL) || blocks_init(&made) != SEG_OK ||
-        batch_norm_init(&made) != SEG_OK || embedding_init(&made, n_rows) != SEG_OK) {
-        seg_batch_release(&made);
-        return SEG_ENOMEM;
-    }
-    memset(made.floats, 0, n_floats * sizeof *made.floats); /* the padding of rows stays zero */
-    *b = made;
-    return SEG_OK;
-}
-
-void seg_batch_release(struct seg_batch *b)
-{
-    seg_free(b->floats);
-    seg_free(b->slots);
-    seg_free(b->grad);
-    seg_free(b->blocks);
-    seg_free(b->bits);
-    batch_norm_release(b);
-    seg_embedding_steps_release(&b->embedding);
-    *b = (struct seg_batch){ 0 };
-}
 
 double seg_batch_flops(const struct seg_batch *b)
 {
@@ -294,7 +138,7 @@ static void add_code_loss(const struct seg_batch *b, size_t slot)
     const struct seg_batch_layer *at = &b->layers[loss->layer];
     const uint32_t *rows = b->rows + (b->first_tile + slot) * SEG_TILE_ROWS;
     float *floats = slot_floats(b, slot);
-    float *grad = b->grad + (slot / b->shard_tiles + 1) * b->n_params - loss->n_params;
+    float *grad = shard_grad(b, slot / b->shard_tiles) + b->n_params - loss->n_params;
     b->slots[slot].code_loss = loss->add(loss->ctx, rows, (unsigned)slot_n_rows(b, slot),
                                          floats + at->out_at, 1.0f / (float)b->n_rows,
                                          floats + at->delta_at, grad, floats + b->code_scratch_at);
@@ -386,7 +230,7 @@ static size_t group_tiles(const struct seg_batch *b)
 static void shard_gradient(const struct seg_batch *b, size_t shard, size_t first, size_t n)
 {
     float *floats = slot_floats(b, first);
-    float *grad = b->grad + shard * b->n_params;
+    float *grad = shard_grad(b, shard);
     for (uint32_t i = 0; i < b->net->n_layers; i++) {
         const struct seg_batch_layer *at = &b->layers[i];
         float *grad_bias = grad + at->param_at + at->n_out * at->n_in;
@@ -443,7 +287,7 @@ static void shard_turn(void *ctx, size_t shard)
     size_t first = shard * b->shard_tiles, n = shard_slots(b, shard);
     if (seg_progress_cancelled(b->progress)) return;
     if (loss != NULL && !b->add)
-        memset(b->grad + (shard + 1) * b->n_params - loss->n_params, 0,
+        memset(shard_grad(b, shard) + b->n_params - loss->n_params, 0,
                loss->n_params * sizeof *b->grad);
     for (size_t slot = first; slot < first + n; slot++) {
         go_there(b, slot, b->norm.n_stops);
@@ -502,60 +346,6 @@ static void train_group(struct seg_batch *b, struct seg_team *team)
     seg_team_phase(team, b->net->embeddings.n, sum_table, b);
 }
 
-static void update(struct seg_batch *b, const struct seg_batch_block *block, const float *grad)
-{
-    seg_optimizer_update(b->optimizer, block->param_at, block->n, block->is_weights, grad,
-                         block->params);
-}
-
-/* Second phase: a block's gradient over all shards, and its update unless that has to wait. */
-static void sum_block(void *ctx, size_t index)
-{
-    struct seg_batch *b = ctx;
-    struct seg_batch_block *block = &b->blocks[index];
-    float *grad = b->grad + block->param_at;
-    if (seg_progress_cancelled(b->progress)) return;
-    for (size_t shard = 1; shard < b->n_shards_used; shard++)
-        b->layer_kernels->add(grad + shard * b->n_params, block->n, grad);
-    if (b->optimizer == NULL) return;
-    if (b->options.clip_norm > 0.0)
-        block->square_sum = b->layer_kernels->square_sum(grad, block->n);
-    else
-        update(b, block, grad);
-}
-
-/* Third phase, with clip_norm. */
-static void clip_block(void *ctx, size_t index)
-{
-    struct seg_batch *b = ctx;
-    const struct seg_batch_block *block = &b->blocks[index];
-    float *grad = b->grad + block->param_at;
-    if (seg_progress_cancelled(b->progress)) return;
-    if (b->shrink < 1.0f) b->layer_kernels->scale(grad, block->n, b->shrink);
-    update(b, block, grad);
-}
-
-/* The same for a table of embeddings, whose sum is there. */
-static void update_table(void *ctx, size_t table)
-{
-    struct seg_batch *b = ctx;
-    if (seg_progress_cancelled(b->progress)) return;
-    seg_embedding_step_update(&b->embedding, (uint32_t)table, b->shrink, b->optimizer);
-}
-
-static float clip_factor(struct seg_batch *b)
-{
-    double sum = 0.0;
-    for (size_t i = 0; i < b->n_blocks; i++)
-        sum += b->blocks[i].square_sum;
-    for (uint32_t i = 0; i < b->net->embeddings.n; i++) {
-        seg_embedding_step_measure(&b->embedding, i);
-        sum += b->embedding.steps[i].square_sum;
-    }
-    double norm = sqrt(sum);
-    return norm > b->options.clip_norm ? (float)(b->options.clip_norm / norm) : 1.0f;
-}
-
 double seg_batch_train(struct seg_batch *b, struct seg_team *team,
                        const struct seg_batch_data *data, const uint32_t *rows, const float *staged,
                        size_t n_rows, const struct seg_optimizer_state *optimizer)
@@ -570,7 +360,6 @@ double seg_batch_train(struct seg_batch *b, struct seg_team *team,
     b->scale = (float)(1.0 / n_terms);
     b->optimizer = optimizer;
     b->code_loss = 0.0;
-    b->shrink = 1.0f;
     for (b->first_tile = 0; b->first_tile < n_tiles; b->first_tile += b->n_slots) {
         train_group(b, team);
         for (size_t i = 0; i < group_tiles(b); i++) {
@@ -578,13 +367,7 @@ double seg_batch_train(struct seg_batch *b, struct seg_team *team,
             b->code_loss += data->code_loss != NULL ? b->slots[i].code_loss : 0.0;
         }
     }
-    seg_team_phase(team, b->n_blocks, sum_block, b);
-    if (optimizer != NULL && b->options.clip_norm > 0.0) {
-        b->shrink = clip_factor(b);
-        seg_team_phase(team, b->n_blocks, clip_block, b);
-    }
-    if (optimizer != NULL && b->raw_at != 0)
-        seg_team_phase(team, b->net->embeddings.n, update_table, b);
+    batch_update(b, team);
     return loss;
 }
 

@@ -25,7 +25,8 @@
 #include "neural/optimizer.h"
 #include "neural/team.h"
 
-#define SEG_BATCH_SLOTS 16u
+#define SEG_BATCH_SLOTS      16u
+#define SEG_BATCH_RANGES_MAX (3 * SEG_LAYERS_MAX + 1)
 
 /* A further loss, on the outputs of a hidden layer that is linear and knows no dropout: of a code,
  * for instance, on where it lies. It may have parameters of its own, which are updated with the
@@ -76,16 +77,25 @@ struct seg_batch_layer {
     size_t unit_at;    /* its units among all that are normalized */
 };
 
-/* A range of a layer's weights or of its bias, which one task updates. */
-struct seg_batch_block {
+/* Parameters that stand together in memory: a layer's weights, its bias, its gain and shift. */
+struct seg_batch_range {
     float *params;   /* (n) in the network */
     size_t param_at; /* their place among all parameters */
     size_t n;
     bool is_weights;
-    double square_sum; /* of its gradient; with clip_norm alone */
 };
 
-/* What batch_private.h is about. */
+/* The second phase of a batch: parts of all parameters, a task each. */
+struct seg_batch_update {
+    struct seg_batch_range ranges[SEG_BATCH_RANGES_MAX]; /* in the order of their places */
+    size_t n_ranges;
+    size_t part, n_parts; /* parameters of a part; the last may have fewer */
+    double *square_sums;  /* (n_parts) of gradients; NULL without clip_norm */
+    float shrink;         /* what clipping multiplies the batch's gradient by */
+    bool is_shared;       /* other processors read the parameters */
+};
+
+/* Of layers that normalize. */
 struct seg_batch_norm {
     const struct seg_normalize_kernels *kernels;
     size_t n_units; /* of all layers that normalize */
@@ -120,11 +130,10 @@ struct seg_batch {
     float *floats;                /* (n_slots, stride) */
     struct seg_batch_slot *slots; /* (n_slots) */
     size_t shard_tiles, n_shards;
-    size_t n_params; /* of the layers and the code loss */
-    float *grad;     /* (n_shards, n_params) layer by layer, weights then bias, and last the code
-                        loss's; the sum ends in shard 0 */
-    struct seg_batch_block *blocks;
-    size_t n_blocks;
+    size_t n_params;    /* of the layers and the code loss */
+    size_t grad_stride; /* n_params and what completes a cache line: shards share none */
+    float *grad;        /* (n_shards, grad_stride) layer by layer, weights then bias, and last the
+                           code loss's */
     struct seg_batch_options options;
     uint16_t *bits;         /* (n_slots, widest * 64) random; NULL without dropout */
     uint64_t epoch, number; /* of this batch in its epoch: choose the dropout's random numbers */
@@ -135,9 +144,9 @@ struct seg_batch {
     float scale;               /* 1 / (rows of the batch, times columns for squared error) */
     bool add;                  /* gradients go on top of those of the groups before */
     size_t n_shards_used;      /* by the first group, which has the most */
-    float shrink;              /* what clipping multiplies the batch's gradient by */
     double code_loss;          /* of the last batch, summed over its rows */
     struct seg_batch_norm norm;
+    struct seg_batch_update update;
     struct seg_embedding_steps embedding;
     const struct seg_optimizer_state *optimizer; /* NULL: only the gradient is wanted */
 };

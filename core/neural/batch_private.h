@@ -1,8 +1,5 @@
-/* batch_private.h - normalization inside a batch, for batch.c alone.
- * Layer normalization is by row: a slot does it for itself. Batch normalization needs figures of
- * all rows of a group before any row goes on, and again on the way back: each slot leaves its own
- * in b->norm.sums, the leader puts them together in the order of the slots between two phases, and
- * b->norm has what every slot then uses. */
+/* batch_private.h - the parts of a batch, for batch*.c alone: batch_layout.c says where everything
+ * stands, batch.c goes there and back, batch_normalize.c normalizes, batch_update.c updates. */
 #ifndef SEG_NEURAL_BATCH_PRIVATE_H
 #define SEG_NEURAL_BATCH_PRIVATE_H
 
@@ -12,6 +9,18 @@ static inline float *slot_floats(const struct seg_batch *b, size_t slot)
 {
     return b->floats + slot * b->stride;
 }
+
+/* The gradient of a shard (n_params). */
+static inline float *shard_grad(const struct seg_batch *b, size_t shard)
+{
+    return b->grad + shard * b->grad_stride;
+}
+
+/* ---- normalization ----
+ * Layer normalization is by row: a slot does it for itself. Batch normalization needs figures of
+ * all rows of a group before any row goes on, and again on the way back: each slot leaves its own
+ * in b->norm.sums, the leader puts them together in the order of the slots between two phases, and
+ * b->norm has what every slot then uses. */
 
 /* Memory of what the layers, placed before, normalize; n_units 0: nothing. SEG_ENOMEM. */
 enum seg_status batch_norm_init(struct seg_batch *b);
@@ -41,5 +50,14 @@ void batch_norm_join_moments(struct seg_batch *b, uint32_t i, size_t n, size_t n
 void batch_norm_join_sums(struct seg_batch *b, uint32_t i, size_t n, size_t n_rows);
 /* By the leader: the running figures of all layers, for evaluation. */
 void batch_norm_recall(struct seg_batch *b);
+
+/* ---- update ---- */
+
+/* What is updated, of layers that are placed. SEG_ENOMEM. */
+enum seg_status batch_update_init(struct seg_batch *b);
+void batch_update_release(struct seg_batch *b);
+/* The sum of the shards' gradients and what follows from it: without an optimizer it stays in
+ * shard 0, with one the parameters are updated and the gradients' memory is left as it is. */
+void batch_update(struct seg_batch *b, struct seg_team *team);
 
 #endif

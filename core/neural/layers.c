@@ -8,6 +8,9 @@
 
 #include <math.h>
 #include <string.h>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 #include "compute/isa.h"
 #include "compute/tiles.h"
 
@@ -334,10 +337,21 @@ static void gradient(const struct seg_gradient *g)
     }
 }
 
-static void add(const float *restrict from, size_t n, float *restrict to)
+static void sum(const float *parts, size_t n_parts, size_t stride, size_t n, float *to)
 {
-    for (size_t i = 0; i < n; i++)
-        to[i] += from[i];
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vec total = *(const loose_vec *)(parts + i);
+        for (size_t p = 1; p < n_parts; p++)
+            total += *(const loose_vec *)(parts + p * stride + i);
+        *(loose_vec *)(to + i) = total;
+    }
+    for (; i < n; i++) {
+        float total = parts[i];
+        for (size_t p = 1; p < n_parts; p++)
+            total += parts[p * stride + i];
+        to[i] = total;
+    }
 }
 
 static void scale(float *x, size_t n, float factor)
@@ -482,6 +496,24 @@ static void sgd(const struct seg_update *u)
     }
 }
 
+/* Stores that go past the caches: the next reader, on whatever processor, has them from memory, and
+ * no line has to be taken away from it first. */
+static void publish(const float *from, size_t n, float *to)
+{
+#if defined(__SSE2__)
+    size_t i = 0;
+    for (; i < n && (uintptr_t)(to + i) % sizeof(vec4) != 0; i++)
+        to[i] = from[i];
+    for (; i + 4 <= n; i += 4)
+        _mm_stream_ps(to + i, _mm_loadu_ps(from + i));
+    for (; i < n; i++)
+        to[i] = from[i];
+    _mm_sfence();
+#else
+    memcpy(to, from, n * sizeof *to);
+#endif
+}
+
 extern const struct seg_layer_kernels ISA_SYMBOL(seg_layer_kernels_);
 const struct seg_layer_kernels ISA_SYMBOL(seg_layer_kernels_) = {
     .isa = ISA_TEXT,
@@ -495,11 +527,12 @@ const struct seg_layer_kernels ISA_SYMBOL(seg_layer_kernels_) = {
     .drop = drop,
     .backward = backward,
     .gradient = gradient,
-    .add = add,
+    .sum = sum,
     .scale = scale,
     .square_sum = square_sum,
     .cross_entropy = cross_entropy,
     .squared_error = squared_error,
     .adam = adam,
     .sgd = sgd,
+    .publish = publish,
 };

@@ -70,8 +70,9 @@ struct seg_layer_kernels {
     /* slope (d, 64) *= w^T delta: the error carried from a layer's outputs to its inputs. */
     void (*backward)(const float *delta, size_t m, const float *w, size_t d, float *slope);
     void (*gradient)(const struct seg_gradient *g);
-    /* to (n) += from (n): the next part of a gradient. */
-    void (*add)(const float *from, size_t n, float *to);
+    /* to (n) = the sum of n_parts >= 1 parts (n) of a gradient, `stride` floats apart, in order. to
+     * may be the first of them. */
+    void (*sum)(const float *parts, size_t n_parts, size_t stride, size_t n, float *to);
     /* x (n) *= factor. */
     void (*scale)(float *x, size_t n, float factor);
     /* Sum of x (n) squared, in float64. */
@@ -89,6 +90,8 @@ struct seg_layer_kernels {
                             float scale, float *delta);
     void (*adam)(const struct seg_update *u);
     void (*sgd)(const struct seg_update *u);
+    /* to (n) = from (n), for other processors to read: done when it returns. */
+    void (*publish)(const float *from, size_t n, float *to);
 };
 
 /* The variant for the instruction set that seg_kernels_get chose. Static storage. */

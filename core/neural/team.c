@@ -108,8 +108,9 @@ static void member(void *ctx, size_t index)
 
 void seg_team_run(struct seg_pool *pool, unsigned n_members, seg_lead_fn lead, void *ctx)
 {
-    struct seg_team team = { .lead = lead, .ctx = ctx };
     unsigned n_most = pool != NULL ? seg_pool_size(pool) : 1;
-    seg_pool_for(pool, SEG_PRIORITY_TRAINING, n_members < n_most ? n_members : n_most, member,
-                 &team);
+    struct seg_team team = { .lead = lead,
+                             .ctx = ctx,
+                             .n_members = n_members < n_most ? n_members : n_most };
+    seg_pool_for(pool, SEG_PRIORITY_TRAINING, team.n_members, member, &team);
 }

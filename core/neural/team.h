@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "base/alloc.h"
 #include "compute/worker_pool.h"
 
 #define SEG_TEAM_TASKS_MAX 0xffffu
@@ -30,14 +31,16 @@ typedef void (*seg_lead_fn)(struct seg_team *team, void *ctx);
 struct seg_team {
     seg_lead_fn lead;
     void *ctx;
-    atomic_bool led;      /* somebody leads */
-    atomic_bool finished; /* the round is over */
+    unsigned n_members; /* at most, the leader included */
+    atomic_bool led;    /* somebody leads */
     /* The phase as one word, so that a claim can never mix two phases: phase number (32 bits),
      * end of the tasks that are left (16), first of them (16). */
-    _Atomic uint64_t phase;
-    atomic_uint n_done; /* tasks of this phase */
-    seg_chunk_fn fn;    /* of this phase; written before `phase` is published */
+    _Alignas(SEG_ALIGN) _Atomic uint64_t phase;
+    seg_chunk_fn fn; /* of this phase; written before `phase` is published */
     void *fn_ctx;
+    atomic_bool finished; /* the round is over */
+    /* Tasks of this phase: the leader watches it while the others claim, each on a line. */
+    _Alignas(SEG_ALIGN) atomic_uint n_done;
 };
 
 /* n_members: at most so many workers of the pool, >= 1. pool NULL: the caller alone. */
