@@ -2,12 +2,12 @@
  *
  * A batch is cut in shards of one or two tiles of 64 rows. The first of two parallel phases takes
  * each shard through the layers and back and sums its gradient; the second adds the shards'
- * gradients up in order, block of parameters by block, and updates them at once. So every number is
- * made by one task in one order, whatever the number of workers, and what passes between cores is a
- * gradient a shard instead of every activation. With clip_norm the second phase only adds up, and a
- * third updates once the norm is known: float64 sums of squares by block, added in block order. A
- * layer with batch normalization cuts the first phase in two on the way there and in two on the way
- * back.
+ * gradients up in order, part of the parameters by part, and updates them at once. So every number
+ * is made by one task in one order, whatever the number of workers, and what passes between cores
+ * is a gradient a shard instead of every activation. With clip_norm the second phase only adds up,
+ * and a third updates once the norm is known: float64 sums of squares by part, added in the order
+ * of parts. A layer with batch normalization cuts the first phase in two on the way there and in
+ * two on the way back.
  *
  * Batches over SEG_BATCH_SLOTS tiles go in groups, which add to the gradients of the group before.
  * Batch normalization takes its figures of the rows of a group, so that such batches are normalized

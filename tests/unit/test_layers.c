@@ -188,6 +188,51 @@ static void sums_of_squares_match_their_twin(void **state)
         }
 }
 
+enum { N_MOST = 150, N_SHARDS = 5, STRIDE = 160 };
+
+static void sums_of_shards_are_added_in_their_order(void **state)
+{
+    static float shards[N_SHARDS * STRIDE], in_place[N_SHARDS * STRIDE], out[STRIDE];
+    struct seg_rng rng = seg_rng_make(3, 1);
+    (void)state;
+    fill(shards, N_SHARDS * STRIDE, &rng);
+    for (const struct seg_layer_kernels *const *k = seg_layer_kernels_all(); *k != NULL; k++)
+        for (size_t n = 0; n <= N_MOST; n += 7)
+            for (size_t n_shards = 1; n_shards <= N_SHARDS; n_shards++) {
+                memcpy(in_place, shards, sizeof shards);
+                memset(out, 0xff, sizeof out);
+                (*k)->sum(shards, n_shards, STRIDE, n, out);
+                (*k)->sum(in_place, n_shards, STRIDE, n, in_place);
+                for (size_t i = 0; i < n; i++) {
+                    float total = shards[i];
+                    for (size_t s = 1; s < n_shards; s++)
+                        total += shards[s * STRIDE + i];
+                    assert_true(out[i] == total && in_place[i] == total);
+                }
+                assert_memory_equal(in_place + n, shards + n, (STRIDE - n) * sizeof *shards);
+                assert_true(isnan(out[n])); /* as it was */
+            }
+}
+
+static void what_is_published_is_there_and_nothing_else(void **state)
+{
+    static float from[STRIDE], to[STRIDE], was[STRIDE];
+    struct seg_rng rng = seg_rng_make(3, 2);
+    (void)state;
+    fill(from, STRIDE, &rng);
+    fill(was, STRIDE, &rng);
+    for (const struct seg_layer_kernels *const *k = seg_layer_kernels_all(); *k != NULL; k++)
+        for (size_t first = 0; first < 17; first++)
+            for (size_t n = 0; n <= 70; n++) {
+                memcpy(to, was, sizeof to);
+                (*k)->publish(from, n, to + first);
+                assert_memory_equal(to, was, first * sizeof *to);
+                assert_memory_equal(to + first, from, n * sizeof *to);
+                assert_memory_equal(to + first + n, was + first + n,
+                                    (STRIDE - first - n) * sizeof *to);
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +243,8 @@ int main(void)
         cmocka_unit_test(rows_become_a_tile_and_a_tile_goes_to_its_rows),
         cmocka_unit_test(dropout_keeps_the_wanted_share_and_scales_it),
         cmocka_unit_test(sums_of_squares_match_their_twin),
+        cmocka_unit_test(sums_of_shards_are_added_in_their_order),
+        cmocka_unit_test(what_is_published_is_there_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
