@@ -130,6 +130,7 @@ int app_start(struct app *app, const struct config *config)
 {
     *app = (struct app){ .config = config };
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a limit on the size of files is a full disk */
     tune_malloc();
     raise_fd_limit();
     if (start_all(app) == 0) {

@@ -22,7 +22,7 @@ struct app {
 };
 
 /* Starts everything in field order. 0, or 1 after what failed was logged and what was started is
- * stopped again. SIGPIPE is ignored from here on, and the process's limits are set. */
+ * stopped again. SIGPIPE and SIGXFSZ are ignored from here on, and the process's limits are set. */
 int app_start(struct app *app, const struct config *config);
 /* Stops in reverse order; returns when nothing of it runs any more. */
 void app_stop(struct app *app);

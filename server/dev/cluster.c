@@ -95,6 +95,7 @@ static pid_t run_child(const char *const argv[], const char *log, int death_sign
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         signal(SIGPIPE, SIG_DFL);
+        signal(SIGXFSZ, SIG_DFL);
         setsid();
         if (death_signal != 0) prctl(PR_SET_PDEATHSIG, death_signal);
         if (getppid() != parent) _exit(127); /* it ended before the line above */
