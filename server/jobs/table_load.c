@@ -27,6 +27,7 @@ struct loading {
     atomic_size_t n_rows;  /* so far */
     atomic_size_t n_bytes; /* of their cells */
     atomic_bool give_up;   /* a reader has failed */
+    atomic_bool keeps;     /* every spool has its rows; else they are of no use, and given back */
 };
 
 struct reader {
@@ -44,11 +45,24 @@ static void fail(struct reader *r, const char *code, const char *detail)
     snprintf(r->detail, sizeof(r->detail), "%s", detail);
 }
 
-/* Labelling will read the database again, which takes longer. */
-static void warn_not_kept(const struct job_run *run)
+/* Labelling will read the database again, which takes longer; errno says why. */
+static void stop_keeping(struct loading *loading)
 {
+    const struct job_run *run = loading->run;
+    if (!atomic_exchange(&loading->keeps, false)) return; /* the other reader has told of it */
     log_event(LOG_WARN, "rows are not kept for labelling", "job", "%s", run->job->id, "spool_dir",
-              "%s", run->app->config->limits.spool_dir, "reason", "%s", strerror(errno), NULL);
+              "%s", run->app->config->limits.spool_dir, "reason", "%s", strerror(errno), "remedy",
+              "make room in [limits] spool_dir; until then a training reads its users twice", NULL);
+}
+
+static void keep_rows(struct loading *loading, unsigned part, const struct user_ids *ids)
+{
+    struct row_spool *spool = &loading->l->spools[part];
+    if (spool->fd < 0) return;
+    if (!atomic_load(&loading->keeps))
+        row_spool_end(spool);
+    else if (ids->n > 0 && !row_spool_add(spool, &loading->tables[part].cells, ids))
+        stop_keeping(loading);
 }
 
 static void report(const struct loading *loading)
@@ -83,7 +97,6 @@ static void read_rows(struct reader *r, unsigned part, struct user_ids *ids)
 {
     struct loading *loading = r->loading;
     struct seg_tiles *cells = &loading->tables[part].cells;
-    struct row_spool *spool = &loading->l->spools[part];
     for (enum db_status st = DB_ONE; st == DB_ONE;) {
         struct seg_error err = { "" };
         const size_t rows = cells->n_rows, bytes = seg_tiles_bytes(cells);
@@ -95,8 +108,7 @@ static void read_rows(struct reader *r, unsigned part, struct user_ids *ids)
         else if (st != DB_ONE && st != DB_NONE)
             fail(r, "features_unreadable", err.text);
         if (r->outcome != JOB_SUCCEEDED || !may_go_on(r, seg_tiles_bytes(cells) - bytes)) return;
-        if (spool->fd >= 0 && ids->n > 0 && !row_spool_add(spool, cells, ids))
-            warn_not_kept(loading->run);
+        keep_rows(loading, part, ids);
         atomic_fetch_add(&loading->n_rows, cells->n_rows - rows);
         if (r->reports) report(loading);
     }
@@ -107,8 +119,9 @@ static void read_part(struct reader *r, unsigned part, struct user_ids *ids)
     struct loading *loading = r->loading;
     struct table_load *l = loading->l;
     struct seg_error err = { "" };
-    if (l->keep && !row_spool_begin(&l->spools[part], loading->run->app->config->limits.spool_dir))
-        warn_not_kept(loading->run);
+    if (atomic_load(&loading->keeps) &&
+        !row_spool_begin(&l->spools[part], loading->run->app->config->limits.spool_dir))
+        stop_keeping(loading);
     enum db_status st =
         feature_load_begin(r->db, l->fs, l->columns, l->n_columns, l->target, l->keep,
                            l->n_parts > 1 ? &loading->pages[part] : NULL, &l->loads[part], &err);
@@ -238,7 +251,7 @@ static void read_all(struct loading *loading, struct reader readers[2])
 
 enum job_outcome table_load_run(struct job_run *run, struct table_load *l)
 {
-    struct loading loading = { .run = run, .l = l };
+    struct loading loading = { .run = run, .l = l, .keeps = l->keep };
     struct reader readers[2] = { { .loading = &loading, .db = run->db, .reports = true },
                                  { .loading = &loading } };
     uint32_t n_pages = 0;
@@ -253,9 +266,9 @@ enum job_outcome table_load_run(struct job_run *run, struct table_load *l)
         fail(&readers[0], "out_of_memory", "out of memory before loading");
     }
     db_close(readers[1].db);
-    l->kept = l->keep;
-    for (unsigned part = 0; part < l->n_parts; part++)
-        l->kept = l->kept && l->spools[part].fd >= 0;
+    l->kept = atomic_load(&loading.keeps);
+    for (unsigned part = 0; part < l->n_parts && !l->kept; part++)
+        row_spool_end(&l->spools[part]);
     /* A reader that stopped because the other failed has nothing to tell. */
     const struct reader *r = &readers[0];
     if (readers[1].outcome != JOB_SUCCEEDED &&

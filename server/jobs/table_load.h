@@ -26,9 +26,9 @@ struct table_load {
     double progress_share; /* of the job's progress */
     /* What came: */
     struct seg_table table;
-    unsigned n_parts;                             /* that the rows came in, one after the other */
-    struct row_spool spools[TABLE_LOAD_PARTS];    /* (n_parts); kept says if they count */
-    bool kept;                                    /* false also when the disk was full */
+    unsigned n_parts;                          /* that the rows came in, one after the other */
+    struct row_spool spools[TABLE_LOAD_PARTS]; /* (n_parts); kept says if they count */
+    bool kept; /* false also when the disk was full, which was logged: no spool keeps anything */
     struct feature_load *loads[TABLE_LOAD_PARTS]; /* (n_parts) target, classes and counts */
 };
 

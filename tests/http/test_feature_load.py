@@ -1,4 +1,10 @@
-"""The binary forms in which PostgreSQL sends features and ids: however a number travels, it is the same number."""
+"""The binary forms in which PostgreSQL sends features and ids: however a number travels, it is the same number. What of them is kept."""
+import json
+import os
+import pathlib
+import resource
+import time
+
 import pytest
 
 N = 300
@@ -51,3 +57,34 @@ def test_ids_are_labelled_as_the_database_spells_them(http, sql, train, sql_type
     found = {row[0] for row in sql(f"{labelled}'{name}'")}
     assert found == {row[0] for row in sql(f"SELECT id::text FROM public.{name}")} and len(found) == N
     assert low is None or {low, high, "0"} <= found
+
+
+def nameless(server):
+    """Files without a name that the process has open: spools, and what it writes to under pytest."""
+    files = pathlib.Path(f"/proc/{server.process.pid}/fd").iterdir()
+    return [name for name in map(os.readlink, files) if name.endswith(" (deleted)")]
+
+
+def test_a_full_spool_is_told_of_once_and_costs_the_keeping_alone(server, http, sql, run_job):
+    """Read in ten parts, of which the two large ones do not fit."""
+    sql("CREATE TABLE public.many (id int, a real, b real, filler text); INSERT INTO many SELECT g, (g % 3) * 10 + sin(g), g % 11, repeat('x', 120) FROM generate_series(1, 220000) g;"
+        "ANALYZE many")
+    http.put("/v1/feature-sets/many", json={"relation": "public.many", "id_column": "id", "columns": [{"name": "a"}, {"name": "b"}]})
+    spec = {"feature_set": "many", "label": True, "algorithm": {"type": "kmeans", "k": 3}}
+    slow = {**spec, "algorithm": {**spec["algorithm"], "head": {"type": "mlp", "hidden": [64], "epochs": 500, "patience": 0}}}
+    others, before = nameless(server), resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        job = http.post("/v1/models/many/train", json=slow).json()
+        while (job := http.get(f"/v1/jobs/{job['id']}").json())["phase"] in ("queued", "starting", "loading"):
+            time.sleep(0.02)
+        assert job["state"] == "running" and nameless(server) == others
+        http.post(f"/v1/jobs/{job['id']}/cancel")
+        done = run_job("/v1/models/many/train", spec)
+    finally:
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, before)
+    assert (done["state"], http.get("/v1/models/many/segments").json()["n_users"]) == ("succeeded", 220000), done
+    events = [json.loads(line) for line in server.log_path.read_text().splitlines()]
+    told = [e for e in events if e["msg"] == "rows are not kept for labelling"]
+    assert [e["job"] for e in told] == [job["id"], done["id"]]
+    assert all(e["reason"] == "File too large" and "spool_dir" in e["remedy"] for e in told), told
