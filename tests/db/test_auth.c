@@ -13,7 +13,7 @@
 #include <string.h>
 #include "auth.h"
 #include "base/alloc.h"
-#include "db/migrate.h"
+#include "database.h"
 #include "db/tokens.h"
 
 static struct config config;
@@ -273,14 +273,7 @@ int main(void)
         TEST(an_id_is_given_once),
         TEST(checks_never_see_half_a_set),
     };
-    const char *url = getenv("SEGMENTD_TEST_DATABASE_URL");
-    if (url == NULL) {
-        fprintf(stderr, "SEGMENTD_TEST_DATABASE_URL is not set: run under tests/with_postgres\n");
-        return 1;
-    }
-    setenv("DATABASE_URL", url, 1);
-    setenv("SEGMENTD_DATABASE_SCHEMA", "test_auth", 1);
-    if (config_load(&config, "/dev/null", stderr) > 0 || migrate_up(&config, stderr) != 0) return 1;
+    if (!database_migrated(&config, "test_auth")) return 1;
     db = db_connect(&config, 5, true, NULL);
     if (db == NULL) return 1;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

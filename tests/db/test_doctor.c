@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "database.h"
 #include "db/db.h"
-#include "db/migrate.h"
 #include "doctor.h"
 
 static struct config config;
@@ -129,14 +129,7 @@ int main(void)
         cmocka_unit_test(each_planted_fault_is_named),
         cmocka_unit_test_setup(the_doctor_changes_nothing_and_says_when_it_cannot_ask, set_up),
     };
-    const char *url = getenv("SEGMENTD_TEST_DATABASE_URL");
-    if (url == NULL) {
-        fprintf(stderr, "SEGMENTD_TEST_DATABASE_URL is not set: run under tests/with_postgres\n");
-        return 1;
-    }
-    setenv("DATABASE_URL", url, 1);
-    setenv("SEGMENTD_DATABASE_SCHEMA", "test_doctor", 1);
-    if (config_load(&config, "/dev/null", stderr) > 0 || migrate_up(&config, stderr) != 0) return 1;
+    if (!database_migrated(&config, "test_doctor")) return 1;
     db = db_connect(&config, 5, true, NULL);
     if (db == NULL) return 1;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include "app.h"
 #include "compute/gemm.h"
-#include "db/migrate.h"
+#include "database.h"
 #include "jobs/label_send.h"
 
 #define N_ROWS   ((size_t)8 * ROW_SPOOL_BLOCK_ROWS) /* in each spool */
@@ -208,13 +208,7 @@ int main(void)
         TEST(a_job_that_was_cancelled_before_sends_nothing),
         TEST(every_allocation_may_fail),
     };
-    const char *url = getenv("SEGMENTD_TEST_DATABASE_URL");
-    if (url == NULL) {
-        fprintf(stderr, "SEGMENTD_TEST_DATABASE_URL is not set: run under tests/with_postgres\n");
-        return 1;
-    }
-    setenv("DATABASE_URL", url, 1);
-    if (config_load(&config, "/dev/null", stderr) > 0 || migrate_up(&config, stderr) != 0) return 1;
+    if (!database_migrated(&config, "test_label_send")) return 1;
     other = db_connect(&config, 5, true, NULL);
     if (other == NULL || seg_gemm_init(NULL) != SEG_OK) return 1;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
