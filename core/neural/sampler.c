@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include "base/alloc.h"
+#include "compute/shuffle.h"
 
 #define WINDOW_BYTES     ((size_t)1 << 20) /* half of a current core's second-level cache */
 #define WINDOW_TILES_MIN 64u
@@ -52,7 +53,7 @@ void seg_sampler_start(struct seg_sampler *s, struct seg_rng rng)
     s->rng = rng;
     for (size_t i = 0; i < s->n_tiles; i++)
         s->tiles[i] = (uint32_t)i;
-    seg_rng_shuffle(&s->rng, s->tiles, s->n_tiles);
+    seg_shuffle(&s->rng, s->tiles, s->n_tiles);
     s->window = 0;
     s->n_rows = 0;
     s->next = 0;
@@ -71,6 +72,7 @@ static void stage_tiles(void *ctx, size_t task)
         for (unsigned r = 0; r < SEG_TILE_ROWS; r++)
             to[r] = r < n_rows ? s->staged + place[r] * s->stride : s->spare;
         s->kernels->scatter(seg_tiles_at(s->x, s->tiles[i]), s->x->n_cols, to);
+        seg_pool_give_way();
     }
 }
 
@@ -82,15 +84,18 @@ static void draw_window(struct seg_sampler *s, struct seg_team *team)
     s->first = s->n_tiles * s->window / s->n_windows;
     s->last = s->n_tiles * (s->window + 1) / s->n_windows;
     s->window++;
-    for (size_t i = s->first; i < s->last; i++)
+    for (size_t i = s->first; i < s->last; i++) {
         for (unsigned r = 0; r < seg_tiles_rows(s->x, s->tiles[i]); r++)
             rows[n++] = (uint32_t)((i - s->first) * SEG_TILE_ROWS + r);
-    seg_rng_shuffle(&s->rng, rows, n);
+        if (i % SEG_CHUNK_TILES == 0) seg_pool_give_way();
+    }
+    seg_shuffle(&s->rng, rows, n);
     for (size_t at = 0; at < n; at++) {
         uint32_t place = rows[at];
         s->place[place] = (uint32_t)(s->n_rows + at);
         rows[at] =
             s->tiles[s->first + place / SEG_TILE_ROWS] * SEG_TILE_ROWS + place % SEG_TILE_ROWS;
+        if (at % SEG_CHUNK_ROWS == 0) seg_pool_give_way();
     }
     s->n_rows += n;
     size_t n_tiles = s->last - s->first;
@@ -101,7 +106,12 @@ static void draw_window(struct seg_sampler *s, struct seg_team *team)
 static void close_up(struct seg_sampler *s)
 {
     memmove(s->rows, s->rows + s->next, s->n_rows * sizeof *s->rows);
-    memmove(s->staged, s->staged + s->next * s->stride, s->n_rows * s->stride * sizeof *s->staged);
+    for (size_t row = 0; row < s->n_rows; row += SEG_TILE_ROWS) {
+        const size_t left = s->n_rows - row, n = left < SEG_TILE_ROWS ? left : SEG_TILE_ROWS;
+        memmove(s->staged + row * s->stride, s->staged + (s->next + row) * s->stride,
+                n * s->stride * sizeof *s->staged);
+        seg_pool_give_way();
+    }
     s->next = 0;
 }
 
