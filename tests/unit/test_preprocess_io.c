@@ -8,6 +8,7 @@ enum { N_ROWS = 400 };
 
 static const enum seg_encode ENCODES[] = { SEG_ENCODE_ONE_HOT, SEG_ENCODE_ORDINAL, SEG_ENCODE_HASH,
                                            SEG_ENCODE_TARGET, SEG_ENCODE_CODE };
+#define N_ENCODES (sizeof ENCODES / sizeof ENCODES[0])
 
 static void classes(uint16_t y[N_ROWS])
 {
@@ -77,7 +78,7 @@ static float *apply_tile(const struct seg_preprocess *p)
 static void stored_plan_gives_the_same_bits(void **state)
 {
     (void)state;
-    for (unsigned k = 0; k < 4; k++) {
+    for (unsigned k = 0; k < N_ENCODES; k++) {
         struct seg_table t;
         struct seg_preprocess *p = NULL, *again = NULL;
         struct seg_tensors ts, read;
@@ -165,7 +166,7 @@ static void damaged_bytes_are_refused_or_harmless(void **state)
 {
     (void)state;
     size_t n_refused = 0;
-    for (unsigned k = 0; k < 4; k++) {
+    for (unsigned k = 0; k < N_ENCODES; k++) {
         struct seg_table t;
         struct seg_preprocess *p = NULL;
         struct seg_tensors ts;
@@ -287,7 +288,7 @@ static enum seg_status whole_way(enum seg_encode encode, uint64_t nth)
 static void every_failed_allocation_is_reported(void **state)
 {
     (void)state;
-    for (unsigned k = 0; k < 4; k++) {
+    for (unsigned k = 0; k < N_ENCODES; k++) {
         uint64_t nth = 1;
         for (enum seg_status st; (st = whole_way(ENCODES[k], nth)) != SEG_OK; nth++)
             assert_int_equal(st, SEG_ENOMEM);
