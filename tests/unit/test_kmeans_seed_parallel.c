@@ -126,13 +126,15 @@ static void a_set_flag_cancels_and_every_failed_allocation_is_survived(void **st
     struct seg_kmeans km;
     assert_int_equal(seg_kmeans_fit(NULL, &t, &p, &progress, &km, NULL), SEG_ECANCELED);
     enum seg_status st = SEG_ENOMEM;
-    for (uint64_t nth = 1; st == SEG_ENOMEM; nth++) {
+    uint64_t nth = 1;
+    for (; st == SEG_ENOMEM; nth++) {
         seg_alloc_fail_at(nth);
         st = seg_kmeans_fit(NULL, &t, &p, NULL, &km, NULL);
         seg_alloc_fail_at(0);
         assert_true(st == SEG_OK || st == SEG_ENOMEM);
         if (st == SEG_OK) seg_kmeans_release(&km);
     }
+    assert_true(nth > 30);
     seg_tiles_release(&t);
 }
 

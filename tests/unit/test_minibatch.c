@@ -261,7 +261,8 @@ static void every_failed_allocation_is_survived(void **state)
     p.tol = 1e-9;
     p.n_iter_max = 20;
     enum seg_status st = SEG_ENOMEM;
-    for (uint64_t nth = 1; st == SEG_ENOMEM; nth++) {
+    uint64_t nth = 1;
+    for (; st == SEG_ENOMEM; nth++) {
         struct seg_kmeans km;
         seg_alloc_fail_at(nth);
         st = seg_minibatch_fit(NULL, &t, &p, NULL, &km, NULL);
@@ -269,6 +270,7 @@ static void every_failed_allocation_is_survived(void **state)
         assert_true(st == SEG_OK || st == SEG_ENOMEM);
         if (st == SEG_OK) seg_kmeans_release(&km);
     }
+    assert_true(nth > 30);
     seg_tiles_release(&t);
 }
 

@@ -139,7 +139,8 @@ static void a_failed_allocation_is_reported(void **state)
     float *x = mixed_rows(100, 3, 4);
     t = tiles_of(x, 100, MIXED_COLS);
     bool done = false;
-    for (uint64_t nth = 1; !done; nth++) {
+    uint64_t nth = 1;
+    for (; !done; nth++) {
         struct seg_mixed m = { 0 };
         struct seg_tiles e;
         float weight;
@@ -153,6 +154,7 @@ static void a_failed_allocation_is_reported(void **state)
         if (done) seg_tiles_release(&e);
         seg_mixed_release(&m);
     }
+    assert_true(nth > 8);
     seg_tiles_release(&t);
     seg_free(x);
 }

@@ -356,7 +356,8 @@ static void every_failed_allocation_is_survived(void **state)
     struct seg_mixed m = mixed_space(MIXED_CODES, MIXED_COLS, 2);
     const struct seg_prototypes_params p = params(4);
     enum seg_status st = SEG_ENOMEM;
-    for (uint64_t nth = 1; st == SEG_ENOMEM; nth++) {
+    uint64_t nth = 1;
+    for (; st == SEG_ENOMEM; nth++) {
         struct seg_kmeans km;
         seg_alloc_fail_at(nth);
         st = seg_prototypes_fit(NULL, &t, &m, &p, NULL, &km, NULL);
@@ -364,6 +365,7 @@ static void every_failed_allocation_is_survived(void **state)
         assert_true(st == SEG_OK || st == SEG_ENOMEM);
         if (st == SEG_OK) seg_kmeans_release(&km);
     }
+    assert_true(nth > 15);
     seg_mixed_release(&m);
     seg_tiles_release(&t);
     seg_free(x);

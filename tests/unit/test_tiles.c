@@ -289,7 +289,8 @@ static void tiles_append_survives_every_failing_allocation(void **state)
 {
     (void)state;
     enum seg_status st = SEG_ENOMEM;
-    for (uint64_t nth = 1; st != SEG_OK; nth++) {
+    uint64_t nth = 1;
+    for (; st != SEG_OK; nth++) {
         struct seg_tiles t, src;
         seg_tiles_init(&t, 2);
         seg_tiles_init(&src, 2);
@@ -302,6 +303,7 @@ static void tiles_append_survives_every_failing_allocation(void **state)
         seg_tiles_release(&t);
         seg_tiles_release(&src);
     }
+    assert_true(nth > 2);
 }
 
 static void matrix_starts_zeroed_and_its_copy_is_its_own(void **state)
