@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/alloc.h"
+#include "base/rng.h"
 #include "compute/tiles.h"
 
 /* Row i is noise in [-1, 1) around a corner: column c of group i % n_groups is 3 * ((group >> c) &
@@ -58,6 +59,22 @@ static inline struct seg_tiles hermit_tiles(void)
     for (size_t j = 0; j < 9; j++)
         x[j * 400] = 1000 * (float)(j + 1);
     struct seg_tiles t = tiles_of(x, 2000, 2);
+    seg_free(x);
+    return t;
+}
+
+/* n_rows points of a normal distribution around group i % n_centers. */
+static inline struct seg_tiles normal_tiles(size_t n_rows, uint32_t d, const float *centers,
+                                            size_t n_centers)
+{
+    struct seg_rng rng = seg_rng_make(3, 0);
+    float *x = seg_alloc(n_rows * d, sizeof *x);
+    assert_non_null(x);
+    for (size_t i = 0; i < n_rows; i++)
+        for (size_t c = 0; c < d; c++)
+            x[i * d + c] =
+                (float)seg_rng_normal(&rng) + (n_centers > 0 ? centers[i % n_centers * d + c] : 0);
+    struct seg_tiles t = tiles_of(x, n_rows, d);
     seg_free(x);
     return t;
 }
