@@ -153,6 +153,23 @@ static inline struct seg_model *blobs_train(struct blobs *b, struct seg_pool *po
     return m;
 }
 
+/* The stored form of m is kept in *first, NULL before the first call, and must be the same from
+ * then on. The caller frees it. */
+static inline void blobs_same_bytes(const struct seg_model *m, uint8_t **first, size_t *first_len)
+{
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+    assert_int_equal(seg_model_save(m, NULL, &bytes, &len), SEG_OK);
+    if (*first == NULL) {
+        *first = bytes;
+        *first_len = len;
+        return;
+    }
+    assert_int_equal(len, *first_len);
+    assert_memory_equal(bytes, *first, len);
+    seg_free(bytes);
+}
+
 /* Does one of the warnings say so? */
 static inline bool has_warning(const struct seg_report *r, const char *part)
 {

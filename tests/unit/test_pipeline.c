@@ -66,8 +66,6 @@ static void every_algorithm_gives_the_same_bytes_at_any_number_of_workers(void *
             struct blobs b;
             struct seg_report r = { 0 };
             struct seg_pool *pool = NULL;
-            uint8_t *bytes = NULL;
-            size_t len = 0;
             assert_int_equal(seg_pool_new(WORKERS[w], 4, &pool, NULL), SEG_OK);
             /* more than one chunk of rows, so that the order of chunks could matter */
             blobs_init(&b, BLOB_KINDS[kind].algorithm, BLOB_KINDS[kind].has_head, 9001, 3.0);
@@ -77,15 +75,7 @@ static void every_algorithm_gives_the_same_bytes_at_any_number_of_workers(void *
             b.spec.mlp.dropout = 0.1;
             b.spec.autoencoder.epochs = 2;
             struct seg_model *m = blobs_train(&b, pool, &r);
-            assert_int_equal(seg_model_save(m, NULL, &bytes, &len), SEG_OK);
-            if (first == NULL) {
-                first = bytes;
-                first_len = len;
-            } else {
-                assert_int_equal(len, first_len);
-                assert_memory_equal(bytes, first, len);
-                seg_free(bytes);
-            }
+            blobs_same_bytes(m, &first, &first_len);
             seg_model_unref(m);
             seg_report_release(&r);
             blobs_release(&b);

@@ -109,19 +109,9 @@ static void warm_starts_give_the_same_bytes_at_any_worker_count(void **state)
         for (unsigned n_workers = 1; n_workers <= 4; n_workers += n_workers) {
             struct seg_report report = { 0 };
             struct seg_pool *pool = NULL;
-            uint8_t *bytes = NULL;
-            size_t len = 0;
             assert_int_equal(seg_pool_new(n_workers, 1, &pool, NULL), SEG_OK);
             struct seg_model *m = train_from(from, RESUMES[i], pool, &report);
-            assert_int_equal(seg_model_save(m, NULL, &bytes, &len), SEG_OK);
-            if (first != NULL) {
-                assert_int_equal(len, first_len);
-                assert_memory_equal(bytes, first, len);
-                seg_free(bytes);
-            } else {
-                first = bytes;
-                first_len = len;
-            }
+            blobs_same_bytes(m, &first, &first_len);
             seg_report_release(&report);
             seg_model_unref(m);
             seg_pool_free(pool);
