@@ -141,6 +141,22 @@ int connection_poll(const struct db *db, int64_t deadline_ms)
     return wait_socket(PQsocket(db->pg), POLLIN, deadline_ms);
 }
 
+int connection_wait_uncancelled(struct db *db, const atomic_bool *cancel, int64_t deadline_ms)
+{
+    while (cancel == NULL || !atomic_load(cancel)) {
+        const int64_t look_ms = clock_ms() + CANCEL_LOOK_MS;
+        if (cancel == NULL || look_ms >= deadline_ms)
+            return connection_wait(db, false, deadline_ms) ? 1 : -1;
+        const int ready = connection_poll(db, look_ms);
+        if (ready > 0) return 1;
+        if (ready < 0) {
+            connection_lose(db, strerror(errno));
+            return -1;
+        }
+    }
+    return 0;
+}
+
 bool connection_wait(struct db *db, bool for_write, int64_t deadline_ms)
 {
     int ready =
@@ -233,17 +249,38 @@ enum db_status connection_finish(struct db *db, int64_t deadline_ms, PGresult **
     return st;
 }
 
-enum db_status connection_run(struct db *db, const char *what, const char *sql, int64_t deadline_ms,
-                              PGresult **ret)
+enum db_status connection_finish_or_cancel(struct db *db, const atomic_bool *cancel,
+                                           int64_t deadline_ms, PGresult **ret)
 {
-    if (ret != NULL) *ret = NULL;
+    if (!connection_flush(db, deadline_ms)) return DB_RETRY;
+    while (cancel != NULL && PQisBusy(db->pg)) {
+        const int ready = connection_wait_uncancelled(db, cancel, deadline_ms);
+        if (ready < 0) return DB_RETRY;
+        if (ready == 0) {
+            if (connection_cancel(db)) break;
+            return connection_lose(db, "a statement could not be cancelled");
+        }
+        if (PQconsumeInput(db->pg) == 0) return connection_lose(db, PQerrorMessage(db->pg));
+    }
+    return connection_finish(db, deadline_ms, ret);
+}
+
+enum db_status connection_send(struct db *db, const char *what, const char *sql)
+{
     connection_start(db, what);
     if (db->pg == NULL) {
         copy_line(db->message, sizeof db->message, "the connection is closed");
         return DB_RETRY;
     }
-    if (PQsendQuery(db->pg, sql) == 0) return connection_lose(db, PQerrorMessage(db->pg));
-    return connection_finish(db, deadline_ms, ret);
+    return PQsendQuery(db->pg, sql) != 0 ? DB_ONE : connection_lose(db, PQerrorMessage(db->pg));
+}
+
+enum db_status connection_run(struct db *db, const char *what, const char *sql, int64_t deadline_ms,
+                              PGresult **ret)
+{
+    if (ret != NULL) *ret = NULL;
+    enum db_status st = connection_send(db, what, sql);
+    return st == DB_ONE ? connection_finish(db, deadline_ms, ret) : st;
 }
 
 static void on_notice(void *ctx, const PGresult *res)

@@ -11,6 +11,7 @@
 
 #define CONTROL_TIMEOUT_MS 30000   /* BEGIN, COMMIT, ROLLBACK, LISTEN, cancelling */
 #define GRACE_MS           2000    /* what the server gets on top of its own statement timeout */
+#define CANCEL_LOOK_MS     100     /* between two looks at a cancel flag */
 #define UNLIMITED_WAIT_MS  3600000 /* silence that ends even a statement without a timeout */
 
 struct db {
@@ -49,6 +50,9 @@ enum db_status connection_lose(struct db *db, const char *why);
 enum db_status connection_fail_result(struct db *db, const PGresult *res);
 /* Waits until the socket is readable: 1, or 0 at the deadline, -1 on failure. Loses nothing. */
 int connection_poll(const struct db *db, int64_t deadline_ms);
+/* Waits until the socket is readable or *cancel is set (NULL: never): 1, or 0 when it is set. -1:
+ * at the deadline, or on failure, the connection is lost. */
+int connection_wait_uncancelled(struct db *db, const atomic_bool *cancel, int64_t deadline_ms);
 /* Waits until the socket is readable, and writable if asked for. Loses the connection at the
  * deadline. */
 bool connection_wait(struct db *db, bool for_write, int64_t deadline_ms);
@@ -62,7 +66,12 @@ enum db_status connection_finish(struct db *db, int64_t deadline_ms, PGresult **
 /* Asks the server to end what runs, which may have ended by itself. False: it could not be asked.
  */
 bool connection_cancel(const struct db *db);
-/* Sends sql without parameters and finishes it. */
+/* The same; once *cancel is set (NULL: never) the server is asked to end what runs. */
+enum db_status connection_finish_or_cancel(struct db *db, const atomic_bool *cancel,
+                                           int64_t deadline_ms, PGresult **ret);
+/* Sends sql without parameters. DB_ONE: it is on its way. */
+enum db_status connection_send(struct db *db, const char *what, const char *sql);
+/* The same, and finishes it. */
 enum db_status connection_run(struct db *db, const char *what, const char *sql, int64_t deadline_ms,
                               PGresult **ret);
 

@@ -5,8 +5,6 @@
 #include <string.h>
 #include "db/connection.h"
 
-#define CANCEL_LOOK_MS 100
-
 bool db_is_broken(const struct db *db)
 {
     return db->pg == NULL || PQstatus(db->pg) == CONNECTION_BAD;
@@ -72,18 +70,7 @@ enum db_status db_send_sql(struct db *db, const char *sql)
 enum db_status db_receive(struct db *db, const atomic_bool *cancel)
 {
     if (db->pg == NULL) return DB_RETRY;
-    const int64_t deadline_ms = connection_statement_deadline(db);
-    if (!connection_flush(db, deadline_ms)) return DB_RETRY;
-    while (cancel != NULL && PQisBusy(db->pg) && clock_ms() < deadline_ms) {
-        if (atomic_load(cancel)) {
-            if (connection_cancel(db)) break;
-            return connection_lose(db, "a statement could not be cancelled");
-        }
-        const int ready = connection_poll(db, clock_ms() + CANCEL_LOOK_MS);
-        if (ready < 0 || (ready > 0 && PQconsumeInput(db->pg) == 0))
-            return connection_lose(db, PQerrorMessage(db->pg));
-    }
-    return connection_finish(db, deadline_ms, NULL);
+    return connection_finish_or_cancel(db, cancel, connection_statement_deadline(db), NULL);
 }
 
 enum db_status db_begin(struct db *db)

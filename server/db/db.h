@@ -109,9 +109,11 @@ enum db_status db_commit(struct db *db);
 void db_rollback(struct db *db);
 
 /* COPY … TO STDOUT (FORMAT binary): begin, then chunks until DB_NONE. A chunk is any run of bytes
- * of the stream, valid until the next call. */
-enum db_status db_copy_out_begin(struct db *db, const char *sql);
-enum db_status db_copy_out_read(struct db *db, const char **ret_bytes, size_t *ret_len);
+ * of the stream, valid until the next call. Neither waits once *cancel is set (NULL: never):
+ * DB_RETRY; a COPY that has begun is to be aborted. */
+enum db_status db_copy_out_begin(struct db *db, const atomic_bool *cancel, const char *sql);
+enum db_status db_copy_out_read(struct db *db, const atomic_bool *cancel, const char **ret_bytes,
+                                size_t *ret_len);
 /* Ends an unfinished COPY by cancelling it; the connection works on. */
 void db_copy_out_abort(struct db *db);
 /* COPY … FROM STDIN (FORMAT binary or csv): begin, write, then end (commit is the caller's). */

@@ -12,10 +12,13 @@
  * often; one that sleeps this long finds some tens of them, fewer than a socket's buffer holds. */
 #define GATHER_NS 300000
 
-static enum db_status begin(struct db *db, const char *what, const char *sql, ExecStatusType kind)
+static enum db_status begin(struct db *db, const atomic_bool *cancel, const char *what,
+                            const char *sql, ExecStatusType kind)
 {
     PGresult *res = NULL;
-    enum db_status st = connection_run(db, what, sql, connection_statement_deadline(db), &res);
+    enum db_status st = connection_send(db, what, sql);
+    if (st == DB_ONE)
+        st = connection_finish_or_cancel(db, cancel, connection_statement_deadline(db), &res);
     if (st != DB_ONE && st != DB_NONE) return st;
     bool right = PQresultStatus(res) == kind;
     PQclear(res);
@@ -41,12 +44,13 @@ static enum db_status end(struct db *db, uint64_t *ret_rows)
     return st;
 }
 
-enum db_status db_copy_out_begin(struct db *db, const char *sql)
+enum db_status db_copy_out_begin(struct db *db, const atomic_bool *cancel, const char *sql)
 {
-    return begin(db, "copy out", sql, PGRES_COPY_OUT);
+    return begin(db, cancel, "copy out", sql, PGRES_COPY_OUT);
 }
 
-enum db_status db_copy_out_read(struct db *db, const char **ret_bytes, size_t *ret_len)
+enum db_status db_copy_out_read(struct db *db, const atomic_bool *cancel, const char **ret_bytes,
+                                size_t *ret_len)
 {
     if (db->pg == NULL) return DB_RETRY;
     int64_t deadline_ms = 0; /* from the first wait on: mostly there is none */
@@ -70,7 +74,7 @@ enum db_status db_copy_out_read(struct db *db, const char **ret_bytes, size_t *r
         if (looked) {
             if (deadline_ms == 0) deadline_ms = connection_statement_deadline(db);
             nanosleep(&(struct timespec){ 0, GATHER_NS }, NULL);
-            if (!connection_wait(db, false, deadline_ms)) return DB_RETRY;
+            if (connection_wait_uncancelled(db, cancel, deadline_ms) <= 0) return DB_RETRY;
         }
         looked = true;
         if (PQconsumeInput(db->pg) == 0) return connection_lose(db, PQerrorMessage(db->pg));
@@ -105,7 +109,7 @@ void db_copy_out_abort(struct db *db)
 
 enum db_status db_copy_in_begin(struct db *db, const char *sql)
 {
-    return begin(db, "copy in", sql, PGRES_COPY_IN);
+    return begin(db, NULL, "copy in", sql, PGRES_COPY_IN);
 }
 
 enum db_status db_copy_in_write(struct db *db, const char *bytes, size_t len)

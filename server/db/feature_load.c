@@ -20,6 +20,7 @@ struct feature_load {
     struct wire_column *columns;
     uint32_t n_columns;
     enum wire id_wire;
+    const atomic_bool *cancel; /* borrowed */
     bool ids, has_target, ended;
     bool header_done;
     struct seg_dictionary classes;
@@ -139,8 +140,8 @@ static char *copy_text(struct db *db, const struct feature_set *fs, const uint32
 
 enum db_status feature_load_begin(struct db *db, const struct feature_set *fs,
                                   const uint32_t *columns, uint32_t n_columns, int target, bool ids,
-                                  const struct feature_pages *pages, struct feature_load **ret,
-                                  struct seg_error *err)
+                                  const struct feature_pages *pages, const atomic_bool *cancel,
+                                  struct feature_load **ret, struct seg_error *err)
 {
     enum db_status st = DB_FATAL;
     struct seg_arena arena;
@@ -149,6 +150,7 @@ enum db_status feature_load_begin(struct db *db, const struct feature_set *fs,
     if (l == NULL) goto no_memory;
     seg_dictionary_init(&l->classes);
     l->db = db;
+    l->cancel = cancel;
     l->ids = ids;
     l->has_target = target >= 0;
     l->n_columns = n_columns;
@@ -157,7 +159,7 @@ enum db_status feature_load_begin(struct db *db, const struct feature_set *fs,
     wire_lay_out(fs, columns, n_columns, l->columns);
     char *sql = copy_text(db, fs, columns, n_columns, target, ids, pages, &arena, &l->id_wire);
     if (sql == NULL) goto no_memory;
-    st = db_copy_out_begin(db, sql);
+    st = db_copy_out_begin(db, cancel, sql);
     if (st != DB_ONE) {
         seg_fail(err, SEG_EINVAL, "the features cannot be read: %s", db_reason(db));
         goto out;
@@ -317,9 +319,9 @@ enum db_status feature_load_rows(struct feature_load *l, size_t n_rows_max, stru
     while (seg == SEG_OK && !end && t->cells.n_rows < n_rows_end) {
         const char *bytes;
         size_t len;
-        enum db_status st = db_copy_out_read(l->db, &bytes, &len);
-        if (st != DB_ONE) l->ended = true;
-        if (st == DB_NONE) break;
+        enum db_status st = db_copy_out_read(l->db, l->cancel, &bytes, &len);
+        l->ended = st == DB_NONE;
+        if (l->ended) break;
         if (st != DB_ONE) {
             seg_fail(err, SEG_EINVAL, "reading the features failed: %s", db_reason(l->db));
             return st;
@@ -334,10 +336,10 @@ enum db_status feature_load_rows(struct feature_load *l, size_t n_rows_max, stru
      * free. */
     for (const char *bytes; !l->ended;) {
         size_t len;
-        enum db_status st = db_copy_out_read(l->db, &bytes, &len);
+        enum db_status st = db_copy_out_read(l->db, l->cancel, &bytes, &len);
         if (st == DB_ONE) continue;
-        l->ended = true;
-        if (st != DB_NONE) {
+        l->ended = st == DB_NONE;
+        if (!l->ended) {
             seg_fail(err, SEG_EINVAL, "reading the features failed: %s", db_reason(l->db));
             return st;
         }

@@ -23,11 +23,12 @@ enum db_status feature_load_pages(struct db *db, const struct feature_set *fs,
  * ordered by id when fs is a view or has fewer than 200,000 rows as the planner knows, else in
  * physical order; the order of unchanged data never changes. target: index in fs->columns of the
  * classification target, -1 for none; its values come through feature_load_target. ids: user ids
- * are wanted too. pages: only rows that stand there; NULL: all. */
+ * are wanted too. pages: only rows that stand there; NULL: all. Once *cancel is set, neither this
+ * nor feature_load_rows waits for the server: DB_RETRY. */
 enum db_status feature_load_begin(struct db *db, const struct feature_set *fs,
                                   const uint32_t *columns, uint32_t n_columns, int target, bool ids,
-                                  const struct feature_pages *pages, struct feature_load **ret,
-                                  struct seg_error *err);
+                                  const struct feature_pages *pages, const atomic_bool *cancel,
+                                  struct feature_load **ret, struct seg_error *err);
 /* A schema with these features and empty dictionaries. */
 enum seg_status feature_load_schema(const struct feature_set *fs, const uint32_t *columns,
                                     uint32_t n_columns, struct seg_schema *ret_s,

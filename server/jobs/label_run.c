@@ -228,10 +228,10 @@ static enum job_outcome open_load(struct stream *s, struct db *read, const struc
     outcome = open_table(s, &schema);
     if (outcome != JOB_SUCCEEDED) goto out;
     enum db_status st = feature_load_begin(read, fs, columns, s->inputs->n_features, -1, true, NULL,
-                                           &s->load, &err);
+                                           s->run->cancel, &s->load, &err);
     if (st != DB_ONE)
-        outcome =
-            st == DB_RETRY ? JOB_AGAIN : job_fail(s->run, "features_unreadable", "%s", err.text);
+        outcome = st == DB_RETRY ? job_interrupted(s->run)
+                                 : job_fail(s->run, "features_unreadable", "%s", err.text);
 out:
     seg_free(columns);
     return outcome;
@@ -265,7 +265,7 @@ static enum job_outcome next_block(struct stream *s, bool *ret_more)
     if (s->kept != NULL) return next_kept(s, ret_more);
     enum db_status st = feature_load_rows(s->load, LABEL_BLOCK_ROWS, &s->table, &s->ids, &err);
     *ret_more = st == DB_ONE;
-    if (st == DB_RETRY) return JOB_AGAIN;
+    if (st == DB_RETRY) return job_interrupted(s->run);
     if (st != DB_ONE && st != DB_NONE)
         return job_fail(s->run, "features_unreadable", "%s", err.text);
     return JOB_SUCCEEDED;

@@ -71,6 +71,11 @@ enum job_outcome job_fail(struct job_run *run, const char *code, const char *fmt
     return JOB_FAILED;
 }
 
+enum job_outcome job_interrupted(const struct job_run *run)
+{
+    return atomic_load(run->cancel) ? JOB_STOPPED : JOB_AGAIN;
+}
+
 enum job_outcome job_db_failed(struct job_run *run, enum db_status st, const char *what)
 {
     if (st == DB_RETRY || st == DB_UNKNOWN) return JOB_AGAIN;

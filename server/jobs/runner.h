@@ -46,6 +46,9 @@ void job_progress(struct job_run *run, double fraction, const char *phase, const
 __attribute__((format(printf, 3, 4))) enum job_outcome job_fail(struct job_run *run,
                                                                 const char *code, const char *fmt,
                                                                 ...);
+/* The outcome of a wait that the cancel flag ends, when it ended without success: that, or the
+ * database went away. */
+enum job_outcome job_interrupted(const struct job_run *run);
 /* The outcome of a database call that did not succeed. */
 enum job_outcome job_db_failed(struct job_run *run, enum db_status st, const char *what);
 

@@ -104,7 +104,7 @@ static void read_rows(struct reader *r, unsigned part, struct user_ids *ids)
         st = feature_load_rows(loading->l->loads[part], ROW_SPOOL_BLOCK_ROWS,
                                &loading->tables[part], ids, &err);
         if (st == DB_RETRY)
-            r->outcome = JOB_AGAIN;
+            r->outcome = job_interrupted(loading->run);
         else if (st != DB_ONE && st != DB_NONE)
             fail(r, "features_unreadable", err.text);
         if (r->outcome != JOB_SUCCEEDED || !may_go_on(r, seg_tiles_bytes(cells) - bytes)) return;
@@ -122,13 +122,13 @@ static void read_part(struct reader *r, unsigned part, struct user_ids *ids)
     if (atomic_load(&loading->keeps) &&
         !row_spool_begin(&l->spools[part], loading->run->app->config->limits.spool_dir))
         stop_keeping(loading);
-    enum db_status st =
-        feature_load_begin(r->db, l->fs, l->columns, l->n_columns, l->target, l->keep,
-                           l->n_parts > 1 ? &loading->pages[part] : NULL, &l->loads[part], &err);
+    enum db_status st = feature_load_begin(r->db, l->fs, l->columns, l->n_columns, l->target,
+                                           l->keep, l->n_parts > 1 ? &loading->pages[part] : NULL,
+                                           loading->run->cancel, &l->loads[part], &err);
     if (st == DB_ONE)
         read_rows(r, part, ids);
     else if (st == DB_RETRY)
-        r->outcome = JOB_AGAIN;
+        r->outcome = job_interrupted(loading->run);
     else
         fail(r, "features_unreadable", err.text);
     if (r->outcome != JOB_SUCCEEDED) { /* its COPY is not at its end */

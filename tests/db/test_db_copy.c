@@ -24,8 +24,8 @@ static void copy_brings_a_million_rows_in_and_out_again(void **state)
     const char *bytes = NULL;
     size_t len = 0, lines = 0;
     enum db_status st;
-    assert_int_equal(db_copy_out_begin(db, "COPY public.t TO STDOUT"), DB_ONE);
-    while ((st = db_copy_out_read(db, &bytes, &len)) == DB_ONE)
+    assert_int_equal(db_copy_out_begin(db, NULL, "COPY public.t TO STDOUT"), DB_ONE);
+    while ((st = db_copy_out_read(db, NULL, &bytes, &len)) == DB_ONE)
         for (size_t i = 0; i < len; i++)
             lines += bytes[i] == '\n';
     assert_int_equal(st, DB_NONE);
@@ -42,8 +42,8 @@ static void an_aborted_copy_leaves_the_connection_working(void **state)
     pid_t backend = (pid_t)number(db, &STMTS[T_PID]);
     const char *sql = "COPY (SELECT repeat('x', 1000), generate_series(1, 100000000)) TO STDOUT";
     double start = now_s();
-    assert_int_equal(db_copy_out_begin(db, sql), DB_ONE);
-    assert_int_equal(db_copy_out_read(db, &bytes, &len), DB_ONE);
+    assert_int_equal(db_copy_out_begin(db, NULL, sql), DB_ONE);
+    assert_int_equal(db_copy_out_read(db, NULL, &bytes, &len), DB_ONE);
     db_copy_out_abort(db);
     assert_true(now_s() - start < 5.0);
     assert_int_equal(number(db, &STMTS[T_PID]), backend);

@@ -18,6 +18,14 @@ def wait_running(http, job):
         time.sleep(0.02)
 
 
+def wait_for(sql, query, expected):
+    """Ten seconds at most, until the query's one value is this."""
+    deadline = time.monotonic() + 10
+    while (found := sql(query)) != [(expected,)]:
+        assert time.monotonic() < deadline, (query, found)
+        time.sleep(0.05)
+
+
 def test_a_job_has_a_location_progress_and_an_end(http, blobs, wait_job):
     reply = http.post("/v1/models/jobs1/train", json=QUICK)
     assert reply.status_code == 202 and reply.headers["Location"] == f"/v1/jobs/{reply.json()['id']}"
@@ -57,6 +65,21 @@ def test_a_training_cancelled_at_any_moment_leaves_everything_or_nothing(http, w
             "SELECT count(*) FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid WHERE c.relname ~ '^labels_[0-9]+$'")
         assert sql("SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname ~ '^labels_[0-9]+$' AND NOT relispartition") == [(0,)]
         assert len(http.get("/v1/models/crowd/versions").json()["items"]) == n_published
+
+
+def test_a_job_that_waits_for_its_first_row_is_cancelled(http, sql, train):
+    """The view sorts or sums for as long as it likes before it says a word."""
+    sql("CREATE TABLE public.pace AS SELECT 0 AS seconds;"
+        "CREATE VIEW public.slow AS SELECT g AS id, (g % 3)::real AS x FROM (SELECT pg_sleep(seconds) FROM public.pace OFFSET 0) p, generate_series(1, 300) g")
+    http.put("/v1/feature-sets/slow", json={"relation": "public.slow", "id_column": "id", "columns": [{"name": "x", "type": "numeric"}]})
+    spec = {**QUICK, "feature_set": "slow", "label": True}
+    train("jobs_slow", spec)
+    sql("UPDATE public.pace SET seconds = 30")
+    for path in ("train", "label"):
+        job = http.post(f"/v1/models/jobs_slow/{path}", json=spec if path == "train" else None).json()
+        wait_for(sql, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY (SELECT%' AND wait_event = 'PgSleep'", 1)
+        http.post(f"/v1/jobs/{job['id']}/cancel")
+        wait_for(sql, f"SELECT count(*) FROM segmentd.jobs WHERE id = '{job['id']}' AND state = 'cancelled' AND message = 'cancelled'", 1)
 
 
 def test_a_cancelled_job_can_be_retried_and_a_running_one_cannot(http, blobs, wait_job):
