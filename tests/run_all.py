@@ -98,7 +98,7 @@ def main():
         ("asan", lambda: build(tally, "build-asan", ["--buildtype=debugoptimized", "-Db_sanitize=address,undefined", "-Db_lundef=false"])
          and (unit(tally, "build-asan"), service(tally, "build-asan", "tests/db", "tests/http", marks="not slow and not long"))),
         ("tsan", lambda: build(tally, "build-tsan", ["--buildtype=debugoptimized", "-Db_sanitize=thread", "-Db_lundef=false"])
-         and (unit(tally, "build-tsan", "worker_pool", "scratch", "pipeline"), service(tally, "build-tsan", "tests/http", marks="races and not slow"))),
+         and (unit(tally, "build-tsan", "worker_pool", "worker_pool_queue", "scratch", "pipeline"), service(tally, "build-tsan", "tests/http", marks="races and not slow"))),
     ]
     if options.slow:
         stages.append(("slow", lambda: service(tally, "build-gcc", "tests/http", "tests/install", marks="slow")))
