@@ -1,4 +1,4 @@
-/* test_preprocess_encode.c - categories: which are kept, what they become, and that a target code
+/* test_fit_category.c - categories: which are kept, what they become, and that a target code
  * tells a training row nothing about its own class. */
 #include "preprocess_fixture.h"
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* test_warm_start.c - a model that goes on from an earlier one. */
+/* test_pipeline_from.c - a model that goes on from an earlier one. */
 #include "blobs.h"
 #include "model/model_private.h"
 
