@@ -17,7 +17,8 @@ def matrix(name, values, form="%.9gf"):
     return "static const float %s[%d][%d] = {\n%s\n};\n" % (name, *values.shape, "\n".join(rows))
 
 
-print("/* Printed by tests/reference/pca.py with scikit-learn %s. */" % sklearn.__version__)
+print("/* pca_reference.h - components by scikit-learn %s, printed by tests/reference/pca.py. */" % sklearn.__version__)
+print("#ifndef TESTS_UNIT_PCA_REFERENCE_H\n#define TESTS_UNIT_PCA_REFERENCE_H\n")
 print("enum { PCA_ROWS = %d, PCA_COLUMNS = %d };" % (N, D))
 print("/* clang-format off */")
 print(matrix("PCA_X", x), end="")
@@ -28,4 +29,4 @@ for name, whiten in (("PCA_PLAIN", False), ("PCA_WHITE", True)):
 print("static const double PCA_EXPLAINED[%d] = { %s };" % (D, ", ".join("%.12g" % v for v in model.explained_variance_ratio_)))
 NAMES = {0.5: "PCA_FOR_HALF", 0.9: "PCA_FOR_90", 0.999: "PCA_FOR_999"}
 print("enum { %s };" % ", ".join("%s = %d" % (name, PCA(share, svd_solver="full").fit(x).n_components_) for share, name in NAMES.items()))
-print("/* clang-format on */")
+print("/* clang-format on */\n\n#endif")

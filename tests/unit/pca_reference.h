@@ -1,4 +1,7 @@
-/* Printed by tests/reference/pca.py with scikit-learn 1.2.1. */
+/* pca_reference.h - components by scikit-learn 1.2.1, printed by tests/reference/pca.py. */
+#ifndef TESTS_UNIT_PCA_REFERENCE_H
+#define TESTS_UNIT_PCA_REFERENCE_H
+
 enum { PCA_ROWS = 40, PCA_COLUMNS = 5 };
 /* clang-format off */
 static const float PCA_X[40][5] = {
@@ -130,3 +133,5 @@ static const float PCA_WHITE[40][5] = {
 static const double PCA_EXPLAINED[5] = { 0.856348469887, 0.120056534359, 0.0192711620356, 0.0043059577211, 1.78759966118e-05 };
 enum { PCA_FOR_HALF = 1, PCA_FOR_90 = 2, PCA_FOR_999 = 4 };
 /* clang-format on */
+
+#endif
