@@ -48,8 +48,8 @@ void seg_tiles_release(struct seg_tiles *t);
  * t as it was. */
 enum seg_status seg_tiles_grow(struct seg_tiles *t, size_t n_rows);
 /* The same for a caller that writes every new tile whole, the lanes past its last row included, and
- * lets t grow no more once it ends inside a chunk: new chunks hold anything, and are first touched
- * by whoever writes them. */
+ * lets t grow in no other way once it ends inside a chunk: new chunks hold anything, and are first
+ * touched by whoever writes them. */
 enum seg_status seg_tiles_extend(struct seg_tiles *t, size_t n_rows);
 /* A new tiles of n_rows rows of zeros; on SEG_ENOMEM it is empty. */
 enum seg_status seg_tiles_zeros(struct seg_tiles *ret_t, size_t n_rows, uint32_t n_cols);

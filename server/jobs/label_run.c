@@ -237,15 +237,13 @@ out:
     return outcome;
 }
 
-/* The next block of what training kept. Each spool begins a chunk: the rows before it are nobody's,
- * and have no segment. */
+/* The next block of what training kept. Each spool begins a tile: rows before it that are nobody's
+ * have no segment. */
 static enum job_outcome next_kept(struct stream *s, bool *ret_more)
 {
     bool more = false;
-    struct seg_tiles *cells = &s->table.cells;
-    enum seg_status st = seg_tiles_grow(cells, (cells->n_rows + SEG_CHUNK_ROWS - 1) /
-                                                   SEG_CHUNK_ROWS * SEG_CHUNK_ROWS);
-    if (st == SEG_OK) st = row_spool_read(s->run->app->pool, &s->kept_at, cells, &s->ids, &more);
+    enum seg_status st =
+        row_spool_read(s->run->app->pool, &s->kept_at, &s->table.cells, &s->ids, &more);
     if (!more && ++s->spool < s->kept->n_spools) {
         s->kept_at = (struct row_spool_reader){ .spool = &s->kept->spools[s->spool] };
         more = true;
@@ -285,8 +283,7 @@ static enum job_outcome stream_rows(struct stream *s, const struct feature_set *
                             "the features take more than %llu bytes ([jobs] memory_bytes_max)",
                             (unsigned long long)s->run->app->config->jobs.memory_bytes_max);
         const size_t end = s->table.cells.n_rows, first = end - s->ids.n;
-        /* Of a block without rows the gap before it is noted. */
-        if ((end > first && !score_rows(s, first, end)) || !note_rows(s, first, end))
+        if (end > first && (!score_rows(s, first, end) || !note_rows(s, first, end)))
             return job_fail(s->run, "out_of_memory", "out of memory while labelling");
         enum db_status st = s->writer != NULL ? write_rows(s, first, end) : DB_ONE;
         if (st != DB_ONE) return job_db_failed(s->run, st, "writing labels");

@@ -4,7 +4,7 @@
  * Labels are written in the transaction that the caller has begun on `write` and will commit;
  * features are read on `read`. The model's own code scores, so that a stored label and a predicted
  * one are the same bits. Memory: the raw features once, for the exact quantiles of the profile, and
- * a chunk of rows (4,096) at most for each spool that training kept. */
+ * less than a tile of rows (64) for each spool that training kept. */
 #ifndef SERVER_JOBS_LABEL_RUN_H
 #define SERVER_JOBS_LABEL_RUN_H
 

@@ -131,24 +131,25 @@ enum seg_status row_spool_read_block(struct row_spool_reader *r, float *tiles, s
     return SEG_OK;
 }
 
-/* Chunks of a block while they are read. */
+/* A block while it is read, by the chunks of cells that it comes to stand in. */
 struct reading {
     const struct row_spool *s;
-    const struct seg_tiles *cells;
-    size_t first_tile; /* of the block */
-    off_t at;          /* where it stands in the file */
+    const struct seg_tiles *cells; /* it is their end */
+    size_t first_tile;             /* of the block */
+    off_t at;                      /* where it stands in the file */
     atomic_bool failed;
 };
 
-static void read_chunk(void *ctx, size_t chunk)
+static void read_chunk(void *ctx, size_t index)
 {
     struct reading *r = ctx;
-    const size_t first = r->first_tile + chunk * SEG_CHUNK_TILES, bytes = tile_bytes(r->s->n_cols);
-    const size_t n = chunk_tiles(r->cells, first);
-    const size_t step = r->s->n_cols == r->cells->n_cols ? n : 1; /* tiles that are one run */
-    for (size_t i = 0; i < n; i += step) {
-        const off_t at = r->at + (off_t)((first + i - r->first_tile) * bytes);
-        if (!spool_read_at(r->s->fd, seg_tiles_at(r->cells, first + i), step * bytes, at))
+    const size_t chunk = r->first_tile / SEG_CHUNK_TILES + index, bytes = tile_bytes(r->s->n_cols);
+    const size_t begin = chunk * SEG_CHUNK_TILES, end = begin + chunk_tiles(r->cells, begin);
+    const size_t first = begin < r->first_tile ? r->first_tile : begin;
+    const size_t step = r->s->n_cols == r->cells->n_cols ? end - first : 1; /* tiles in one run */
+    for (size_t tile = first; tile < end; tile += step) {
+        const off_t at = r->at + (off_t)((tile - r->first_tile) * bytes);
+        if (!spool_read_at(r->s->fd, seg_tiles_at(r->cells, tile), step * bytes, at))
             atomic_store(&r->failed, true);
         seg_pool_give_way();
     }
@@ -159,17 +160,15 @@ static enum seg_status get_tiles(struct seg_pool *pool, struct row_spool_reader 
                                  struct seg_tiles *cells, size_t n)
 {
     const struct row_spool *s = reader->spool;
-    const size_t first = cells->n_rows;
-    assert(first % SEG_CHUNK_ROWS == 0);
     struct reading r = {
-        .s = s, .cells = cells, .first_tile = first / SEG_TILE_ROWS, .at = reader->at
+        .s = s, .cells = cells, .first_tile = seg_tiles_count(cells), .at = reader->at
     };
-    const bool whole = s->n_cols == cells->n_cols && n % SEG_CHUNK_ROWS == 0;
+    const size_t end = r.first_tile * SEG_TILE_ROWS + n;
     enum seg_status st =
-        whole ? seg_tiles_extend(cells, first + n) : seg_tiles_grow(cells, first + n);
+        s->n_cols == cells->n_cols ? seg_tiles_extend(cells, end) : seg_tiles_grow(cells, end);
     if (st != SEG_OK) return st;
-    seg_pool_for(pool, SEG_PRIORITY_TRAINING, (n + SEG_CHUNK_ROWS - 1) / SEG_CHUNK_ROWS, read_chunk,
-                 &r);
+    seg_pool_for(pool, SEG_PRIORITY_TRAINING, cells->n_chunks - r.first_tile / SEG_CHUNK_TILES,
+                 read_chunk, &r);
     reader->at += (off_t)(tiles_of(n) * tile_bytes(s->n_cols));
     return atomic_load(&r.failed) ? SEG_EFORMAT : SEG_OK;
 }

@@ -41,9 +41,10 @@ struct row_spool_reader {
     size_t n_read; /* rows */
 };
 
-/* Appends what one call of add kept to cells, whose first columns they are and whose rows end with
- * a chunk, and to ids, over the pool. *ret_more: another call would bring more. SEG_ENOMEM;
- * SEG_EFORMAT: the file cannot be read. */
+/* Appends what one call of add kept to cells, whose first columns they are, and to ids, over the
+ * pool. They begin a tile: rows that the last one still has room for become rows of nobody. cells
+ * grow in no other way. *ret_more: another call would bring more. SEG_ENOMEM; SEG_EFORMAT: the file
+ * cannot be read. */
 enum seg_status row_spool_read(struct seg_pool *pool, struct row_spool_reader *r,
                                struct seg_tiles *cells, struct user_ids *ids, bool *ret_more);
 /* The same as tiles (ROW_SPOOL_BLOCK_ROWS / 64, n_cols, 64) of their own, of which the first row

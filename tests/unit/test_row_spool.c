@@ -48,49 +48,79 @@ static void keep(struct row_spool *s)
     seg_tiles_release(&cells);
 }
 
-/* Into a table with n_cols columns, of which the first are those that were kept. */
-static void read_back(uint32_t n_cols)
+/* The rows of a spool from `first` on, whose ids begin at first_id. */
+static void assert_read(const struct seg_tiles *cells, const struct user_ids *ids, size_t first,
+                        size_t first_id)
 {
-    struct row_spool s;
-    struct seg_tiles cells;
-    struct user_ids ids = { 0 };
-    bool more = true;
-    unsigned n_blocks = 0;
-    keep(&s);
-    struct row_spool_reader r = { &s };
-    seg_tiles_init(&cells, n_cols);
-    for (; more; n_blocks++)
-        assert_int_equal(row_spool_read(NULL, &r, &cells, &ids, &more), SEG_OK);
-    assert_int_equal(n_blocks, 2);
-    assert_int_equal(cells.n_rows, N_ROWS);
-    assert_int_equal(ids.n, N_ROWS);
+    const size_t last_tile = (first + N_ROWS) / SEG_TILE_ROWS;
     for (size_t row = 0; row < N_ROWS; row++) {
         char want[32];
         size_t len, want_len = id_of(row, want);
-        const char *id = user_ids_at(&ids, row, &len);
+        const char *id = user_ids_at(ids, first_id + row, &len);
         assert_int_equal(len, want_len);
         assert_memory_equal(id, want, len);
         for (uint32_t c = 0; c < N_COLS; c++)
-            assert_float_equal(*seg_tiles_cell(&cells, row, c), cell_of(row, c), 0);
+            assert_float_equal(*seg_tiles_cell(cells, first + row, c), cell_of(row, c), 0);
     }
-    for (unsigned lane = seg_tiles_rows(&cells, seg_tiles_count(&cells) - 1); lane < SEG_TILE_ROWS;
-         lane++)
-        assert_float_equal(seg_tiles_at(&cells, seg_tiles_count(&cells) - 1)[lane], 0, 0);
+    for (size_t lane = N_ROWS % SEG_TILE_ROWS; lane < SEG_TILE_ROWS; lane++)
+        for (size_t c = 0; c < cells->n_cols; c++)
+            assert_float_equal(seg_tiles_at(cells, last_tile)[c * SEG_TILE_ROWS + lane], 0, 0);
+}
+
+/* n_spools of the same rows, each with one behind it that has none, into a table with n_cols
+ * columns, of which the first are those that were kept. */
+static void read_back(struct seg_pool *pool, uint32_t n_cols, unsigned n_spools)
+{
+    const size_t apart = (N_ROWS + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS * SEG_TILE_ROWS;
+    struct row_spool s, empty;
+    struct seg_tiles cells;
+    struct user_ids ids = { 0 };
+    keep(&s);
+    assert_true(row_spool_begin(&empty, "/var/tmp"));
+    seg_tiles_init(&cells, n_cols);
+    for (unsigned i = 0; i < n_spools; i++) {
+        struct row_spool_reader r = { &s }, none = { &empty };
+        unsigned n_blocks = 0;
+        for (bool more = true; more; n_blocks++)
+            assert_int_equal(row_spool_read(pool, &r, &cells, &ids, &more), SEG_OK);
+        assert_int_equal(n_blocks, 2);
+        bool more = true;
+        assert_int_equal(row_spool_read(pool, &none, &cells, &ids, &more), SEG_OK);
+        assert_false(more);
+    }
+    assert_int_equal(ids.n, n_spools * N_ROWS);
+    assert_int_equal(cells.n_rows, (n_spools - 1) * apart + N_ROWS);
+    assert_int_equal(cells.n_chunks, (cells.n_rows + SEG_CHUNK_ROWS - 1) / SEG_CHUNK_ROWS);
+    for (unsigned i = 0; i < n_spools; i++)
+        assert_read(&cells, &ids, i * apart, i * N_ROWS);
     user_ids_release(&ids);
     seg_tiles_release(&cells);
+    row_spool_end(&empty);
     row_spool_end(&s);
 }
 
 static void rows_and_ids_come_back_as_they_were_kept(void **state)
 {
     (void)state;
-    read_back(N_COLS);
+    read_back(NULL, N_COLS, 1);
 }
 
 static void rows_come_back_into_a_wider_table(void **state)
 {
     (void)state;
-    read_back(N_COLS + 2);
+    read_back(NULL, N_COLS + 2, 1);
+}
+
+static void the_next_spool_begins_the_next_tile(void **state)
+{
+    (void)state;
+    struct seg_pool *pool;
+    assert_int_equal(seg_pool_new(3, 4, &pool, NULL), SEG_OK);
+    for (uint32_t n_cols = N_COLS; n_cols <= N_COLS + 1; n_cols++) {
+        read_back(NULL, n_cols, 5);
+        read_back(pool, n_cols, 5);
+    }
+    seg_pool_free(pool);
 }
 
 /* Block by block, while another reading stands elsewhere. */
@@ -188,6 +218,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_and_ids_come_back_as_they_were_kept),
         cmocka_unit_test(rows_come_back_into_a_wider_table),
+        cmocka_unit_test(the_next_spool_begins_the_next_tile),
         cmocka_unit_test(blocks_come_back_as_tiles_of_their_own),
         cmocka_unit_test(a_full_disk_ends_the_keeping),
         cmocka_unit_test(a_folder_that_is_not_there_keeps_nothing),
