@@ -1,10 +1,12 @@
-/* The limit that serve.py compares with: bare libmicrohttpd, a decoder, and an answer of the usual
- * length that was made at the start. No model, no routes, no checks of the request. /predict has
- * the decoder of scoring bodies; /infer takes what stands behind the tensors' header for rows of
- * float32, as they are. Connections are dealt out in turn: threads that accept for themselves would
- * often leave one of them idle, and the limit would be that of the other.
- * Usage: bench_echo N_FEATURES BYTES_A_ROW BYTES_A_TENSOR_ROW; prints its port and serves until
- * killed. */
+/* What serve.py compares with: bare libmicrohttpd and a decoder. No routes, no checks of the
+ * request, no preprocessing. By path: /limit  rows of a scoring body; the answer has the usual
+ * length and was made at the start /echo   the same rows; the answer has the usual form, each row's
+ * first numbers in it as text /bare   the same with a network 20-64-32-4 of random weights, whose
+ * outputs are in the answer /tensor-limit, /tensor-bare  float32 behind the tensors' header as they
+ * are; an answer of the usual length, or a network's outputs as float32 Connections are dealt out
+ * in turn: threads that accept for themselves would often leave one of them idle, and the limit
+ * would be that of the other. Usage: bench_echo N_FEATURES BYTES_A_ROW BYTES_A_TENSOR_ROW; prints
+ * its port and serves until killed. */
 #include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,12 +18,17 @@
 #include "http/acceptor.h"
 #include "http/listen.h"
 #include "http/rows.h"
+#include "json/json_out.h"
+#include "neural/network.h"
 
-#define THREADS  2u
-#define ROWS_MAX 1000u
+#define THREADS      2u
+#define ROWS_MAX     1000u
+#define N_CLASSES    4u
+#define ROW_TEXT_MAX 400u
 
 static struct MHD_Daemon *daemons[THREADS];
 static struct seg_schema schema;
+static struct seg_network net;
 static size_t row_bytes, tensor_row_bytes;
 static char *answer; /* enough for ROWS_MAX rows */
 
@@ -30,29 +37,83 @@ struct body {
     size_t len, cap;
 };
 
-static enum MHD_Result reply(struct MHD_Connection *c, bool ok, size_t len)
+static enum MHD_Result reply(struct MHD_Connection *c, bool ok, char *text, size_t len)
 {
-    struct MHD_Response *r =
-        MHD_create_response_from_buffer(ok ? len : 2, answer, MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *r = MHD_create_response_from_buffer(
+        ok ? len : 2, text, text == answer ? MHD_RESPMEM_PERSISTENT : MHD_RESPMEM_MUST_FREE);
     MHD_add_response_header(r, "Content-Type", "application/json");
     enum MHD_Result queued = MHD_queue_response(c, ok ? 200 : 400, r);
     MHD_destroy_response(r);
     return queued;
 }
 
-static enum MHD_Result predict(struct MHD_Connection *c, const struct body *b)
+/* out (N_CLASSES, 64) = the probabilities that a network gives the rows of a tile, or makes of its
+ * first columns, which are as long as text. */
+static void make_numbers(const float *tile, bool scores, float *scratch, float *out)
+{
+    if (scores)
+        seg_network_forward(&net, 0, net.n_layers, tile, out, scratch);
+    else
+        memcpy(out, tile, N_CLASSES * SEG_TILE_ROWS * sizeof(float));
+    seg_kernels_get()->softmax(out, N_CLASSES);
+}
+
+#define PUT(p, text) (memcpy(p, text, sizeof(text) - 1), (p) + sizeof(text) - 1)
+
+/* A row of an answer, in the form that segmentd gives it: numbers (N_CLASSES, 64), of row r. */
+static char *put_row(char *p, const float *numbers, size_t r)
+{
+    p = PUT(p, "{\"status\":\"ok\",\"class\":\"a\",\"confidence\":");
+    const char *first = p;
+    p += float_text(numbers[r], p);
+    size_t len = (size_t)(p - first);
+    p = PUT(p, ",\"probabilities\":{\"a\":");
+    memcpy(p, first, len);
+    p = PUT(p + len, ",\"b\":");
+    p += float_text(numbers[SEG_TILE_ROWS + r], p);
+    p = PUT(p, ",\"c\":");
+    p += float_text(numbers[2 * SEG_TILE_ROWS + r], p);
+    p = PUT(p, ",\"d\":");
+    p += float_text(numbers[3 * SEG_TILE_ROWS + r], p);
+    return PUT(p, "},\"imputed\":[],\"unseen\":[]},");
+}
+
+/* The answer to the rows of r, from malloc. */
+static char *write_rows(const struct rows *r, bool scores, size_t *ret_len)
+{
+    float *scratch = seg_alloc_aligned(seg_network_scratch(&net), sizeof(float));
+    _Alignas(SEG_ALIGN) float out[N_CLASSES * SEG_TILE_ROWS];
+    char *text = malloc(64 + r->n_rows * ROW_TEXT_MAX), *p = text;
+    if (text == NULL || scratch == NULL) abort();
+    p = PUT(p, "{\"results\":[");
+    for (size_t row = 0; row < r->n_rows; row++) {
+        const float *tile = seg_tiles_at(&r->cells, row / SEG_TILE_ROWS);
+        if (row % SEG_TILE_ROWS == 0) make_numbers(tile, scores, scratch, out);
+        p = put_row(p, out, row % SEG_TILE_ROWS);
+    }
+    p[-1] = ']';
+    *p++ = '}';
+    *ret_len = (size_t)(p - text);
+    seg_free(scratch);
+    return text;
+}
+
+static enum MHD_Result predict(struct MHD_Connection *c, const struct body *b, bool writes,
+                               bool scores)
 {
     struct rows r;
     struct rows_error e;
+    char *text = answer;
     rows_init(&r, &schema);
     bool ok = b->len > 0 && rows_json_decode(&r, b->data, b->len, ROWS_MAX, &e) == ROWS_OK;
-    enum MHD_Result queued = reply(c, ok, r.n_rows * row_bytes);
+    size_t len = r.n_rows * row_bytes;
+    if (ok && writes) text = write_rows(&r, scores, &len);
     rows_release(&r);
-    return queued;
+    return reply(c, ok, text, len);
 }
 
-/* Rows (n_rows, n_features) into tiles, which is all that a model would ask for. */
-static enum MHD_Result infer(struct MHD_Connection *c, const struct body *b)
+/* Rows (n_rows, n_features) into tiles, which is all that a model asks for. */
+static enum MHD_Result infer(struct MHD_Connection *c, const struct body *b, bool scores)
 {
     const char *text =
         MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Inference-Header-Content-Length");
@@ -60,14 +121,24 @@ static enum MHD_Result infer(struct MHD_Connection *c, const struct body *b)
     size_t n_rows = header < b->len ? (b->len - header) / (schema.n_cells * sizeof(float)) : 0;
     size_t n_tiles = (n_rows + SEG_TILE_ROWS - 1) / SEG_TILE_ROWS;
     size_t tile_floats = (size_t)schema.n_cells * SEG_TILE_ROWS;
-    float *rows = seg_alloc_aligned(2 * n_tiles * tile_floats, sizeof(float));
+    float *rows =
+        seg_alloc_aligned(2 * n_tiles * tile_floats + seg_network_scratch(&net), sizeof(float));
     bool ok = n_rows > 0 && n_rows <= ROWS_MAX && rows != NULL;
     if (ok) memcpy(rows, b->data + header, n_rows * schema.n_cells * sizeof(float));
-    for (size_t i = 0; ok && i < n_tiles; i++)
-        seg_kernels_get()->from_rows(rows + i * tile_floats, schema.n_cells,
-                                     rows + (n_tiles + i) * tile_floats);
+    float *outs = ok && scores ? malloc(n_tiles * N_CLASSES * SEG_TILE_ROWS * sizeof(float)) : NULL;
+    for (size_t i = 0; ok && i < n_tiles; i++) {
+        float *tile = rows + (n_tiles + i) * tile_floats;
+        _Alignas(SEG_ALIGN) float out[N_CLASSES * SEG_TILE_ROWS];
+        seg_kernels_get()->from_rows(rows + i * tile_floats, schema.n_cells, tile);
+        if (outs == NULL) continue;
+        make_numbers(tile, true, rows + 2 * n_tiles * tile_floats, out);
+        for (size_t r = 0; r < SEG_TILE_ROWS; r++)
+            for (size_t k = 0; k < N_CLASSES; k++)
+                outs[(i * SEG_TILE_ROWS + r) * N_CLASSES + k] = out[k * SEG_TILE_ROWS + r];
+    }
     seg_free(rows);
-    return reply(c, ok, n_rows * tensor_row_bytes);
+    if (outs != NULL) return reply(c, ok, (char *)outs, n_rows * N_CLASSES * sizeof(float));
+    return reply(c, ok, answer, n_rows * tensor_row_bytes);
 }
 
 static enum MHD_Result handle(void *ctx, struct MHD_Connection *c, const char *url,
@@ -91,7 +162,9 @@ static enum MHD_Result handle(void *ctx, struct MHD_Connection *c, const char *u
         *data_len = 0;
         return MHD_YES;
     }
-    return strcmp(url, "/infer") == 0 ? infer(c, b) : predict(c, b);
+    if (strncmp(url, "/tensor", 7) == 0) return infer(c, b, strcmp(url, "/tensor-bare") == 0);
+    bool scores = strcmp(url, "/bare") == 0;
+    return predict(c, b, scores || strcmp(url, "/echo") == 0, scores);
 }
 
 static void forget(void *ctx, struct MHD_Connection *c, void **state,
@@ -125,7 +198,10 @@ int main(int argc, char **argv)
 {
     char err[256], address[64];
     unsigned turn = 0;
+    struct seg_rng rng = seg_rng_make(0, 0);
     if (argc != 4 || !make_schema((unsigned)atoi(argv[1]))) return 2;
+    const uint32_t sizes[] = { schema.n_cells, 64, 32, N_CLASSES };
+    if (seg_network_init(&net, sizes, 3, SEG_RELU, SEG_LINEAR, &rng, NULL) != SEG_OK) return 1;
     row_bytes = (size_t)atoi(argv[2]);
     tensor_row_bytes = (size_t)atoi(argv[3]);
     answer = malloc(ROWS_MAX * (row_bytes + tensor_row_bytes));
