@@ -139,7 +139,7 @@ static enum http_status score_batch(struct http_request *rq, const struct predic
     b.blocks = seg_arena_alloc(&rq->arena, n * sizeof(*b.blocks));
     if (b.blocks == NULL) return reply_error(rq, ERR_NO_MEMORY, NULL);
     memset(b.blocks, 0, n * sizeof(*b.blocks));
-    score_write_head(b.score, &b.blocks[0].text);
+    score_write_head(b.score, r->n_rows, &b.blocks[0].text);
     seg_pool_for(n > 1 ? rq->app->pool : NULL, SEG_PRIORITY_SCORING, n, score_chunk, &b);
     score_text_append(&b.blocks[n - 1].text, "]}", 2);
     char *all = join(b.blocks, n, &len);

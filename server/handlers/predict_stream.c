@@ -133,7 +133,7 @@ static enum rows_status next_batch(struct predict_stream *s)
     if (st != ROWS_OK) return st;
     if (s->used == 0 && s->len > 0)
         return refuse(s, "line_too_long", "a line is over the limit of 1 MiB");
-    if (is_first) score_write_head(s->score, &s->texts[0]);
+    if (is_first) score_write_head(s->score, s->rows.n_rows, &s->texts[0]);
     size_t n_blocks = (s->rows.n_rows + SCORE_BLOCK_ROWS - 1) / SCORE_BLOCK_ROWS;
     seg_pool_for(n_blocks > 1 ? s->rq->app->pool : NULL, SEG_PRIORITY_SCORING, n_blocks,
                  score_chunk, s);

@@ -349,7 +349,7 @@ void score_write_block(const struct score *s, const struct rows *r, uint32_t fir
         out->failed = true;
         return;
     }
-    score_text_reserve(out, n_rows * s->row_bytes_usual + s->row_bytes_max);
+    score_text_reserve(out, score_block_bytes(s, n_rows));
     for (uint32_t at = first; at < first + n_rows; at += SEG_TILE_ROWS) {
         unsigned n = first + n_rows - at < SEG_TILE_ROWS ? first + n_rows - at : SEG_TILE_ROWS;
         const float *cells = seg_tiles_at(&r->cells, at / SEG_TILE_ROWS);

@@ -43,9 +43,9 @@ struct score_tally {
 struct score;
 struct score *score_new(struct seg_arena *arena, const struct served_model *served,
                         enum score_format format);
-/* What stands before the rows: {"model": …, "predictions": [ of SCORE_JSON, whose ]} is the
- * caller's; the header record of SCORE_CSV. */
-void score_write_head(const struct score *s, struct score_text *out);
+/* What stands before n_rows rows: {"model": …, "predictions": [ of SCORE_JSON, whose ]} is the
+ * caller's; the header record of SCORE_CSV. Makes room for their first block as well. */
+void score_write_head(const struct score *s, uint32_t n_rows, struct score_text *out);
 /* Scores rows first .. first + SCORE_BLOCK_ROWS - 1 of r, as far as they exist, and appends them.
  * first is a multiple of SCORE_BLOCK_ROWS, below the number of rows. */
 void score_write_block(const struct score *s, const struct rows *r, uint32_t first,

@@ -158,7 +158,8 @@ struct score *score_new(struct seg_arena *arena, const struct served_model *serv
     return make_head(s, arena, served) ? s : NULL;
 }
 
-void score_write_head(const struct score *s, struct score_text *out)
+void score_write_head(const struct score *s, uint32_t n_rows, struct score_text *out)
 {
+    score_text_reserve(out, s->head.len + score_block_bytes(s, n_rows));
     score_text_append(out, s->head.text, s->head.len);
 }

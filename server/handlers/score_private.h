@@ -36,6 +36,13 @@ struct score {
     size_t row_bytes_usual; /* of a good row without a user id */
 };
 
+/* What a block of n_rows rows, or the first one of more, usually takes, and a row to spare. */
+static inline size_t score_block_bytes(const struct score *s, uint32_t n_rows)
+{
+    if (n_rows > SCORE_BLOCK_ROWS) n_rows = SCORE_BLOCK_ROWS;
+    return n_rows * s->row_bytes_usual + s->row_bytes_max;
+}
+
 static inline char *put(char *p, const char *s, size_t n)
 {
     memcpy(p, s, n);

@@ -107,9 +107,9 @@ enum http_error body_sink_end(struct body_sink *s, struct http_body *ret)
     if (s->inflate != NULL && !inflate_at_end(s->inflate))
         return fail(s, ERR_BAD_BODY, "the %s body is cut short", coding_name(s));
     if (s->fd < 0) {
-        enum http_error e = memory_reserve(s, (size_t)s->len + 1, 0);
+        enum http_error e = memory_reserve(s, s->len > 0 ? (size_t)s->len : 1, 0);
         if (e != BODY_TAKEN) return e;
-        s->buf[s->len] = '\0';
+        s->buf[s->len] = '\0'; /* for which there is always room */
     }
     *ret = (struct http_body){ .data = s->buf, .fd = s->fd, .len = s->len };
     s->buf = NULL;

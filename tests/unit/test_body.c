@@ -89,6 +89,20 @@ static void body_sink_gives_back_what_it_took_at_every_size(void **state)
     seg_free(bytes);
 }
 
+static void body_of_the_announced_length_is_allocated_once(void **state)
+{
+    (void)state;
+    char *bytes = sample(14000);
+    struct http_body b;
+    seg_alloc_fail_at(2);
+    enum http_error e = through(bytes, 14000, 1000, 14000, PLAIN, &b);
+    seg_alloc_fail_at(0);
+    assert_int_equal(e, BODY_TAKEN);
+    same(&b, bytes, 14000);
+    body_release(&b);
+    seg_free(bytes);
+}
+
 static void body_sink_refuses_the_first_byte_over_the_limit(void **state)
 {
     (void)state;
@@ -322,6 +336,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(body_sink_gives_back_what_it_took_at_every_size),
+        cmocka_unit_test(body_of_the_announced_length_is_allocated_once),
         cmocka_unit_test(body_sink_refuses_the_first_byte_over_the_limit),
         cmocka_unit_test(body_sink_inflates_pieces_of_any_length),
         cmocka_unit_test(members_and_frames_may_follow_one_another),
