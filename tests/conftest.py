@@ -177,6 +177,31 @@ def server(database, tmp_path_factory):
     s.check_log()
 
 
+STRICT = """[http]
+connections_max = 20
+idle_timeout_s = 3
+header_timeout_s = 1
+body_timeout_s = 2
+io_threads = 1
+[limits]
+body_bytes_max = 2000000
+stream_bytes_max = 4000000
+[database]
+connections = 1
+statement_timeout_s = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def strict(database, tmp_path_factory):
+    """A server with small limits."""
+    s = Server(database, tmp_path_factory.mktemp("strict"), options=STRICT)
+    s.start()
+    yield s
+    s.stop()
+    s.check_log()
+
+
 @pytest.fixture(scope="module")
 def http(server):
     with Http(server) as session:

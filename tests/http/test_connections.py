@@ -1,0 +1,123 @@
+"""Connections: where they come in, how many there may be, and how long a client may take to say what it wants."""
+import concurrent.futures
+import socket
+import time
+
+import pytest
+
+import conftest
+from raw import ask, wire
+
+GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
+
+
+def test_unix_sockets_are_served_and_removed(database, tmp_path):
+    s = conftest.Server(database, tmp_path)
+    path = tmp_path / "segmentd.sock"
+    s.config_path.write_text(s.config_path.read_text().replace("listen = 127.0.0.1:0", f"listen = unix:{path}"))
+    process = conftest.subprocess.Popen([conftest.BINARY, "--config", str(s.config_path)], stderr=conftest.subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            if path.exists():
+                break
+            time.sleep(0.05)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(10)
+            client.connect(str(path))
+            client.sendall(GET + b"Connection: close\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+    finally:
+        process.terminate()
+        assert process.wait(timeout=15) == 0
+    assert not path.exists()
+
+
+def test_an_address_in_use_is_a_failed_start_and_not_a_hang(database, server, tmp_path):
+    s = conftest.Server(database, tmp_path)
+    s.config_path.write_text(s.config_path.read_text().replace("127.0.0.1:0", f"127.0.0.1:{server.port}"))
+    done = conftest.subprocess.run([conftest.BINARY, "--config", str(s.config_path)], capture_output=True, text=True, timeout=30)
+    assert done.returncode != 0 and "Address already in use" in done.stderr
+
+
+def test_surplus_connections_are_told_to_come_later_and_others_are_served(strict):
+    held = [socket.create_connection(("127.0.0.1", strict.port), timeout=5) for _ in range(20)]
+    try:
+        for s in held:
+            s.sendall(GET + b"\r\n")
+            assert s.recv(100).startswith(b"HTTP/1.1 200")
+        status, headers, body = ask(strict, GET.replace(b"/livez", b"/v1/models") + b"\r\n", timeout=5)
+        assert status == 503 and "retry-after" in headers and headers["connection"].lower() == "close" and b'"busy"' in body
+    finally:
+        for s in held:
+            s.close()
+    time.sleep(0.5)
+    assert ask(strict, GET + b"\r\n")[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/v2/health/live"])
+def test_probes_are_answered_when_the_connections_are_used_up(strict, path):
+    held = [socket.create_connection(("127.0.0.1", strict.port), timeout=5) for _ in range(25)]
+    try:
+        for s in held:
+            s.sendall(b"POST /v1/models/m/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+        time.sleep(0.2)
+        assert ask(strict, GET.replace(b"/livez", path.encode()) + b"\r\n", timeout=5)[0] == 200
+        status, headers, _ = ask(strict, GET.replace(b"/livez", b"/v1/models") + b"\r\n", timeout=5)
+        assert status == 503 and "retry-after" in headers
+    finally:
+        for s in held:
+            s.close()
+    time.sleep(0.5)
+
+
+def test_what_is_no_probe_comes_again_by_another_connection(server):
+    with wire(server) as w:
+        assert w.send(GET + b"\r\n").reply()[0] == 200
+        status, headers, _ = w.send(GET.replace(b"/livez", b"/v1/models") + b"\r\n").reply()
+        assert status == 200 and headers["connection"].lower() == "close" and w.rest() == b""
+
+
+def drip(server, first, byte, seconds):
+    """Seconds until the server cut a client that sends a byte each 0.2 s; None when it never did."""
+    start = time.monotonic()
+    with wire(server) as w:
+        w.socket.setblocking(True)
+        w.socket.sendall(first)
+        w.socket.settimeout(0.2)
+        while time.monotonic() - start < seconds:
+            try:
+                if w.socket.recv(1000) == b"":
+                    return time.monotonic() - start
+            except TimeoutError:
+                pass
+            except ConnectionResetError:
+                return time.monotonic() - start
+            try:
+                w.socket.sendall(byte)
+            except OSError:
+                return time.monotonic() - start
+    return None
+
+
+@pytest.mark.parametrize("first, byte, limit_s", [
+    (b"", b"G", 1), (b"GET /livez HTTP/1.1\r\n", b"x", 1), (GET, b"x", 1),
+    (b"POST /v1/models/m/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", b"x", 2),
+    (b"POST /v1/models/m/predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", 2)],
+    ids=["request line", "header name", "header", "body", "chunks"])
+def test_a_client_that_drips_is_cut_at_the_deadline(strict, first, byte, limit_s):
+    took = drip(strict, first, byte, 8)
+    assert took is not None and took < limit_s + 1.5
+
+
+def test_a_second_request_that_drips_is_cut_too(strict):
+    assert drip(strict, GET + b"\r\n" + GET, b"x", 8) is not None
+
+
+def test_others_are_served_while_many_drip(strict):
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        slow = [pool.submit(drip, strict, GET, b"x", 5) for _ in range(10)]
+        time.sleep(0.3)
+        start = time.monotonic()
+        assert ask(strict, GET + b"\r\n")[0] == 200
+        assert time.monotonic() - start < 0.5
+        assert all(s.result() is not None for s in slow)
