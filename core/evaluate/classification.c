@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 #include "base/alloc.h"
+#include "base/float_key.h"
 #include "compute/worker_pool.h"
 
 #define LOG_LOSS_CLIP 1e-7
@@ -16,15 +17,6 @@
  */
 #define PASS   ((size_t)1 << 13)
 #define LOSSES ((size_t)1 << 9)
-
-/* Bits that sort, as an unsigned number, in the order of the float; -0 and 0 are equal. */
-static uint32_t ordered_bits(float score)
-{
-    uint32_t bits;
-    score += 0.0f;
-    memcpy(&bits, &score, sizeof bits);
-    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-}
 
 /* Sorts keys (n) by their upper 32 bits, ascending; spare (n) is as long. Returns whichever of the
  * two holds the result. */
@@ -88,7 +80,8 @@ static void rank_classes(const float *p, const uint16_t *y, struct seg_classific
         struct seg_class_metrics *m = &c->classes[j];
         for (size_t i = 0; i < c->n_rows; i++) {
             if (i % PASS == 0) seg_pool_give_way();
-            keys[i] = (uint64_t)ordered_bits(p[i * c->n_classes + j]) << 32 | (y[i] == j);
+            /* + 0: the zeros are one score */
+            keys[i] = (uint64_t)seg_float_key(p[i * c->n_classes + j] + 0.0f) << 32 | (y[i] == j);
         }
         const uint64_t *sorted = radix_sort(keys, spare, c->n_rows);
         m->roc_auc = m->pr_auc = NAN;

@@ -1,11 +1,10 @@
-/* order.c - radix methods on the bits of floats.
- * A float's bits, with the sign bit flipped for positive and all bits flipped for negative numbers,
- * order like the float itself as an unsigned integer: its key. */
+/* order.c - radix methods on the keys of floats. */
 #include "features/order.h"
 
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>
+#include "base/float_key.h"
 #include "compute/worker_pool.h"
 
 #define INSERTION_MAX 48u   /* below it insertion sort beats counting buckets or bins */
@@ -14,21 +13,6 @@
 #define RANKS_MAX     (2 * SEG_ORDER_QUANTILES_MAX)
 #define PASS          ((size_t)1 << 14) /* values between two offers of the processor */
 
-static inline uint32_t key_of(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits ^ ((bits >> 31) != 0 ? UINT32_MAX : UINT32_C(1) << 31);
-}
-
-static inline float value_of(uint32_t key)
-{
-    const uint32_t bits = key ^ ((key >> 31) != 0 ? UINT32_C(1) << 31 : UINT32_MAX);
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 /* Keys, because the compiler makes vectors of an integer's minimum and not of a float's. */
 struct seg_range seg_order_range(const float *x, size_t n)
 {
@@ -36,13 +20,13 @@ struct seg_range seg_order_range(const float *x, size_t n)
     for (size_t i = 0; i < n; i += PASS) {
         const size_t end = n - i < PASS ? n : i + PASS;
         for (size_t j = i; j < end; j++) {
-            const uint32_t key = key_of(x[j]);
+            const uint32_t key = seg_float_key(x[j]);
             least = key < least ? key : least;
             most = key > most ? key : most;
         }
         seg_pool_give_way();
     }
-    return (struct seg_range){ value_of(least), value_of(most) };
+    return (struct seg_range){ seg_float_of_key(least), seg_float_of_key(most) };
 }
 
 static void insertion_sort(float *x, size_t n)
@@ -50,7 +34,7 @@ static void insertion_sort(float *x, size_t n)
     for (size_t i = 1; i < n; i++) {
         const float v = x[i];
         size_t j = i;
-        for (; j > 0 && key_of(v) < key_of(x[j - 1]); j--)
+        for (; j > 0 && seg_float_key(v) < seg_float_key(x[j - 1]); j--)
             x[j] = x[j - 1];
         x[j] = v;
     }
@@ -66,7 +50,7 @@ static void radix_sort(float *x, size_t n, unsigned shift)
     size_t next[256] = { 0 }, end[256];
     for (size_t i = 0; i < n; i++) {
         if (i % PASS == PASS - 1) seg_pool_give_way();
-        next[key_of(x[i]) >> shift & 255]++;
+        next[seg_float_key(x[i]) >> shift & 255]++;
     }
     size_t at = 0;
     for (unsigned b = 0; b < 256; b++) {
@@ -78,12 +62,12 @@ static void radix_sort(float *x, size_t n, unsigned shift)
     for (unsigned b = 0; b < 256; b++) {
         while (next[b] < end[b]) { /* carry v from bucket to bucket until one belongs here */
             float v = x[next[b]];
-            unsigned home = key_of(v) >> shift & 255;
+            unsigned home = seg_float_key(v) >> shift & 255;
             while (home != b) {
                 const float other = x[next[home]];
                 x[next[home]++] = v;
                 v = other;
-                home = key_of(v) >> shift & 255;
+                home = seg_float_key(v) >> shift & 255;
             }
             x[next[b]++] = v;
         }
@@ -152,7 +136,7 @@ static unsigned add_rank(struct selection *s, size_t rank)
 static inline void find_bins(const struct selection *s, const float *x, size_t n, uint32_t *bin)
 {
     for (size_t j = 0; j < n; j++)
-        bin[j] = (key_of(x[j]) - s->least) >> s->shift;
+        bin[j] = (seg_float_key(x[j]) - s->least) >> s->shift;
 }
 
 /* Two counts of each bin, since one that comes twice in a row would wait for itself. */
@@ -244,7 +228,7 @@ static void part_bins(struct selection *s, float *x, size_t n, const uint32_t *b
 static void find_ranks(struct selection *s, float *x, size_t n, unsigned from, unsigned end)
 {
     const struct seg_range range = seg_order_range(x, n);
-    const uint32_t least = key_of(range.least), most = key_of(range.most);
+    const uint32_t least = seg_float_key(range.least), most = seg_float_key(range.most);
     if (n <= INSERTION_MAX) insertion_sort(x, n);
     if (n <= INSERTION_MAX || least == most) {
         for (unsigned i = from; i < end; i++)
@@ -258,7 +242,7 @@ static void find_ranks(struct selection *s, float *x, size_t n, unsigned from, u
         bin[i] = bin_of_rank(s, s->rank[i]);
         size[i] = s->count[bin[i]];
         s->rank[i] -= s->first[bin[i]];
-        s->value[i] = value_of(least + (bin[i] << s->shift)); /* the bin's first key */
+        s->value[i] = seg_float_of_key(least + (bin[i] << s->shift)); /* the bin's first key */
     }
     if (s->shift == 0) return; /* which is its only one */
     part_bins(s, x, n, bin + from, end - from);
