@@ -341,7 +341,10 @@ static void *cache_main(void *arg)
         if (db == NULL) {
             db = db_connect(c->app->config, c->app->config->database.statement_timeout_s, true,
                             c->app->metrics);
-            if (db != NULL) db_listen(db, channel);
+            if (db != NULL) {
+                db_stop_with(db, &c->stop);
+                db_listen(db, channel);
+            }
         }
         metrics_set(c->app->metrics, METRIC_DB_UP, db != NULL);
         if (db != NULL) {

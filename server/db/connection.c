@@ -122,14 +122,28 @@ enum db_status connection_fail_result(struct db *db, const PGresult *res)
     return st;
 }
 
-/* 1 ready, 0 at the deadline, -1 on failure. */
-static int wait_socket(int fd, short events, int64_t deadline_ms)
+void db_stop_with(struct db *db, const atomic_bool *stop)
 {
+    db->stop = stop;
+}
+
+bool connection_is_stopping(const struct db *db)
+{
+    return db->stop != NULL && atomic_load(db->stop);
+}
+
+/* 1 ready, 0 at the deadline, -1 on failure. */
+static int wait_socket(const struct db *db, short events, int64_t deadline_ms)
+{
+    const int64_t look_ms = db->stop != NULL ? CANCEL_LOOK_MS : 60000;
     for (;;) {
-        int64_t left_ms = deadline_ms - clock_ms();
+        const int64_t now_ms = clock_ms();
+        if (connection_is_stopping(db) && deadline_ms > now_ms + STOP_WAIT_MS)
+            deadline_ms = now_ms + STOP_WAIT_MS;
+        int64_t left_ms = deadline_ms - now_ms;
         if (left_ms < 0) left_ms = 0;
-        struct pollfd p = { .fd = fd, .events = events };
-        int n = poll(&p, 1, (int)(left_ms < 60000 ? left_ms : 60000));
+        struct pollfd p = { .fd = PQsocket(db->pg), .events = events };
+        int n = poll(&p, 1, (int)(left_ms < look_ms ? left_ms : look_ms));
         if (n > 0) return 1;
         if (n < 0 && errno != EINTR) return -1;
         if (n == 0 && clock_ms() >= deadline_ms) return 0;
@@ -138,7 +152,7 @@ static int wait_socket(int fd, short events, int64_t deadline_ms)
 
 int connection_poll(const struct db *db, int64_t deadline_ms)
 {
-    return wait_socket(PQsocket(db->pg), POLLIN, deadline_ms);
+    return wait_socket(db, POLLIN, deadline_ms);
 }
 
 int connection_wait_uncancelled(struct db *db, const atomic_bool *cancel, int64_t deadline_ms)
@@ -159,8 +173,7 @@ int connection_wait_uncancelled(struct db *db, const atomic_bool *cancel, int64_
 
 bool connection_wait(struct db *db, bool for_write, int64_t deadline_ms)
 {
-    int ready =
-        wait_socket(PQsocket(db->pg), (short)(POLLIN | (for_write ? POLLOUT : 0)), deadline_ms);
+    int ready = wait_socket(db, (short)(POLLIN | (for_write ? POLLOUT : 0)), deadline_ms);
     if (ready > 0) return true;
     connection_lose(db, ready == 0 ? "no answer within the deadline" : strerror(errno));
     return false;
@@ -358,8 +371,7 @@ static bool greet(struct db *db, int64_t deadline_ms)
             return false;
         }
         /* The socket may change from one step to the next: several hosts, TLS refused. */
-        int ready = wait_socket(PQsocket(db->pg), next == PGRES_POLLING_WRITING ? POLLOUT : POLLIN,
-                                deadline_ms);
+        int ready = wait_socket(db, next == PGRES_POLLING_WRITING ? POLLOUT : POLLIN, deadline_ms);
         if (ready <= 0) {
             connection_lose(db, ready == 0 ? "no connection within the deadline" : strerror(errno));
             return false;

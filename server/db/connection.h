@@ -12,6 +12,7 @@
 #define CONTROL_TIMEOUT_MS 30000   /* BEGIN, COMMIT, ROLLBACK, LISTEN, cancelling */
 #define GRACE_MS           2000    /* what the server gets on top of its own statement timeout */
 #define CANCEL_LOOK_MS     100     /* between two looks at a cancel flag */
+#define STOP_WAIT_MS       5000    /* a wait that is to end */
 #define UNLIMITED_WAIT_MS  3600000 /* silence that ends even a statement without a timeout */
 
 struct db {
@@ -19,11 +20,12 @@ struct db {
     struct metrics *metrics;     /* may be NULL */
     PGconn *pg;                  /* NULL when broken */
     uint32_t statement_timeout_s;
-    bool prepare;  /* statements are prepared when it opens */
-    bool copying;  /* between a COPY's begin and its end */
-    size_t unsent; /* bytes given to COPY since the last flush */
-    char *chunk;   /* libpq's buffer of the last chunk read from COPY */
-    char what[64]; /* what runs, for the log: a statement's name */
+    const atomic_bool *stop; /* borrowed: see db_stop_with; NULL: none */
+    bool prepare;            /* statements are prepared when it opens */
+    bool copying;            /* between a COPY's begin and its end */
+    size_t unsent;           /* bytes given to COPY since the last flush */
+    char *chunk;             /* libpq's buffer of the last chunk read from COPY */
+    char what[64];           /* what runs, for the log: a statement's name */
     char sqlstate[6];
     char message[512];
 };
@@ -37,6 +39,9 @@ struct db *connection_new(const struct config *c, uint32_t statement_timeout_s, 
 bool connection_open(struct db *db, int64_t deadline_ms);
 /* True when the server has not closed an idle connection; asks the socket only. */
 bool connection_is_alive(struct db *db);
+
+/* True when db_stop_with's flag is set. */
+bool connection_is_stopping(const struct db *db);
 
 /* Deadlines of a statement and of a control statement that start now. */
 int64_t connection_statement_deadline(const struct db *db);

@@ -56,6 +56,9 @@ struct db *db_connect(const struct config *c, uint32_t statement_timeout_s, bool
                       struct metrics *m);
 void db_close(struct db *db);
 bool db_is_broken(const struct db *db);
+/* Once *stop is set (borrowed until db is closed), no wait on db lasts longer than 5 s, after which
+ * the connection is lost: whoever is to end does, also when the server has stopped dead. */
+void db_stop_with(struct db *db, const atomic_bool *stop);
 /* SQLSTATE of the last failure ("" when none), and the server's sentence; for the callers that map
  * them. Borrowed. */
 const char *db_sqlstate(const struct db *db);

@@ -45,7 +45,7 @@ enum db_status db_tx_run(struct db *db, const char *name, db_tx_fn fn, void *ctx
     enum db_status st = DB_RETRY;
     for (unsigned attempt = 0; attempt < TX_ATTEMPTS_MAX; attempt++) {
         if (attempt > 0) {
-            if (clock_ms() >= give_up_ms) break;
+            if (clock_ms() >= give_up_ms || connection_is_stopping(db)) break;
             if (db->metrics != NULL) metrics_add(db->metrics, METRIC_DB_RETRIES, 1);
             back_off(attempt);
         }

@@ -182,7 +182,7 @@ static enum db_status index_in_tx(struct db *db, void *ctx)
 {
     char sql[160];
     struct db_result *r = NULL;
-    (void)ctx;
+    const atomic_bool *const *stop = ctx;
     enum db_status st = db_exec(db, &STMTS[RUN_UNINDEXED], NULL, &r);
     if (st == DB_ONE) {
         snprintf(sql, sizeof(sql),
@@ -190,15 +190,16 @@ static enum db_status index_in_tx(struct db *db, void *ctx)
                  (long long)db_result_int(r, 0, 0));
         /* Nobody waits for it: one processor is enough, the others are for who does wait. */
         st = db_exec_sql(db, "SET LOCAL max_parallel_maintenance_workers = 0", NULL, 0, NULL);
-        if (st == DB_ONE || st == DB_NONE) st = db_exec_sql(db, sql, NULL, 0, NULL);
+        if (st == DB_ONE || st == DB_NONE) st = db_send_sql(db, sql);
+        if (st == DB_ONE) st = db_receive(db, *stop);
     }
     db_result_free(r);
     return st;
 }
 
-enum db_status db_labels_index(struct db *db)
+enum db_status db_labels_index(struct db *db, const atomic_bool *stop)
 {
-    return db_tx_run(db, "labels_index", index_in_tx, NULL);
+    return db_tx_run(db, "labels_index", index_in_tx, &stop);
 }
 
 enum db_status db_labels_drop(struct db *db, const char *run_ids)

@@ -42,8 +42,8 @@ enum db_status db_labels_profile_add(struct db *db, int64_t run_id, unsigned seg
                                      double share, const char *profile_json);
 /* Makes the index by distance of the newest run that has none, in a transaction of its own: readers
  * are served without it, more slowly, so that publishing need not wait for it. DB_NONE: every run
- * has its index, or another instance is making it. */
-enum db_status db_labels_index(struct db *db);
+ * has its index, or another instance is making it. Given up once *stop is set. */
+enum db_status db_labels_index(struct db *db, const atomic_bool *stop);
 /* Drops the model's runs but the newest keep. Own transactions; gives way when readers hold the
  * tables. */
 enum db_status db_labels_prune(struct db *db, int64_t model_id, unsigned keep);

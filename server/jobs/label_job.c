@@ -49,7 +49,7 @@ enum job_outcome label_job_run(struct job_run *run)
     struct served_model *s = NULL;
     struct label_run l = { 0 };
     int64_t model_id = 0;
-    struct db *write = db_connect(app->config, 0, true, app->metrics);
+    struct db *write = job_connect(run, true);
     enum job_outcome outcome = JOB_AGAIN;
     if (write == NULL) return outcome;
     enum db_status st = db_feature_sets_get(run->db, run->job->feature_set, &run->arena, &fs);

@@ -48,6 +48,13 @@ struct job_runner {
     struct runner runners[];
 };
 
+struct db *job_connect(const struct job_run *run, bool prepare)
+{
+    struct db *db = db_connect(run->app->config, 0, prepare, run->app->metrics);
+    if (db != NULL) db_stop_with(db, run->cancel);
+    return db;
+}
+
 void job_progress(struct job_run *run, double fraction, const char *phase, const char *message)
 {
     struct job_monitor *m = run->monitor;
@@ -272,7 +279,7 @@ static void run_job(struct runner *r, struct db *db, const struct db_job *job)
 /* What publishing leaves out. Where it fails, it is tried again after the next job. */
 static void index_labels(const struct runner *r, struct db *db)
 {
-    while (!atomic_load(&r->owner->stop) && db_labels_index(db) == DB_ONE)
+    while (!atomic_load(&r->owner->stop) && db_labels_index(db, &r->owner->stop) == DB_ONE)
         ;
 }
 
@@ -285,9 +292,11 @@ static bool connection_ready(struct runner *r, struct db **db)
     }
     if (*db != NULL) return true;
     *db = db_connect(r->owner->app->config, 0, true, r->owner->app->metrics);
+    if (*db == NULL) return false;
     char channel[80];
     snprintf(channel, sizeof(channel), "%s_jobs", r->owner->app->config->database.schema);
-    return *db != NULL && db_listen(*db, channel) != DB_FATAL;
+    db_stop_with(*db, &r->owner->stop);
+    return db_listen(*db, channel) != DB_FATAL;
 }
 
 static void *runner_main(void *arg)

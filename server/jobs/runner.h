@@ -40,6 +40,9 @@ struct job_run {
     char error_code[48]; /* JOB_FAILED */
     char error_detail[400];
 };
+/* A connection beside run->db, without a statement timeout; once the job is to stop, no wait on it
+ * lasts. NULL: none could be had. */
+struct db *job_connect(const struct job_run *run, bool prepare);
 /* Where it is: fraction 0..1 of the whole, phase of the API, a sentence. */
 void job_progress(struct job_run *run, double fraction, const char *phase, const char *message);
 /* Fills error_code and error_detail. */

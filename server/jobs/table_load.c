@@ -187,7 +187,7 @@ static struct db *second_connection(const struct loading *loading, uint32_t *ret
         if (schema->features[i].type == SEG_CATEGORICAL) return NULL;
     if (feature_load_pages(run->db, l->fs, ret_n_pages) != DB_ONE || *ret_n_pages < PAGES_MIN)
         return NULL;
-    struct db *second = db_connect(run->app->config, 0, false, run->app->metrics);
+    struct db *second = job_connect(run, false);
     if (second != NULL && !share_snapshot(run->db, second)) {
         db_rollback(run->db);
         db_close(second);

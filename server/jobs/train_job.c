@@ -207,7 +207,7 @@ static enum job_outcome begin_publishing(struct training *t)
 {
     struct job_run *run = t->run;
     if (t->write != NULL) return JOB_SUCCEEDED;
-    t->write = db_connect(run->app->config, 0, true, run->app->metrics);
+    t->write = job_connect(run, true);
     enum db_status st = t->write != NULL ? db_begin(t->write) : DB_RETRY;
     return st == DB_ONE ? JOB_SUCCEEDED : job_db_failed(run, st, "beginning to publish");
 }

@@ -1,10 +1,12 @@
 """Jobs: queued, watched, cancelled, taken up again, ended once."""
+import contextlib
 import datetime
 import json
 import os
 import threading
 import time
 
+import psycopg2
 import pytest
 
 BIG = {"feature_set": "blobs", "algorithm": {"type": "kmeans", "k": 3, "head": {"type": "mlp", "hidden": [64], "epochs": 5000, "patience": 0}}}
@@ -168,3 +170,33 @@ def test_a_killed_server_loses_no_job_and_publishes_once(server, http, blobs, wa
     assert sql("SELECT count(*) FROM segmentd.model_versions v JOIN segmentd.models m ON m.id = v.model_id WHERE m.name = 'killed'") == [(1,)]
     segments = http.get("/v1/models/killed/segments").json()
     assert segments["n_users"] == 300 and sum(s["size"] for s in segments["items"]) == 300
+
+
+def test_a_server_stops_while_an_index_waits(server, blobs, train, database, sql):
+    train("jobs_index", {**QUICK, "label": True})
+    (run,), = sql("SELECT max(id) FROM segmentd.label_runs")
+    index, missing = f"segmentd.labels_{run}_result", f"SELECT to_regclass('segmentd.labels_{run}_result') IS NULL"
+    wait_for(sql, missing, False)
+    server.stop()
+    sql(f"DROP INDEX {index}")
+    with contextlib.closing(psycopg2.connect(database.url)) as other, other.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE segmentd.labels_{run} IN ROW EXCLUSIVE MODE")
+        server.start()
+        wait_for(sql, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX%' AND wait_event_type = 'Lock'", 1)
+        start = time.monotonic()
+        server.stop()
+        assert time.monotonic() - start < 4
+    server.start()
+    wait_for(sql, missing, False)
+
+
+def test_a_server_stops_although_postgresql_does_not_answer(server, database, sql):
+    wait_for(sql, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%FOR UPDATE SKIP LOCKED%' AND state = 'idle' AND pid <> pg_backend_pid()", 1)
+    with database.paused():
+        time.sleep(2.5)  # by now the runner waits for a look at the queue
+        server.process.terminate()
+        try:
+            assert server.process.wait(30) == 0
+        finally:
+            server.kill()
+    server.start()
