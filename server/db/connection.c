@@ -21,6 +21,7 @@ static const char SESSION_SQL[] =
     "     , set_config('lock_timeout', $3, false)"
     "     , set_config('idle_in_transaction_session_timeout', '60s', false)"
     "     , set_config('synchronize_seqscans', 'off', false)" /* scans in one order: same bits */
+    "     , set_config('jit', 'off', false)" /* compiling a summary of many columns takes minutes */
     "     , set_config('TimeZone', 'UTC', false)"
     "     , set_config('DateStyle', 'ISO, YMD', false)"
     "     , set_config('IntervalStyle', 'postgres', false)"

@@ -45,6 +45,7 @@ static void the_session_is_as_the_header_says(void **state)
         { "lock_timeout", "5s" },
         { "idle_in_transaction_session_timeout", "1min" },
         { "synchronize_seqscans", "off" },
+        { "jit", "off" },
         { "client_encoding", "UTF8" },
         { "TimeZone", "UTC" },
         { "DateStyle", "ISO, YMD" },
