@@ -66,13 +66,17 @@ class Database:
         master = int(pathlib.Path(os.environ["SEGMENTD_TEST_PGDATA"], "postmaster.pid").read_text().split()[0])
         stats = [p.read_text() for p in pathlib.Path("/proc").glob("[0-9]*/stat")]
         pids = [master, *(int(s.split()[0]) for s in stats if int(s.rpartition(")")[2].split()[1]) == master)]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+
+        def tell(number):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):  # a client has just left it
+                    os.kill(pid, number)
+
+        tell(signal.SIGSTOP)
         try:
             yield
         finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
+            tell(signal.SIGCONT)
 
 
 class Server:
