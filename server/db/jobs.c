@@ -136,9 +136,12 @@ static const struct db_stmt STMTS[JOB_N_STMTS] = {
                       "THEN " EXHAUSTED " END"
                       "   , finished_at = CASE WHEN state = 'cancelling' OR attempt >= "
                       "attempt_limit THEN now() END"
-                      "   , phase = 'queued', message = 'handed back', progress = 0, lease_until = "
-                      "NULL" JOB_OURS " RETURNING id)"
-                      " SELECT id, pg_notify(current_schema() || '_jobs', '')::text FROM back" },
+                      "   , message = CASE state WHEN 'cancelling' THEN 'cancelled' ELSE 'handed "
+                      "back' END"
+                      "   , phase = 'queued', progress = 0, lease_until = NULL" JOB_OURS
+                      " RETURNING state)"
+                      " SELECT state = 'cancelled', pg_notify(current_schema() || '_jobs', "
+                      "'')::text FROM back" },
 };
 const struct db_stmts DB_JOBS_STMTS = { STMTS, JOB_N_STMTS };
 
@@ -316,9 +319,13 @@ enum db_status db_jobs_finish(struct db *db, const char *id, int attempt, const 
                    NULL);
 }
 
-enum db_status db_jobs_release(struct db *db, const char *id, int attempt)
+enum db_status db_jobs_release(struct db *db, const char *id, int attempt, bool *ret_cancelled)
 {
     char attempt_text[16];
+    struct db_result *r = NULL;
     snprintf(attempt_text, sizeof(attempt_text), "%d", attempt);
-    return db_exec(db, &STMTS[JOB_RELEASE], (const char *[]){ id, attempt_text }, NULL);
+    enum db_status st = db_exec(db, &STMTS[JOB_RELEASE], (const char *[]){ id, attempt_text }, &r);
+    if (st == DB_ONE) *ret_cancelled = db_result_bool(r, 0, 0);
+    db_result_free(r);
+    return st;
 }

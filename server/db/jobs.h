@@ -66,7 +66,8 @@ enum db_status db_jobs_heartbeat(struct db *db, const char *id, int attempt, uns
  * cancelled. version 0: none. */
 enum db_status db_jobs_finish(struct db *db, const char *id, int attempt, const char *state,
                               int version, const char *warnings, const char *error);
-/* Gives it back unfinished, for a stopping server or a lost database connection. */
-enum db_status db_jobs_release(struct db *db, const char *id, int attempt);
+/* Gives it back unfinished, for a stopping server or a lost database connection. *ret_cancelled: it
+ * has ended instead, since somebody had asked for its cancellation. */
+enum db_status db_jobs_release(struct db *db, const char *id, int attempt, bool *ret_cancelled);
 
 #endif

@@ -199,13 +199,41 @@ static void pause_before_next(const struct runner *r)
         nanosleep(&(struct timespec){ 0, WAIT_MS * 1000000L }, NULL);
 }
 
+/* True when the connection works: opened again when it broke. */
+static bool connection_ready(struct runner *r, struct db **db)
+{
+    if (*db != NULL && db_is_broken(*db)) {
+        db_close(*db);
+        *db = NULL;
+    }
+    if (*db != NULL) return true;
+    *db = db_connect(r->owner->app->config, 0, true, r->owner->app->metrics);
+    if (*db == NULL) return false;
+    char channel[80];
+    snprintf(channel, sizeof(channel), "%s_jobs", r->owner->app->config->database.schema);
+    db_stop_with(*db, &r->owner->stop);
+    return db_listen(*db, channel) != DB_FATAL;
+}
+
+/* Ends the job as `state`, or hands it back (NULL), which ends one that was to be cancelled. Over a
+ * new connection when the job's was lost, which nobody notices while a job computes. */
+static enum db_status write_end(struct runner *r, struct job_run *run, const char *state,
+                                const char *error, bool *ret_cancelled)
+{
+    const struct db_job *j = run->job;
+    enum db_status st = DB_RETRY;
+    for (int i = 0; i < 2 && st == DB_RETRY && connection_ready(r, &run->db); i++)
+        st = state != NULL ? db_jobs_finish(run->db, j->id, j->attempt, state, 0, NULL, error)
+                           : db_jobs_release(run->db, j->id, j->attempt, ret_cancelled);
+    return st;
+}
+
 /* Writes how the job ended. What succeeded has been ended by its own commit. */
 static const char *end_job(struct runner *r, struct job_run *run, enum job_outcome outcome,
                            bool cancel_asked, bool lost)
 {
     struct metrics *metrics = r->owner->app->metrics;
-    const struct db_job *j = run->job;
-    enum db_status st = DB_ONE;
+    bool cancelled = false;
     if (outcome == JOB_SUCCEEDED) {
         metrics_add(metrics, METRIC_JOBS_SUCCEEDED, 1);
         return "succeeded";
@@ -214,29 +242,27 @@ static const char *end_job(struct runner *r, struct job_run *run, enum job_outco
         metrics_add(metrics, METRIC_FENCED_WRITES, 1);
         return "lost";
     }
-    if (outcome == JOB_STOPPED && cancel_asked) {
-        metrics_add(metrics, METRIC_JOBS_CANCELLED, 1);
-        db_jobs_finish(run->db, j->id, j->attempt, "cancelled", 0, NULL, NULL);
-        return "cancelled";
-    }
     if (outcome == JOB_FAILED) {
         char *error = error_json(run);
         metrics_add(metrics, METRIC_JOBS_FAILED, 1);
-        st = db_jobs_finish(run->db, j->id, j->attempt, "failed", 0, NULL, error);
+        const enum db_status st = write_end(r, run, "failed", error, &cancelled);
         seg_free(error);
         return st == DB_ONE ? "failed" : "lost";
     }
     if (outcome == JOB_AGAIN) pause_before_next(r); /* what went wrong may last */
-    db_jobs_release(run->db, j->id, j->attempt);
-    return "handed back";
+    cancelled = outcome == JOB_STOPPED && cancel_asked;
+    write_end(r, run, cancelled ? "cancelled" : NULL, NULL, &cancelled);
+    if (cancelled) metrics_add(metrics, METRIC_JOBS_CANCELLED, 1);
+    return cancelled ? "cancelled" : "handed back";
 }
 
-static void run_job(struct runner *r, struct db *db, const struct db_job *job)
+/* *db is another connection afterwards, or NULL, when it was lost. */
+static void run_job(struct runner *r, struct db **db, const struct db_job *job)
 {
     struct job_monitor *m = &r->monitor;
     struct timespec start, end;
     struct job_run run = {
-        .app = r->owner->app, .db = db, .job = job, .cancel = &m->cancel, .monitor = m
+        .app = r->owner->app, .db = *db, .job = job, .cancel = &m->cancel, .monitor = m
     };
     clock_gettime(CLOCK_MONOTONIC, &start);
     seg_arena_init(&run.arena, 0);
@@ -264,6 +290,7 @@ static void run_job(struct runner *r, struct db *db, const struct db_job *job)
     pthread_cond_signal(&m->wake);
     pthread_mutex_unlock(&m->lock);
     const char *state = end_job(r, &run, outcome, cancel_asked, lost);
+    *db = run.db;
     metrics_gauge_add(r->owner->app->metrics, METRIC_JOBS_RUNNING, -1);
     clock_gettime(CLOCK_MONOTONIC, &end);
     long long ms = ms_between(&start, &end);
@@ -281,22 +308,6 @@ static void index_labels(const struct runner *r, struct db *db)
 {
     while (!atomic_load(&r->owner->stop) && db_labels_index(db, &r->owner->stop) == DB_ONE)
         ;
-}
-
-/* True when the connection works: opened again when it broke. */
-static bool connection_ready(struct runner *r, struct db **db)
-{
-    if (*db != NULL && db_is_broken(*db)) {
-        db_close(*db);
-        *db = NULL;
-    }
-    if (*db != NULL) return true;
-    *db = db_connect(r->owner->app->config, 0, true, r->owner->app->metrics);
-    if (*db == NULL) return false;
-    char channel[80];
-    snprintf(channel, sizeof(channel), "%s_jobs", r->owner->app->config->database.schema);
-    db_stop_with(*db, &r->owner->stop);
-    return db_listen(*db, channel) != DB_FATAL;
 }
 
 static void *runner_main(void *arg)
@@ -321,7 +332,7 @@ static void *runner_main(void *arg)
                                           &job, &taken_over);
         if (st == DB_ONE) {
             if (taken_over) metrics_add(o->app->metrics, METRIC_JOBS_TAKEN_OVER, 1);
-            run_job(r, db, &job);
+            run_job(r, &db, &job);
             indexed = false;
         }
         seg_arena_release(&arena);
