@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -16,8 +17,11 @@
 #include "model/pipeline.h"
 #include "spec.h"
 
-#define LOAD_SHARE 0.2 /* of the progress bar */
-#define FIT_SHARE  0.5
+#define LOAD_SHARE       0.2 /* of the progress bar */
+#define FIT_SHARE        0.5
+
+#define CONNECT_TRIES    20 /* to publish: what was learnt is worth a wait of ten seconds */
+#define CONNECT_PAUSE_MS 500
 
 struct training {
     struct job_run *run;
@@ -202,12 +206,23 @@ static void core_progress(void *ctx, double fraction, const char *message)
     job_progress(t->run, LOAD_SHARE + FIT_SHARE * fraction, phase, message);
 }
 
+/* NULL: none could be had, or the job is to stop. */
+static struct db *connect_to_publish(const struct job_run *run)
+{
+    struct db *db = job_connect(run, true);
+    for (int i = 1; i < CONNECT_TRIES && db == NULL && !atomic_load(run->cancel); i++) {
+        nanosleep(&(struct timespec){ 0, CONNECT_PAUSE_MS * 1000000L }, NULL);
+        db = job_connect(run, true);
+    }
+    return db;
+}
+
 /* Begins the one transaction that publishes, on a connection of its own. */
 static enum job_outcome begin_publishing(struct training *t)
 {
     struct job_run *run = t->run;
     if (t->write != NULL) return JOB_SUCCEEDED;
-    t->write = job_connect(run, true);
+    t->write = connect_to_publish(run);
     enum db_status st = t->write != NULL ? db_begin(t->write) : DB_RETRY;
     return st == DB_ONE ? JOB_SUCCEEDED : job_db_failed(run, st, "beginning to publish");
 }

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 
+import conftest
 import psycopg2
 import pytest
 
@@ -154,6 +155,23 @@ def test_a_training_that_cannot_publish_is_not_evaluated(server, http, sql, run_
     events = [json.loads(line) for line in server.log_path.read_text().splitlines()]
     refused, failed = (datetime.datetime.fromisoformat(e["ts"].rstrip("Z")) for e in events if e.get("reason") == "no more tables" or (e["msg"], e.get("job")) == ("job failed", job["id"]))
     assert (failed - refused).total_seconds() < 1
+
+
+def test_a_model_that_is_ready_waits_for_a_connection_to_publish(server, http, blobs, sql, database, wait_job):
+    """As when all of max_connections are taken for a moment."""
+    heartbeat = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%lease_until = now()%RETURNING state%' AND pid <> pg_backend_pid()"
+    job = http.post("/v1/models/jobs_patient/train", json={**BIG, "algorithm": {**BIG["algorithm"], "head": {"type": "mlp", "hidden": [512, 512], "epochs": 150, "patience": 0}}}).json()
+    wait_for(sql, heartbeat, 1)
+    conftest.admin(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS false")
+    try:
+        deadline = time.monotonic() + 30
+        while "not currently accepting connections" not in server.log_path.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        conftest.admin(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS true")
+    done = wait_job(job["id"])
+    assert (done["state"], done["attempt"]) == ("succeeded", 1)
 
 
 def test_jobs_are_listed_newest_first_and_filtered(http, blobs, train):
