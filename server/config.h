@@ -38,14 +38,15 @@ struct config {
         enum auth_mode mode; /* off */
     } auth;
     struct {
-        uint64_t body_bytes_max;   /* 64 MiB: documents and scoring bodies */
-        uint64_t import_bytes_max; /* 4 GiB: feature rows */
-        uint64_t stream_bytes_max; /* 4 GiB: NDJSON and CSV scoring bodies */
-        uint32_t rows_max;         /* 100000: rows of one JSON scoring body */
-        uint32_t inline_rows_max;  /* 256: batches up to this are scored on the I/O thread */
-        uint32_t scoring_wait_ms;  /* 500: a large batch that no worker takes by then is refused */
-        char spool_dir[256];       /* /var/tmp: unlinked files, of bodies over 1 MiB and of rows
-                                      that a training will label */
+        uint64_t body_bytes_max;     /* 64 MiB: documents and scoring bodies */
+        uint64_t import_bytes_max;   /* 4 GiB: feature rows */
+        uint64_t stream_bytes_max;   /* 4 GiB: NDJSON and CSV scoring bodies */
+        uint32_t rows_max;           /* 100000: rows of one JSON scoring body */
+        uint32_t inline_rows_max;    /* 256: batches up to this are scored on the I/O thread */
+        uint32_t summary_values_max; /* 20000000: of a larger feature set a sample is summarised */
+        uint32_t scoring_wait_ms; /* 500: a large batch that no worker takes by then is refused */
+        char spool_dir[256];      /* /var/tmp: unlinked files, of bodies over 1 MiB and of rows
+                                     that a training will label */
     } limits;
     struct {
         uint32_t workers;          /* 0 = number of cores: threads of the compute pool */

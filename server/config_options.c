@@ -93,6 +93,10 @@ const struct option_row OPTIONS[] = {
            "a larger one waits for a compute thread so many milliseconds at most, most of them "
            "before\n"
            "its body is read, and is answered 503 then"),
+    NUMBER(
+        limits, summary_values_max, "LIMITS", "SUMMARY_VALUES_MAX", "20000000", 100000, 2000000000,
+        "a feature set of more values, rows times columns, is summarised from a sample of about a\n"
+        "tenth as many"),
     TEXT(limits, spool_dir, "LIMITS", "SPOOL_DIR", "/var/tmp", check_folder, false,
          "folder for files without a name: bodies over 1 MiB, rows that a training will label"),
     NUMBER(jobs, workers, "JOBS", "WORKERS", "0", 0, 64,

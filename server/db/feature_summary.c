@@ -4,7 +4,32 @@
 #include <math.h>
 #include <string.h>
 
+#include "db/feature_sample.h"
 #include "json/json.h"
+
+/* How based_on tells of a sample. */
+static const struct {
+    const char *method, *detail;
+} METHODS[] = {
+    [SAMPLE_ALL] = { "all_rows", NULL },
+    [SAMPLE_RANDOM_PAGES] = { "random_pages",
+                              "the set is large: missing and the counts in top are estimates for "
+                              "all rows, the other figures are those of a sample" },
+    [SAMPLE_FIRST_ROWS] = { "first_rows",
+                            "the set is large, and no table from which to draw: missing and the "
+                            "counts in top are estimates for all rows, the other figures are those "
+                            "of the first rows" },
+    [SAMPLE_NOTHING] = { "nothing",
+                         "reading the rows takes longer than a statement may: there are no "
+                         "figures" },
+};
+
+/* What the database has computed. */
+struct figures {
+    uint64_t n_rows;    /* rows that they are of */
+    const char **stats; /* (n_columns) text of an object */
+    char **top;         /* (n_columns) text of an array; NULL: not a categorical feature */
+};
 
 /* A finite number within float32. */
 #define IN_RANGE "%1$s BETWEEN -3.4028234e38 AND 3.4028234e38"
@@ -59,21 +84,23 @@ static const char *summary_expression(struct db *db, const struct feature_column
     return NULL;
 }
 
-/* [{"value", "count"}] of the ten most frequent values. */
-static enum db_status top_values(struct db *db, const char *relation,
-                                 const struct feature_column *c, const char *id,
+/* [{"value", "count"}] of the ten most frequent values; n_all is to n_read as the counts that are
+ * told are to those that are read. */
+static enum db_status top_values(struct db *db, const char *from, const struct feature_column *c,
+                                 const char *id, uint64_t n_all, uint64_t n_read,
                                  struct seg_arena *arena, char **ret)
 {
     char col[160];
     struct db_result *r = NULL;
     if (!db_ident(db, c->column, col, sizeof(col))) return DB_FATAL;
-    char *sql = seg_arena_printf(arena,
-                                 "SELECT COALESCE(json_agg(json_build_object('value', v, "
-                                 "'count', n) ORDER BY n DESC, v), '[]')"
-                                 " FROM (SELECT %1$s::text COLLATE \"C\" AS v, count(*) AS n FROM "
-                                 "%2$s WHERE %1$s IS NOT NULL AND %3$s IS NOT NULL"
-                                 " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 10) AS top",
-                                 col, relation, id);
+    char *sql = seg_arena_printf(
+        arena,
+        "SELECT COALESCE(json_agg(json_build_object('value', v, "
+        "'count', round(n::numeric * %4$llu / %5$llu)::bigint) ORDER BY n DESC, v), '[]')"
+        " FROM (SELECT %1$s::text COLLATE \"C\" AS v, count(*) AS n FROM "
+        "%2$s WHERE %1$s IS NOT NULL AND %3$s IS NOT NULL"
+        " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 10) AS top",
+        col, from, id, (unsigned long long)n_all, (unsigned long long)(n_read > 0 ? n_read : 1));
     if (sql == NULL) return DB_FATAL;
     enum db_status st = db_exec_sql(db, sql, NULL, 0, &r);
     if (st == DB_ONE)
@@ -82,8 +109,9 @@ static enum db_status top_values(struct db *db, const char *relation,
     return st == DB_ONE && *ret == NULL ? DB_FATAL : st;
 }
 
+/* scale: rows of the set for each row read. */
 static void write_column(struct json_out *o, const struct feature_column *c, const char *stats,
-                         const char *top)
+                         const char *top, double scale)
 {
     struct json_fault fault;
     struct json *doc = stats ? json_parse(stats, strlen(stats), &fault) : NULL;
@@ -92,7 +120,9 @@ static void write_column(struct json_out *o, const struct feature_column *c, con
     json_out_member_string(o, "type", seg_type_name(c->type));
     for (const struct json *m = doc ? json_first(doc) : NULL; m != NULL; m = json_next(m)) {
         json_out_key(o, json_key(m));
-        if (json_kind(m) == JSON_NUMBER)
+        if (strcmp(json_key(m), "missing") == 0)
+            json_out_double(o, round(json_number(m) * scale));
+        else if (json_kind(m) == JSON_NUMBER)
             json_out_double(o, json_number(m));
         else if (json_kind(m) == JSON_STRING)
             json_out_string(o, json_string(m));
@@ -105,43 +135,86 @@ static void write_column(struct json_out *o, const struct feature_column *c, con
         } else
             json_out_null(o);
     }
+    if (doc == NULL && c->type == SEG_VECTOR) json_out_member_uint(o, "width", c->width);
     if (top != NULL) json_out_member_raw(o, "top", top);
     json_out_end_object(o);
     json_free(doc);
 }
 
-enum db_status db_feature_summary(struct db *db, const struct feature_set *fs,
-                                  struct seg_arena *arena, struct json_out *o)
+/* The figures of the rows that were chosen. */
+static enum db_status read_figures(struct db *db, const struct feature_set *fs,
+                                   const struct feature_sample *sample, struct seg_arena *arena,
+                                   struct figures *f)
 {
     char id[160];
     struct db_result *r = NULL;
-    char *relation = db_feature_sets_relation(db, fs, arena);
-    if (relation == NULL || !db_ident(db, fs->id_column, id, sizeof(id))) return DB_FATAL;
+    if (!db_ident(db, fs->id_column, id, sizeof(id))) return DB_FATAL;
     const char **fields = seg_arena_alloc(arena, (fs->n_columns + 1) * sizeof(*fields));
-    if (fields == NULL) return DB_FATAL;
+    f->stats = seg_arena_alloc(arena, (fs->n_columns + 1) * sizeof(*f->stats));
+    f->top = seg_arena_alloc(arena, (fs->n_columns + 1) * sizeof(*f->top));
+    if (fields == NULL || f->stats == NULL || f->top == NULL) return DB_FATAL;
     fields[0] = "SELECT count(*)";
     for (uint32_t i = 0; i < fs->n_columns; i++)
         if ((fields[i + 1] = summary_expression(db, &fs->columns[i], arena)) == NULL)
             return DB_FATAL;
     char *list = seg_arena_join(arena, fields, fs->n_columns + 1, ", ");
-    char *sql = list
-                    ? seg_arena_printf(arena, "%s FROM %s WHERE %s IS NOT NULL", list, relation, id)
-                    : NULL;
+    char *sql =
+        list ? seg_arena_printf(arena, "%s FROM %s WHERE %s IS NOT NULL", list, sample->from, id)
+             : NULL;
     if (sql == NULL) return DB_FATAL;
     enum db_status st = db_exec_sql(db, sql, NULL, 0, &r);
-    if (st != DB_ONE) goto out;
-    json_out_member_uint(o, "rows", (uint64_t)db_result_int(r, 0, 0));
+    if (st == DB_ONE) f->n_rows = (uint64_t)db_result_int(r, 0, 0);
+    const uint64_t n_all = sample->method == SAMPLE_ALL ? f->n_rows : sample->n_rows;
+    for (uint32_t i = 0; st == DB_ONE && i < fs->n_columns; i++) {
+        f->top[i] = NULL;
+        f->stats[i] =
+            seg_arena_strndup(arena, db_result_text(r, 0, i + 1), db_result_len(r, 0, i + 1));
+        if (f->stats[i] == NULL)
+            st = DB_FATAL;
+        else if (fs->columns[i].type == SEG_CATEGORICAL)
+            st = top_values(db, sample->from, &fs->columns[i], id, n_all, f->n_rows, arena,
+                            &f->top[i]);
+    }
+    db_result_free(r);
+    return st;
+}
+
+static void write_basis(struct json_out *o, const struct feature_sample *sample, uint64_t n_rows)
+{
+    json_out_key(o, "based_on");
+    json_out_object(o);
+    json_out_member_uint(o, "rows", n_rows);
+    json_out_member_bool(
+        o, "sample", sample->method == SAMPLE_RANDOM_PAGES || sample->method == SAMPLE_FIRST_ROWS);
+    json_out_member_string(o, "method", METHODS[sample->method].method);
+    if (METHODS[sample->method].detail != NULL)
+        json_out_member_string(o, "detail", METHODS[sample->method].detail);
+    json_out_end_object(o);
+}
+
+enum db_status db_feature_summary(struct db *db, const struct feature_set *fs, uint64_t values_max,
+                                  struct seg_arena *arena, struct json_out *o)
+{
+    struct feature_sample sample;
+    struct figures f = { 0 };
+    enum db_status st = db_feature_sample(db, fs, values_max, arena, &sample);
+    if (st == DB_ONE && sample.method != SAMPLE_NOTHING) {
+        st = read_figures(db, fs, &sample, arena, &f);
+        if (db_feature_sample_late(db, st)) {
+            f = (struct figures){ 0 };
+            st = db_feature_sample_nothing(db, fs, arena, &sample);
+        }
+    }
+    if (st != DB_ONE) return st;
+    if (sample.method == SAMPLE_ALL) sample.n_rows = f.n_rows;
+    json_out_member_uint(o, "rows", sample.n_rows);
+    json_out_member_bool(o, "rows_estimated", sample.estimated);
+    write_basis(o, &sample, f.n_rows);
     json_out_key(o, "columns");
     json_out_array(o);
-    for (uint32_t i = 0; i < fs->n_columns; i++) {
-        char *top = NULL;
-        if (fs->columns[i].type == SEG_CATEGORICAL)
-            st = top_values(db, relation, &fs->columns[i], id, arena, &top);
-        if (st != DB_ONE) goto out;
-        write_column(o, &fs->columns[i], db_result_text(r, 0, i + 1), top);
-    }
+    for (uint32_t i = 0; i < fs->n_columns; i++)
+        write_column(o, &fs->columns[i], f.stats ? f.stats[i] : NULL, f.top ? f.top[i] : NULL,
+                     f.n_rows > 0 ? (double)sample.n_rows / (double)f.n_rows : 1);
     json_out_end_array(o);
-out:
-    db_result_free(r);
     return st;
 }

@@ -3,6 +3,7 @@
 #include "db/statements.h"
 
 extern const struct db_stmts DB_FEATURE_CATALOGUE_STMTS;
+extern const struct db_stmts DB_FEATURE_SAMPLE_STMTS;
 extern const struct db_stmts DB_FEATURE_SETS_STMTS;
 extern const struct db_stmts DB_JOBS_STMTS;
 extern const struct db_stmts DB_LABELS_STMTS;
@@ -12,6 +13,7 @@ extern const struct db_stmts DB_TOKENS_STMTS;
 
 const struct db_stmts *const DB_STATEMENTS[] = {
     &DB_FEATURE_CATALOGUE_STMTS,
+    &DB_FEATURE_SAMPLE_STMTS,
     &DB_FEATURE_SETS_STMTS,
     &DB_JOBS_STMTS,
     &DB_LABELS_STMTS,

@@ -86,7 +86,8 @@ enum http_status feature_sets_reply(struct http_request *rq, enum http_status st
     json_out_init(&o);
     json_out_object(&o);
     write_head(&o, &fs);
-    st = db_feature_summary(rq->db, &fs, &rq->arena, &o);
+    st =
+        db_feature_summary(rq->db, &fs, rq->app->config->limits.summary_values_max, &rq->arena, &o);
     if (st == DB_ONE) {
         json_out_end_object(&o);
         return reply_json(rq, status, &o);

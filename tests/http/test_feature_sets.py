@@ -6,7 +6,7 @@ import time
 import psycopg2
 import pytest
 
-from conftest import Http
+from conftest import Http, Server
 
 CSV = "age,channel,active,joined\r\n31,app,true,2024-01-02\r\n,\"we,b\",FALSE,2024-01-03T04:05:06Z\r\n45,\"two\nlines\",true,\r\n"
 
@@ -241,3 +241,109 @@ def test_a_summary_survives_numbers_that_no_mean_could_hold(http, sql):
     assert reply.status_code == 201, reply.text
     column = reply.json()["columns"][0]
     assert (column["missing"], column["min"], column["mean"], column["max"]) == (4, 5, 7, 9)
+
+
+@pytest.fixture(scope="module")
+def sampling(database, tmp_path_factory):
+    """A server that summarises more than 100,000 values from a sample of 10,000, and whose statements may take 2 s."""
+    server = Server(database, tmp_path_factory.mktemp("sampling"), "[limits]\nsummary_values_max = 100000\n[database]\nstatement_timeout_s = 2\n")
+    server.start()
+    with Http(server) as session:
+        yield session
+    server.stop()
+    server.check_log()
+
+
+def put(http, name, relation):
+    reply = http.put(f"/v1/feature-sets/{name}", json={"relation": relation, "id_column": "id"})
+    assert reply.status_code == 201, reply.text
+    again = http.get(f"/v1/feature-sets/{name}")
+    assert again.status_code == 200 and again.json() == reply.json()
+    return reply.json()
+
+
+LARGE = """ AS SELECT i AS id, CASE WHEN i % 4 > 0 THEN i * 617 % 1000 END AS x, CASE WHEN i % 10 < 7 THEN 'app' ELSE 'web' END AS channel
+            FROM generate_series(1, 60000) i"""
+
+
+def check_figures(got, n_rows):
+    x, channel = got["columns"]
+    assert x["missing"] == pytest.approx(n_rows / 4, rel=0.05) and channel["missing"] == 0
+    assert (x["min"], x["max"]) == (1, 999) and x["mean"] == pytest.approx(500, abs=20)
+    assert x["quantiles"]["p25"] == pytest.approx(250, abs=20) and x["quantiles"]["p90"] == pytest.approx(900, abs=20)
+    assert {t["value"]: t["count"] for t in channel["top"]} == {"app": pytest.approx(n_rows * 0.7, rel=0.05), "web": pytest.approx(n_rows * 0.3, rel=0.05)}
+    assert sum(t["count"] for t in channel["top"]) == pytest.approx(n_rows, abs=1) and channel["distinct"] == 2
+
+
+@pytest.mark.parametrize("kind", ["TABLE", "MATERIALIZED VIEW"])
+def test_a_large_table_is_summarised_from_a_sample_of_its_pages(sampling, sql, kind):
+    name = "large_" + kind[:1].lower()
+    sql(f"CREATE {kind} {name}{LARGE}")
+    got = put(sampling, name, name)
+    assert (got["rows"], got["rows_estimated"]) == (60000, False)
+    assert got["based_on"]["sample"] is True and got["based_on"]["method"] == "random_pages" and "estimates" in got["based_on"]["detail"]
+    assert 3000 < got["based_on"]["rows"] < 8000
+    check_figures(got, 60000)
+
+
+def test_up_to_the_limit_every_row_counts(sampling, sql):
+    """100,000 values are not more than 100,000; a row more is. Rows without an id are nobody's."""
+    sql(f"CREATE TABLE limit_at{LARGE.replace('60000', '50000')}")
+    sql("INSERT INTO limit_at SELECT NULL, 7, 'nobody' FROM generate_series(1, 10)")
+    got = put(sampling, "limit_at", "limit_at")
+    assert (got["rows"], got["rows_estimated"], got["based_on"]) == (50000, False, {"rows": 50000, "sample": False, "method": "all_rows"})
+    assert got["columns"][0]["missing"] == 12500 and got["columns"][0]["mean"] == 500
+    assert got["columns"][1]["top"] == [{"value": "app", "count": 35000}, {"value": "web", "count": 15000}]
+    sql("INSERT INTO limit_at VALUES (50001, 1, 'app')")
+    got = sampling.get("/v1/feature-sets/limit_at").json()
+    assert got["rows"] == 50001 and got["based_on"]["sample"] is True
+
+
+def test_a_large_managed_set_is_summarised_from_a_sample_too(sampling):
+    rows = "".join(f"u{i},{i * 617 % 1000},{'app' if i % 10 < 7 else 'web'}\n" for i in range(60000))
+    assert post(sampling, "kept_large", "id,x,channel\n" + rows, id_column="id").status_code == 200
+    got = sampling.get("/v1/feature-sets/kept_large").json()
+    assert (got["rows"], got["rows_estimated"], got["based_on"]["method"]) == (60000, False, "random_pages")
+    assert 3000 < got["based_on"]["rows"] < 8000 and got["columns"][0]["quantiles"]["median"] == pytest.approx(500, abs=20)
+
+
+def test_partitions_are_sampled_unless_one_is_a_foreign_table(sampling, sql):
+    """Which PostgreSQL would read whole beside a few pages of the others."""
+    sql("CREATE TABLE parts (id int, x int, channel text) PARTITION BY RANGE (id)")
+    sql("CREATE TABLE parts_a PARTITION OF parts FOR VALUES FROM (0) TO (20000)")
+    sql("CREATE TABLE parts_b PARTITION OF parts FOR VALUES FROM (20000) TO (70000)")
+    sql("INSERT INTO parts SELECT * FROM (SELECT" + LARGE.partition("SELECT")[2] + ") AS rows")
+    got = put(sampling, "parts", "parts")
+    assert (got["rows"], got["based_on"]["method"]) == (60000, "random_pages")
+    check_figures(got, 60000)
+
+    sql("CREATE EXTENSION file_fdw")
+    sql("CREATE SERVER files FOREIGN DATA WRAPPER file_fdw")
+    sql("CREATE FOREIGN TABLE parts_c PARTITION OF parts FOR VALUES FROM (70000) TO (80000) SERVER files"
+        " OPTIONS (program 'seq -f %.0f,1,app 70000 79999', format 'csv')")
+    got = sampling.get("/v1/feature-sets/parts").json()
+    assert (got["rows"], got["based_on"]["rows"], got["based_on"]["method"]) == (70000, 5000, "first_rows")
+
+    sql("CREATE FOREIGN TABLE far_away (id int, x int, channel text) SERVER files OPTIONS (program 'seq -f %.0f,1,app 60000', format 'csv')")
+    got = put(sampling, "far_away", "far_away")
+    assert (got["rows"], got["based_on"]["rows"], got["based_on"]["method"]) == (60000, 5000, "first_rows")
+    assert got["columns"][1]["top"] == [{"value": "app", "count": 60000}]
+
+
+def test_a_large_view_is_summarised_from_its_first_rows(sampling, sql):
+    sql(f"CREATE TABLE viewed{LARGE}")
+    sql("CREATE VIEW view_of AS SELECT id, x, channel FROM viewed WHERE id > 0")
+    got = put(sampling, "view_of", "view_of")
+    assert (got["rows"], got["rows_estimated"]) == (60000, False)
+    assert (got["based_on"]["rows"], got["based_on"]["method"]) == (5000, "first_rows") and "first rows" in got["based_on"]["detail"]
+    check_figures(got, 60000)
+
+
+def test_a_relation_that_cannot_be_read_in_time_is_registered_without_figures(sampling, sql):
+    sql("CREATE TABLE slowly AS SELECT i AS id, i AS x, ARRAY[i, i]::real[] AS v FROM generate_series(1, 40) i")
+    sql("ANALYZE slowly")
+    sql("CREATE VIEW slow AS SELECT id, x, v FROM slowly WHERE id < 2 OR pg_sleep(0.1) IS NOT NULL")
+    got = put(sampling, "slow", "slow")
+    assert got["rows_estimated"] is True and 0 < got["rows"] <= 40
+    assert got["based_on"].pop("detail") and got["based_on"] == {"rows": 0, "sample": False, "method": "nothing"}
+    assert got["columns"] == [{"name": "x", "type": "numeric"}, {"name": "v", "type": "vector", "width": 2}]
