@@ -19,7 +19,8 @@
  * lists the centroids nearest to the row and says how far all others are. A row that wakes is
  * measured against its list alone, as long as drift, the sum of the longest ways, has not brought
  * one of the others near: in many dimensions most rows wake in most iterations, and nearly always
- * for one of the same few centroids. */
+ * for one of the same few centroids. A few that go much farther than the rest are movers: drift
+ * leaves them out while they do, all rows wake, and each is measured against its list and them. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -177,12 +178,16 @@ static void measure(struct kmeans_run *run, struct kmeans_desk *desk, const floa
     kmeans_offer(&desk->n_cells, run->c.n_rows * run->c.n_cols);
 }
 
-/* Bit i: row i of the tile has spent its slack. If none has, the tile may sleep until spent_any
- * passes *ret_asleep. */
+/* Bit i: row i of the tile has spent its slack, or there are movers to look at. If none has, the
+ * tile may sleep until spent_any passes *ret_asleep. */
 static uint64_t awake_rows(const struct kmeans_run *run, size_t tile, double *ret_asleep)
 {
     const size_t first = tile * SEG_TILE_ROWS;
     float least;
+    if (run->n_movers > 0) {
+        *ret_asleep = 0;
+        return UINT64_MAX >> (SEG_TILE_ROWS - seg_tiles_rows(run->data->x, tile));
+    }
     const uint64_t awake = run->kernels->spent_rows(run->slack + first, run->label + first,
                                                     run->spent_hi, run->c.n_rows + 1, &least);
     /* 2^-20 of the slack: more than the roundings of spent_hi now and later and of this. */
@@ -222,39 +227,69 @@ SEG_PREFETCH prefetch_row(const struct kmeans_run *run, uint32_t row)
         __builtin_prefetch((const void *)line, 0, 2);
 }
 
+/* The nearest of some centroids, and the next one. */
+struct nearest {
+    float least2, second2; /* squared distances */
+    uint32_t label;
+};
+
+static inline void look_at(struct nearest *found, uint32_t centroid, float dist2)
+{
+    const bool is_nearer = dist2 < found->least2;
+    const float other2 = is_nearer ? found->least2 : dist2;
+    found->second2 = other2 < found->second2 ? other2 : found->second2;
+    found->least2 = is_nearer ? dist2 : found->least2;
+    found->label = is_nearer ? centroid : found->label;
+}
+
+/* Looks at the movers that a row does not remember, and lets its rest know how near they came. */
+static void look_at_movers(struct kmeans_run *run, uint32_t row, const uint16_t *near,
+                           const float *dist2, struct nearest *found)
+{
+    for (unsigned m = 0; m < run->n_movers; m++) {
+        bool is_listed = false;
+        for (unsigned i = 0; i < SEG_NEAR; i++)
+            is_listed |= near[i] == run->movers[m];
+        if (is_listed) continue;
+        const float sum = sqrtf(dist2[m]) * (1 - run->screen.widen) + run->drift_lo;
+        run->rest[row] = fminf(run->rest[row], sum - sum * 0x1p-22f);
+        look_at(found, run->movers[m], dist2[m]);
+    }
+}
+
 /* Settles those of n rows (1..64) whose nearest centroid is certainly among those that they
- * remember, and writes the others to left. Returns their number. */
+ * remember and the movers, and writes the others to left. Returns their number. */
 static unsigned settle_near(struct kmeans_run *run, struct kmeans_desk *desk, const uint32_t *row,
                             unsigned n, uint32_t *left)
 {
-    const size_t d = run->data->x->n_cols, step = kmeans_row_step(run);
+    const struct seg_screen_kernel *kernel = run->screen_kernel;
+    const size_t d = run->data->x->n_cols, step = kmeans_row_step(run), stride = desk->rows_stride;
     const float widen = run->screen.widen;
     const uint16_t *near[SEG_TILE_ROWS] = { 0 };
-    float dist2[SEG_TILE_ROWS][SEG_NEAR];
+    float dist2[SEG_TILE_ROWS][SEG_NEAR], mover2[SEG_TILE_ROWS][SEG_NEAR];
     unsigned n_left = 0;
     for (unsigned i = 0; i < n; i++) {
         const float *cells = kmeans_row_at(run, row[i]);
         near[i] = run->near + (size_t)row[i] * SEG_NEAR;
         for (size_t c = 0; c < d; c++)
-            desk->rows[i * desk->rows_stride + c] = cells[c * step];
+            desk->rows[i * stride + c] = cells[c * step];
     }
-    run->screen_kernel->among(&run->screen, desk->rows, desk->rows_stride, n, near, dist2[0]);
+    kernel->among(&run->screen, desk->rows, stride, n, near, dist2[0]);
+    if (run->n_movers > 0)
+        kernel->among_few(&run->screen, desk->rows, stride, n, run->movers, run->n_movers,
+                          mover2[0]);
     for (unsigned i = 0; i < n; i++) {
         const uint32_t r = row[i];
-        float least2 = FLT_MAX, second2 = FLT_MAX;
-        uint32_t label = 0;
-        for (unsigned m = 0; m < SEG_NEAR; m++) {
-            const bool is_nearer = dist2[i][m] < least2;
-            second2 = is_nearer ? least2 : dist2[i][m] < second2 ? dist2[i][m] : second2;
-            least2 = is_nearer ? dist2[i][m] : least2;
-            label = is_nearer ? near[i][m] : label;
-        }
-        const float second = sqrtf(second2) * (1 - widen);
+        struct nearest found = { .least2 = FLT_MAX, .second2 = FLT_MAX };
+        for (unsigned m = 0; m < SEG_NEAR; m++)
+            look_at(&found, near[i][m], dist2[i][m]);
+        look_at_movers(run, r, near[i], mover2[i], &found);
+        const float second = sqrtf(found.second2) * (1 - widen);
         const float rest = (run->rest[r] - run->drift_hi) * (1 - 0x1p-22f);
         const float next = second < rest ? second : rest;
-        const float margin = next - sqrtf(least2) * (1 + widen) - run->margin_tiny;
+        const float margin = next - sqrtf(found.least2) * (1 + widen) - run->margin_tiny;
         if (margin > 0)
-            settle(run, desk, desk->rows + i * desk->rows_stride, 1, &r, 1, &label, &margin);
+            settle(run, desk, desk->rows + i * stride, 1, &r, 1, &found.label, &margin);
         else
             left[n_left++] = r;
     }
@@ -337,7 +372,7 @@ static void assign_chunk(void *ctx, size_t chunk)
     if (run->n_iter == 0) begin_chunk(run, first, n_tiles);
     struct kmeans_desk *desk = kmeans_desk_take(run);
     for (size_t t = first; t < first + n_tiles; t++) {
-        if (run->spent_any < run->asleep[t]) continue;
+        if (run->n_movers == 0 && run->spent_any < run->asleep[t]) continue;
         const uint64_t awake = awake_rows(run, t, &run->asleep[t]);
         const unsigned n_awake = (unsigned)__builtin_popcountll(awake);
         if (n_awake == 0) continue;

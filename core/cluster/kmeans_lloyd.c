@@ -14,6 +14,11 @@
 #define NEAR_SLOWER 0.7
 /* In the first iterations centroids go too far for any list, and lists are not made. */
 #define NEAR_FROM 12u
+/* A few centroids may go much farther than all others. Rows look at them apart, which wakes all,
+ * when they go more than MOVER_TIMES as far, and more than one row in MOVER_PART was awake anyway.
+ */
+#define MOVER_TIMES 2.0
+#define MOVER_PART  2u
 /* When screening leaves more than one row in so many in doubt, it no longer pays. */
 #define DOUBTFUL_PART 4u
 /* Rows times centroids times columns between two reports, a tenth of a second at most, and
@@ -131,6 +136,45 @@ static size_t reseed_empty(struct kmeans_run *run)
     return n_reseeded;
 }
 
+/* Takes for movers the centroids that went more than MOVER_TIMES as far as SEG_FEW others did.
+ * Returns the longest way of the others. */
+static double choose_movers(struct kmeans_run *run)
+{
+    double way[SEG_FEW + 1] = { 0 }; /* the longest, descending */
+    uint16_t of[SEG_FEW + 1] = { 0 };
+    for (size_t j = 0; j < run->c.n_rows; j++) {
+        if (run->way[j] <= way[SEG_FEW]) continue;
+        size_t at = SEG_FEW;
+        for (; at > 0 && run->way[j] > way[at - 1]; at--) {
+            way[at] = way[at - 1];
+            of[at] = of[at - 1];
+        }
+        way[at] = run->way[j];
+        of[at] = (uint16_t)j;
+    }
+    run->n_movers = 0;
+    while (run->n_awake > run->data->x->n_rows / MOVER_PART && run->n_movers < SEG_FEW &&
+           way[run->n_movers] > MOVER_TIMES * way[SEG_FEW])
+        run->n_movers++;
+    memcpy(run->movers, of, sizeof run->movers);
+    return way[run->n_movers];
+}
+
+/* Whether the next rows that wake are looked for among the centroids they remember. longest: the
+ * longest way of any. */
+static void look_near_if_it_pays(struct kmeans_run *run, double longest)
+{
+    run->keeps_lists = run->near != NULL && run->n_iter >= NEAR_FROM;
+    run->looks_near = run->keeps_lists && run->is_screened;
+    if (run->looks_near) {
+        run->longest_way = choose_movers(run);
+        run->looks_near = run->longest_way < NEAR_SLOWER * run->failed_way;
+    }
+    if (run->looks_near) return;
+    run->longest_way = longest;
+    run->n_movers = 0;
+}
+
 /* Takes the means and books what their movement costs the rows. Returns the sum of squared
  * movements. */
 static double move_centroids(struct kmeans_run *run)
@@ -158,11 +202,8 @@ static double move_centroids(struct kmeans_run *run)
             second = run->way[j];
         }
     }
-    run->longest_way = longest;
-    run->keeps_lists = run->near != NULL && run->n_iter >= NEAR_FROM;
-    run->looks_near =
-        run->keeps_lists && run->is_screened && longest < NEAR_SLOWER * run->failed_way;
-    run->drift += longest;
+    look_near_if_it_pays(run, longest);
+    run->drift += run->longest_way;
     run->drift_lo = (float)(run->drift * (1 - 0x1p-22));
     run->drift_hi = (float)(run->drift * (1 + 0x1p-22));
     run->spent_any += (longest + second) * (1 + 0x1p-20);
@@ -191,6 +232,7 @@ static uint64_t collect(struct kmeans_run *run)
         desk->n_moved = desk->n_screened = desk->n_doubtful = desk->n_idle = 0;
         desk->n_tried = desk->n_found = 0;
     }
+    run->n_awake = n_found + n_screened;
     if (n_tried > 0 && n_found < n_tried / NEAR_PART) run->failed_way = run->longest_way;
     if (n_doubtful > n_screened / DOUBTFUL_PART) run->is_screened = false;
     return n_moved;
@@ -204,6 +246,7 @@ static void reset(struct kmeans_run *run)
     run->spent_any = 0;
     run->drift = 0;
     run->keeps_lists = run->looks_near = false;
+    run->n_movers = 0;
     run->failed_way = INFINITY;
     run->drift_lo = run->drift_hi = 0;
     run->n_idle = 0;

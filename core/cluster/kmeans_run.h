@@ -143,7 +143,11 @@ struct kmeans_run {
     float *rest;              /* (n) distance to all others when listed, plus drift then */
     bool keeps_lists;         /* screening fills near and rest */
     bool looks_near;          /* rows that wake are first looked for there */
-    double longest_way;       /* of the last move of the centroids */
+    uint16_t movers[SEG_FEW]; /* centroids whose last way drift leaves out: rows that are not
+                                 screened are measured against them as well */
+    unsigned n_movers;
+    uint64_t n_awake;         /* rows measured in the last iteration */
+    double longest_way;       /* of the last move of the other centroids */
     double failed_way;        /* the longest way when that found too few, or infinite */
     double drift;             /* sum of the longest ways so far */
     float drift_lo, drift_hi; /* the same, rounded down and up */

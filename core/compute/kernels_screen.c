@@ -246,29 +246,45 @@ INLINE void sum_lanes(const vfloat *a, float *out)
                                         _mm256_permute2f128_ps(low, high, 0x31)));
 }
 
+INLINE void among_row(const struct seg_screen *s, const float *row, const uint16_t *near,
+                      float *dist2, const size_t n_outs)
+{
+    const size_t width = s->d_padded;
+    const float *c[SEG_NEAR];
+    vfloat sum[SEG_NEAR];
+    UNROLL
+    for (size_t m = 0; m < SEG_NEAR; m++) {
+        c[m] = s->padded + (m < n_outs ? near[m] * width : 0);
+        sum[m] = splat(0.0f);
+    }
+    for (size_t at = 0; at < width; at += LANES) {
+        const vfloat value = *(const vfloat *)(row + at);
+        UNROLL
+        for (size_t m = 0; m < n_outs; m++) {
+            const vfloat off = value - *(const vfloat *)(c[m] + at);
+            sum[m] += off * off;
+        }
+    }
+    sum_lanes(sum, dist2);
+}
+
 static void among(const struct seg_screen *s, const float *rows, size_t stride, unsigned n,
                   const uint16_t *const *near, float *dist2)
 {
-    const size_t width = s->d_padded;
+    for (unsigned i = 0; i < n; i++)
+        among_row(s, rows + i * stride, near[i], dist2 + i * SEG_NEAR, SEG_NEAR);
+}
+
+static void among_few(const struct seg_screen *s, const float *rows, size_t stride, unsigned n,
+                      const uint16_t *few, unsigned n_few, float *dist2)
+{
     for (unsigned i = 0; i < n; i++) {
-        const float *c[SEG_NEAR], *row = rows + i * stride;
-        vfloat sum[SEG_NEAR];
-        UNROLL
-        for (size_t m = 0; m < SEG_NEAR; m++) {
-            c[m] = s->padded + near[i][m] * width;
-            sum[m] = splat(0.0f);
-        }
-        for (size_t at = 0; at < width; at += LANES) {
-            const vfloat value = *(const vfloat *)(row + at);
-            UNROLL
-            for (size_t m = 0; m < SEG_NEAR; m++) {
-                const vfloat off = value - *(const vfloat *)(c[m] + at);
-                sum[m] += off * off;
-            }
-        }
-        sum_lanes(sum, dist2 + i * SEG_NEAR);
+#define CALL(n_outs) among_row(s, rows + i * stride, few, dist2 + i * SEG_NEAR, n_outs)
+        WITH_CONSTANT(n_few, CALL)
+#undef CALL
     }
 }
 
 extern const struct seg_screen_kernel ISA_SYMBOL(seg_screen_kernel_);
-const struct seg_screen_kernel ISA_SYMBOL(seg_screen_kernel_) = { ISA_NAME, screen, among };
+const struct seg_screen_kernel ISA_SYMBOL(seg_screen_kernel_) = { ISA_NAME, screen, among,
+                                                                  among_few };

@@ -30,6 +30,7 @@ struct seg_screen {
 
 #define SEG_SCREEN_PAD 16u /* cells in the widest vector */
 #define SEG_NEAR       8u  /* centroids in a list of near ones */
+#define SEG_FEW        4u  /* that among_few takes at most */
 
 struct seg_screen_kernel {
     const char *isa;
@@ -46,6 +47,10 @@ struct seg_screen_kernel {
      * SEG_NEAR numbers. rows is aligned as tiles are, stride a multiple of SEG_SCREEN_PAD. */
     void (*among)(const struct seg_screen *s, const float *rows, size_t stride, unsigned n,
                   const uint16_t *const *near, float *dist2);
+    /* The same to the centroids few (n_few), 1..SEG_FEW, for every row; the other cells of dist2
+     * (n, SEG_NEAR) receive 0. */
+    void (*among_few)(const struct seg_screen *s, const float *rows, size_t stride, unsigned n,
+                      const uint16_t *few, unsigned n_few, float *dist2);
 };
 
 /* The best one for this machine; NULL where it has no such products. */

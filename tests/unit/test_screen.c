@@ -17,6 +17,25 @@ static float w[M_MAX * D_MAX];
     for (const struct seg_screen_kernel *const *at = seg_screen_kernels_all(), *k;                 \
          (k = *at) != NULL; at++)
 
+/* The distances of n rows, which are those of the lanes of x, to the last centroids. */
+static void check_few(const struct seg_screen_kernel *k, const struct seg_screen *s,
+                      const float *rows, size_t stride, unsigned n, const uint32_t *lane)
+{
+    static float dist2[ROWS][SEG_NEAR];
+    uint16_t few[SEG_FEW];
+    for (unsigned m = 0; m < SEG_FEW; m++)
+        few[m] = (uint16_t)(s->k - 1 - m);
+    for (unsigned n_few = 1; n_few <= SEG_FEW; n_few++) {
+        k->among_few(s, rows, stride, n, few, n_few, dist2[0]);
+        for (unsigned i = 0; i < n; i++)
+            for (unsigned m = 0; m < SEG_NEAR; m++) {
+                const double exact = m < n_few ? distance2(s->d, w, few[m], lane[i]) : 0;
+                if (!(fabs((double)dist2[i][m] - exact) <= (double)s->widen * exact + 1e-30))
+                    fail_msg("%s: row %u, d %zu, k %zu", k->isa, lane[i], s->d, s->k);
+            }
+    }
+}
+
 /* Every centroid that is not in a row's list is at least rest away, and the distances to those in
  * it are right. */
 static void check_lists(const struct seg_screen_kernel *k, const struct seg_screen *s,
@@ -44,6 +63,7 @@ static void check_lists(const struct seg_screen_kernel *k, const struct seg_scre
         }
     }
     k->among(s, rows[0], sizeof rows[0] / sizeof rows[0][0], n, list, dist2[0]);
+    check_few(k, s, rows[0], sizeof rows[0] / sizeof rows[0][0], n, lane);
     for (unsigned i = 0; i < n; i++)
         for (size_t m = 0; m < SEG_NEAR; m++) {
             const double exact = distance2(s->d, w, near[lane[i]][m], lane[i]);
