@@ -214,8 +214,14 @@ static int show_feature_set(const struct arguments *a)
         answer_print(&answer);
         goto out;
     }
-    say("%s: %s rows", member_text(answer.doc, "name", buffers[0]),
+    const struct json *estimated = member(answer.doc, "rows_estimated"),
+                      *basis = member(answer.doc, "based_on");
+    say("%s: %s%s rows", member_text(answer.doc, "name", buffers[0]),
+        estimated != NULL && json_bool(estimated) ? "about " : "",
         member_text(answer.doc, "rows", buffers[1]));
+    const char *detail = member_text(basis, "detail", buffers[0]);
+    if (*detail != '\0')
+        say("figures of %s rows: %s", member_text(basis, "rows", buffers[1]), detail);
     putchar('\n');
     table_init(&t, columns, COUNT(columns));
     const struct json *list = member(answer.doc, "columns");

@@ -7,8 +7,10 @@
 #include "db/number_text.h"
 #include "json/json.h"
 
-#define COUNT_ROWS_MAX 20000000u /* more rows than that are estimated: 0.1 µs each to count */
-#define COUNT_MS_MAX   3000      /* so are rows that are not counted by then */
+/* Counting stops at so many milliseconds, and does not begin when the planner expects more rows,
+ * at 0.1 µs each. */
+#define COUNT_MS_MAX   3000
+#define COUNT_ROWS_MAX 20000000u
 
 enum {
     FP_HAS_PAGES,
@@ -101,22 +103,22 @@ static enum db_status count_in_time(struct db *db, const struct wanted *w, struc
     return late ? DB_NONE : st;
 }
 
-/* n_rows of a set that has at least n_least. */
-static enum db_status count_or_estimate(struct db *db, const struct wanted *w, uint64_t n_least,
+/* s->n_rows of a set that has at least so many. */
+static enum db_status count_or_estimate(struct db *db, const struct wanted *w,
                                         struct seg_arena *arena, struct feature_sample *s)
 {
     uint64_t n = 0;
     enum db_status st = estimate(db, w, arena, &n);
     if (st != DB_ONE) return st;
-    s->n_rows = n > n_least ? n : n_least;
+    if (n > s->n_rows) s->n_rows = n;
     s->estimated = true;
-    if (s->n_rows > COUNT_ROWS_MAX) return DB_ONE;
+    if (n > COUNT_ROWS_MAX) return DB_ONE;
     st = count_in_time(db, w, arena, &n);
-    if (st == DB_ONE) {
-        s->n_rows = n;
-        s->estimated = false;
-    }
-    return st == DB_NONE ? DB_ONE : st;
+    if (st == DB_NONE) return DB_ONE;
+    if (st != DB_ONE) return st;
+    s->n_rows = n;
+    s->estimated = false;
+    return DB_ONE;
 }
 
 /* method and from of a sample of about n_wanted rows of s->n_rows. */
@@ -146,36 +148,39 @@ enum db_status db_feature_sample(struct db *db, const struct feature_set *fs, ui
                                  struct seg_arena *arena, struct feature_sample *ret)
 {
     struct wanted w;
-    const uint64_t n_columns = fs->n_columns > 0 ? fs->n_columns : 1,
-                   n_most = values_max / n_columns,
-                   n_wanted = values_max / FEATURE_SAMPLE_SHARE / n_columns;
-    if (!name_rows(db, fs, arena, &w)) return DB_FATAL;
-    struct feature_sample s = { .method = SAMPLE_ALL, .from = w.relation };
+    const uint64_t n_most = values_max / (fs->n_columns > 0 ? fs->n_columns : 1);
     const char *limit = seg_arena_printf(arena, " LIMIT %llu", (unsigned long long)n_most + 1);
-    if (limit == NULL) return DB_FATAL;
-    uint64_t n = (uint64_t)fs->n_rows;
-    enum db_status st = fs->managed ? DB_ONE : count(db, &w, limit, arena, &n);
-    if (st == DB_ONE && n > n_most) {
-        s.n_rows = n;
-        if (!fs->managed) st = count_or_estimate(db, &w, n, arena, &s);
-        if (st == DB_ONE) st = choose_rows(db, fs, &w, n_wanted, arena, &s);
+    if (limit == NULL || !name_rows(db, fs, arena, &w)) return DB_FATAL;
+    struct feature_sample s = { .method = SAMPLE_ALL,
+                                .from = w.relation,
+                                .n_rows = (uint64_t)fs->n_rows };
+    enum db_status st = fs->managed ? DB_ONE : count(db, &w, limit, arena, &s.n_rows);
+    const bool late = db_feature_sample_late(db, st);
+    if (late) {
+        s.estimated = true;
+        st = estimate(db, &w, arena, &s.n_rows);
+    } else if (st == DB_ONE && s.n_rows > n_most && !fs->managed) {
+        st = count_or_estimate(db, &w, arena, &s);
     }
-    if (db_feature_sample_late(db, st)) return db_feature_sample_nothing(db, fs, arena, ret);
+    if (st == DB_ONE && (late || s.n_rows > n_most))
+        st = db_feature_sample_shrink(db, fs, values_max, arena, &s);
     if (st == DB_ONE) *ret = s;
     return st;
 }
 
-enum db_status db_feature_sample_nothing(struct db *db, const struct feature_set *fs,
-                                         struct seg_arena *arena, struct feature_sample *ret)
+enum db_status db_feature_sample_shrink(struct db *db, const struct feature_set *fs,
+                                        uint64_t values_max, struct seg_arena *arena,
+                                        struct feature_sample *s)
 {
     struct wanted w;
-    struct feature_sample s = { .method = SAMPLE_NOTHING,
-                                .n_rows = (uint64_t)fs->n_rows,
-                                .estimated = !fs->managed };
-    if (!name_rows(db, fs, arena, &w)) return DB_FATAL;
-    enum db_status st = fs->managed ? DB_ONE : estimate(db, &w, arena, &s.n_rows);
-    if (st == DB_ONE) *ret = s;
-    return st;
+    const uint64_t n_wanted =
+        values_max / FEATURE_SAMPLE_SHARE / (fs->n_columns > 0 ? fs->n_columns : 1);
+    if (s->method != SAMPLE_ALL || s->n_rows <= n_wanted) {
+        s->method = SAMPLE_NOTHING;
+        s->from = NULL;
+        return DB_ONE;
+    }
+    return name_rows(db, fs, arena, &w) ? choose_rows(db, fs, &w, n_wanted, arena, s) : DB_FATAL;
 }
 
 bool db_feature_sample_late(const struct db *db, enum db_status st)

@@ -22,20 +22,21 @@ enum sample_method {
 struct feature_sample {
     enum sample_method method;
     const char *from; /* SQL that stands behind FROM; NULL with SAMPLE_NOTHING */
-    uint64_t n_rows;  /* rows of the whole set that have an id; SAMPLE_ALL: 0, nobody has counted */
+    uint64_t n_rows;  /* rows of the whole set that have an id */
     bool estimated;   /* n_rows is what PostgreSQL's planner expects, against counted */
 };
 
 extern const struct db_stmts DB_FEATURE_SAMPLE_STMTS;
 
 /* Chooses the rows: all when the set has at most values_max values, which is counted and not
- * estimated. *ret's text is in the arena. */
+ * estimated unless counting so many takes too long. *ret's text is in the arena. */
 enum db_status db_feature_sample(struct db *db, const struct feature_set *fs, uint64_t values_max,
                                  struct seg_arena *arena, struct feature_sample *ret);
-/* SAMPLE_NOTHING, for a set that db_feature_sample chose rows of which could not be read in time.
- */
-enum db_status db_feature_sample_nothing(struct db *db, const struct feature_set *fs,
-                                         struct seg_arena *arena, struct feature_sample *ret);
+/* Replaces *s, which could not be read in time: all rows by a sample, a sample, or fewer rows than
+ * one would have, by nothing. */
+enum db_status db_feature_sample_shrink(struct db *db, const struct feature_set *fs,
+                                        uint64_t values_max, struct seg_arena *arena,
+                                        struct feature_sample *s);
 /* Whether st is a statement that took longer than [database] statement_timeout_s. */
 bool db_feature_sample_late(const struct db *db, enum db_status st);
 

@@ -7,28 +7,33 @@
 #include "db/feature_sample.h"
 #include "json/json.h"
 
-/* How based_on tells of a sample. */
+/* How based_on tells of the rows that were read. */
 static const struct {
     const char *method, *detail;
 } METHODS[] = {
     [SAMPLE_ALL] = { "all_rows", NULL },
     [SAMPLE_RANDOM_PAGES] = { "random_pages",
-                              "the set is large: missing and the counts in top are estimates for "
-                              "all rows, the other figures are those of a sample" },
+                              "a part of the pages was read: missing and the counts in top are "
+                              "estimates for all rows, the other figures are those of the sample" },
     [SAMPLE_FIRST_ROWS] = { "first_rows",
-                            "the set is large, and no table from which to draw: missing and the "
-                            "counts in top are estimates for all rows, the other figures are those "
-                            "of the first rows" },
+                            "only the first rows were read, since there are no pages to draw from: "
+                            "missing and the counts in top are estimates for all rows, the other "
+                            "figures are those of the first rows" },
     [SAMPLE_NOTHING] = { "nothing",
                          "reading the rows takes longer than a statement may: there are no "
                          "figures" },
 };
 
-/* What the database has computed. */
+/* What the database has computed of a column. */
+struct column_figures {
+    const char *stats; /* text of an object */
+    const char *top;   /* text of an array; NULL: not a categorical feature */
+    uint64_t distinct; /* values of a categorical feature */
+};
+
 struct figures {
-    uint64_t n_rows;    /* rows that they are of */
-    const char **stats; /* (n_columns) text of an object */
-    char **top;         /* (n_columns) text of an array; NULL: not a categorical feature */
+    uint64_t n_rows;                /* rows that they are of */
+    struct column_figures *columns; /* (n_columns); NULL: there are none */
 };
 
 /* A finite number within float32. */
@@ -72,10 +77,7 @@ static const char *summary_expression(struct db *db, const struct feature_column
             " 'max', to_char(max(%1$s)::timestamp, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'))",
             col);
     case SEG_CATEGORICAL:
-        return seg_arena_printf(arena,
-                                "json_build_object('missing', count(*) - count(%1$s), 'distinct', "
-                                "count(DISTINCT %1$s::text))",
-                                col);
+        return seg_arena_printf(arena, "json_build_object('missing', count(*) - count(%s))", col);
     case SEG_VECTOR:
         return seg_arena_printf(
             arena, "json_build_object('missing', count(*) - count(%1$s), 'width', %2$u)", col,
@@ -84,11 +86,11 @@ static const char *summary_expression(struct db *db, const struct feature_column
     return NULL;
 }
 
-/* [{"value", "count"}] of the ten most frequent values; n_all is to n_read as the counts that are
- * told are to those that are read. */
-static enum db_status top_values(struct db *db, const char *from, const struct feature_column *c,
-                                 const char *id, uint64_t n_all, uint64_t n_read,
-                                 struct seg_arena *arena, char **ret)
+/* The values of a categorical feature: how many there are, and [{"value", "count"}] of the ten most
+ * frequent. n_all is to n_read as the counts that are told are to those that are read. */
+static enum db_status read_values(struct db *db, const char *from, const struct feature_column *c,
+                                  const char *id, uint64_t n_all, uint64_t n_read,
+                                  struct seg_arena *arena, struct column_figures *f)
 {
     char col[160];
     struct db_result *r = NULL;
@@ -97,24 +99,27 @@ static enum db_status top_values(struct db *db, const char *from, const struct f
         arena,
         "SELECT COALESCE(json_agg(json_build_object('value', v, "
         "'count', round(n::numeric * %4$llu / %5$llu)::bigint) ORDER BY n DESC, v), '[]')"
-        " FROM (SELECT %1$s::text COLLATE \"C\" AS v, count(*) AS n FROM "
-        "%2$s WHERE %1$s IS NOT NULL AND %3$s IS NOT NULL"
+        ", COALESCE(max(n_values), 0)"
+        " FROM (SELECT %1$s::text COLLATE \"C\" AS v, count(*) AS n, count(*) OVER () AS n_values"
+        " FROM %2$s WHERE %1$s IS NOT NULL AND %3$s IS NOT NULL"
         " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 10) AS top",
         col, from, id, (unsigned long long)n_all, (unsigned long long)(n_read > 0 ? n_read : 1));
     if (sql == NULL) return DB_FATAL;
     enum db_status st = db_exec_sql(db, sql, NULL, 0, &r);
-    if (st == DB_ONE)
-        *ret = seg_arena_strndup(arena, db_result_text(r, 0, 0), db_result_len(r, 0, 0));
+    if (st == DB_ONE) {
+        f->top = seg_arena_strndup(arena, db_result_text(r, 0, 0), db_result_len(r, 0, 0));
+        f->distinct = (uint64_t)db_result_int(r, 0, 1);
+    }
     db_result_free(r);
-    return st == DB_ONE && *ret == NULL ? DB_FATAL : st;
+    return st == DB_ONE && f->top == NULL ? DB_FATAL : st;
 }
 
-/* scale: rows of the set for each row read. */
-static void write_column(struct json_out *o, const struct feature_column *c, const char *stats,
-                         const char *top, double scale)
+/* f NULL: there are no figures. scale: rows of the set for each row read. */
+static void write_column(struct json_out *o, const struct feature_column *c,
+                         const struct column_figures *f, double scale)
 {
     struct json_fault fault;
-    struct json *doc = stats ? json_parse(stats, strlen(stats), &fault) : NULL;
+    struct json *doc = f ? json_parse(f->stats, strlen(f->stats), &fault) : NULL;
     json_out_object(o);
     json_out_member_string(o, "name", c->name);
     json_out_member_string(o, "type", seg_type_name(c->type));
@@ -135,24 +140,27 @@ static void write_column(struct json_out *o, const struct feature_column *c, con
         } else
             json_out_null(o);
     }
-    if (doc == NULL && c->type == SEG_VECTOR) json_out_member_uint(o, "width", c->width);
-    if (top != NULL) json_out_member_raw(o, "top", top);
+    if (f == NULL && c->type == SEG_VECTOR) json_out_member_uint(o, "width", c->width);
+    if (f != NULL && f->top != NULL) {
+        json_out_member_uint(o, "distinct", f->distinct);
+        json_out_member_raw(o, "top", f->top);
+    }
     json_out_end_object(o);
     json_free(doc);
 }
 
-/* The figures of the rows that were chosen. */
+/* The figures of the rows that were chosen, in *ret. */
 static enum db_status read_figures(struct db *db, const struct feature_set *fs,
                                    const struct feature_sample *sample, struct seg_arena *arena,
-                                   struct figures *f)
+                                   struct figures *ret)
 {
     char id[160];
     struct db_result *r = NULL;
+    struct figures f = { 0 };
     if (!db_ident(db, fs->id_column, id, sizeof(id))) return DB_FATAL;
     const char **fields = seg_arena_alloc(arena, (fs->n_columns + 1) * sizeof(*fields));
-    f->stats = seg_arena_alloc(arena, (fs->n_columns + 1) * sizeof(*f->stats));
-    f->top = seg_arena_alloc(arena, (fs->n_columns + 1) * sizeof(*f->top));
-    if (fields == NULL || f->stats == NULL || f->top == NULL) return DB_FATAL;
+    f.columns = seg_arena_alloc(arena, (fs->n_columns + 1) * sizeof(*f.columns));
+    if (fields == NULL || f.columns == NULL) return DB_FATAL;
     fields[0] = "SELECT count(*)";
     for (uint32_t i = 0; i < fs->n_columns; i++)
         if ((fields[i + 1] = summary_expression(db, &fs->columns[i], arena)) == NULL)
@@ -163,19 +171,19 @@ static enum db_status read_figures(struct db *db, const struct feature_set *fs,
              : NULL;
     if (sql == NULL) return DB_FATAL;
     enum db_status st = db_exec_sql(db, sql, NULL, 0, &r);
-    if (st == DB_ONE) f->n_rows = (uint64_t)db_result_int(r, 0, 0);
-    const uint64_t n_all = sample->method == SAMPLE_ALL ? f->n_rows : sample->n_rows;
+    if (st == DB_ONE) f.n_rows = (uint64_t)db_result_int(r, 0, 0);
+    const uint64_t n_all = sample->method == SAMPLE_ALL ? f.n_rows : sample->n_rows;
     for (uint32_t i = 0; st == DB_ONE && i < fs->n_columns; i++) {
-        f->top[i] = NULL;
-        f->stats[i] =
-            seg_arena_strndup(arena, db_result_text(r, 0, i + 1), db_result_len(r, 0, i + 1));
-        if (f->stats[i] == NULL)
+        struct column_figures *c = &f.columns[i];
+        *c = (struct column_figures){ .stats = seg_arena_strndup(arena, db_result_text(r, 0, i + 1),
+                                                                 db_result_len(r, 0, i + 1)) };
+        if (c->stats == NULL)
             st = DB_FATAL;
         else if (fs->columns[i].type == SEG_CATEGORICAL)
-            st = top_values(db, sample->from, &fs->columns[i], id, n_all, f->n_rows, arena,
-                            &f->top[i]);
+            st = read_values(db, sample->from, &fs->columns[i], id, n_all, f.n_rows, arena, c);
     }
     db_result_free(r);
+    if (st == DB_ONE) *ret = f;
     return st;
 }
 
@@ -198,12 +206,10 @@ enum db_status db_feature_summary(struct db *db, const struct feature_set *fs, u
     struct feature_sample sample;
     struct figures f = { 0 };
     enum db_status st = db_feature_sample(db, fs, values_max, arena, &sample);
-    if (st == DB_ONE && sample.method != SAMPLE_NOTHING) {
+    while (st == DB_ONE && sample.method != SAMPLE_NOTHING) {
         st = read_figures(db, fs, &sample, arena, &f);
-        if (db_feature_sample_late(db, st)) {
-            f = (struct figures){ 0 };
-            st = db_feature_sample_nothing(db, fs, arena, &sample);
-        }
+        if (!db_feature_sample_late(db, st)) break;
+        st = db_feature_sample_shrink(db, fs, values_max, arena, &sample);
     }
     if (st != DB_ONE) return st;
     if (sample.method == SAMPLE_ALL) sample.n_rows = f.n_rows;
@@ -213,7 +219,7 @@ enum db_status db_feature_summary(struct db *db, const struct feature_set *fs, u
     json_out_key(o, "columns");
     json_out_array(o);
     for (uint32_t i = 0; i < fs->n_columns; i++)
-        write_column(o, &fs->columns[i], f.stats ? f.stats[i] : NULL, f.top ? f.top[i] : NULL,
+        write_column(o, &fs->columns[i], f.columns ? &f.columns[i] : NULL,
                      f.n_rows > 0 ? (double)sample.n_rows / (double)f.n_rows : 1);
     json_out_end_array(o);
     return st;

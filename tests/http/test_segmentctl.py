@@ -263,6 +263,13 @@ def test_label_and_feature_sets(ok, shop):
     assert head == "blobs: 300 rows" and table[1].split()[:3] == ["x", "numeric", "0"] and "app" in table[3]
 
 
+def test_figures_of_a_sample_are_called_so(answering):
+    document = {"name": "shop", "rows": 30000000, "rows_estimated": True, "columns": [],
+                "based_on": {"rows": 100412, "sample": True, "method": "random_pages", "detail": "a part of the pages was read"}}
+    url, _ = answering((200, json.dumps(document)))
+    assert run(url, "feature-sets", "shop").stdout.splitlines()[:2] == ["shop: about 30000000 rows", "figures of 100412 rows: a part of the pages was read"]
+
+
 def test_lists_are_followed_over_all_pages(answering):
     pages = [{"items": [{"name": f"m{i}"}], "next_cursor": f"c&{i}" if i < 2 else None} for i in range(3)]
     url, asked = answering(*[(200, json.dumps(p)) for p in pages])
