@@ -55,9 +55,9 @@ static const char *summary_expression(struct db *db, const struct feature_column
         return seg_arena_printf(
             arena,
             "json_build_object('missing', count(*) - count(*) FILTER (WHERE " IN_RANGE
-            "), 'min', min(%1$s) FILTER (WHERE " IN_RANGE
+            "), 'min', min(%1$s::float8) FILTER (WHERE " IN_RANGE
             "), 'mean', avg(%1$s::float8) FILTER (WHERE " IN_RANGE
-            "), 'max', max(%1$s) FILTER (WHERE " IN_RANGE
+            "), 'max', max(%1$s::float8) FILTER (WHERE " IN_RANGE
             "), 'quantiles', (SELECT json_object_agg(k, v) FROM unnest(ARRAY['p10', 'p25', "
             "'median', 'p75', 'p90'],"
             " percentile_cont(ARRAY[0.1, 0.25, 0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY "
@@ -114,12 +114,13 @@ static enum db_status read_values(struct db *db, const char *from, const struct 
     return st == DB_ONE && f->top == NULL ? DB_FATAL : st;
 }
 
-/* f NULL: there are no figures. scale: rows of the set for each row read. */
-static void write_column(struct json_out *o, const struct feature_column *c,
+/* f NULL: there are no figures. scale: rows of the set for each row read. False: out of memory. */
+static bool write_column(struct json_out *o, const struct feature_column *c,
                          const struct column_figures *f, double scale)
 {
     struct json_fault fault;
     struct json *doc = f ? json_parse(f->stats, strlen(f->stats), &fault) : NULL;
+    if (f != NULL && doc == NULL) return false;
     json_out_object(o);
     json_out_member_string(o, "name", c->name);
     json_out_member_string(o, "type", seg_type_name(c->type));
@@ -147,6 +148,7 @@ static void write_column(struct json_out *o, const struct feature_column *c,
     }
     json_out_end_object(o);
     json_free(doc);
+    return true;
 }
 
 /* The figures of the rows that were chosen, in *ret. */
@@ -219,8 +221,9 @@ enum db_status db_feature_summary(struct db *db, const struct feature_set *fs, u
     json_out_key(o, "columns");
     json_out_array(o);
     for (uint32_t i = 0; i < fs->n_columns; i++)
-        write_column(o, &fs->columns[i], f.columns ? &f.columns[i] : NULL,
-                     f.n_rows > 0 ? (double)sample.n_rows / (double)f.n_rows : 1);
+        if (!write_column(o, &fs->columns[i], f.columns ? &f.columns[i] : NULL,
+                          f.n_rows > 0 ? (double)sample.n_rows / (double)f.n_rows : 1))
+            return DB_FATAL;
     json_out_end_array(o);
     return st;
 }

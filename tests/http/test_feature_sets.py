@@ -243,6 +243,13 @@ def test_a_summary_survives_numbers_that_no_mean_could_hold(http, sql):
     assert (column["missing"], column["min"], column["mean"], column["max"]) == (4, 5, 7, 9)
 
 
+def test_a_summary_has_figures_of_numbers_with_many_digits(http, sql):
+    sql("CREATE TABLE digits AS SELECT i AS id, i + ('0.' || repeat('3', 70))::numeric AS x FROM generate_series(1, 3) i")
+    http.put("/v1/feature-sets/digits", json={"relation": "digits", "id_column": "id"})
+    column = http.get("/v1/feature-sets/digits").json()["columns"][0]
+    assert (column["missing"], column["min"], column["max"]) == (0, pytest.approx(4 / 3), pytest.approx(10 / 3))
+
+
 @pytest.fixture(scope="module")
 def sampling(database, tmp_path_factory):
     """A server that summarises more than 100,000 values from a sample of 10,000, andwhose statements may take 1 s."""
