@@ -27,8 +27,8 @@ struct label_run {
 };
 
 /* sender NULL: all rows of fs are read from the database, scored and sent. Else it has begun to
- * send those of kept, and is ended, whatever comes; kept's table is taken. Progress goes from
- * progress_from to 1. */
+ * send those of kept, and is ended, whatever comes; kept's table is taken, and read may be NULL.
+ * Progress goes from progress_from to 1. */
 enum job_outcome label_run_write(struct job_run *run, struct db *read, struct db *write,
                                  const struct feature_set *fs, const struct seg_model *m,
                                  const struct label_rows *kept, struct label_sender *sender,

@@ -20,7 +20,7 @@
 #define LOAD_SHARE       0.2 /* of the progress bar */
 #define FIT_SHARE        0.5
 
-#define CONNECT_TRIES    20 /* to publish: what was learnt is worth a wait of ten seconds */
+#define CONNECT_TRIES    20 /* once trained: what was learnt is worth a wait of ten seconds */
 #define CONNECT_PAUSE_MS 500
 
 struct training {
@@ -207,7 +207,7 @@ static void core_progress(void *ctx, double fraction, const char *message)
 }
 
 /* NULL: none could be had, or the job is to stop. */
-static struct db *connect_to_publish(const struct job_run *run)
+static struct db *connect_once_trained(const struct job_run *run)
 {
     struct db *db = job_connect(run, true);
     for (int i = 1; i < CONNECT_TRIES && db == NULL && !atomic_load(run->cancel); i++) {
@@ -222,7 +222,7 @@ static enum job_outcome begin_publishing(struct training *t)
 {
     struct job_run *run = t->run;
     if (t->write != NULL) return JOB_SUCCEEDED;
-    t->write = connect_to_publish(run);
+    t->write = connect_once_trained(run);
     enum db_status st = t->write != NULL ? db_begin(t->write) : DB_RETRY;
     return st == DB_ONE ? JOB_SUCCEEDED : job_db_failed(run, st, "beginning to publish");
 }
@@ -411,17 +411,27 @@ static enum db_status publish(struct training *t, struct db *write, const struct
     return st;
 }
 
+/* Users that were not kept are read over a new connection: the job's may have been lost while it
+ * computed, which nobody notices. */
+static enum job_outcome write_labels(struct training *t, struct label_run *ret)
+{
+    struct label_sender *sender = t->sender;
+    struct db *read = sender == NULL ? connect_once_trained(t->run) : NULL;
+    if (sender == NULL && read == NULL)
+        return job_db_failed(t->run, DB_RETRY, "reading the users to be labelled");
+    t->sender = NULL;
+    enum job_outcome outcome = label_run_write(t->run, read, t->write, &t->fs, t->model, &t->kept,
+                                               sender, LOAD_SHARE + FIT_SHARE, ret);
+    db_close(read);
+    return outcome;
+}
+
 static enum job_outcome store(struct training *t)
 {
     struct job_run *run = t->run;
     struct label_run l = { 0 };
     enum job_outcome outcome = begin_publishing(t);
-    if (outcome == JOB_SUCCEEDED && t->spec.label) {
-        struct label_sender *sender = t->sender;
-        t->sender = NULL;
-        outcome = label_run_write(run, run->db, t->write, &t->fs, t->model, &t->kept, sender,
-                                  LOAD_SHARE + FIT_SHARE, &l);
-    }
+    if (outcome == JOB_SUCCEEDED && t->spec.label) outcome = write_labels(t, &l);
     if (outcome != JOB_SUCCEEDED) return outcome;
     job_progress(run, 0.98, "storing", "publishing");
     enum db_status st = publish(t, t->write, &l);

@@ -110,6 +110,22 @@ def test_the_end_of_a_job_is_written_although_its_connection_was_lost(http, blob
     assert ended["message"] == "cancelled"  # by its runner: not when its lease had run out
 
 
+def test_a_training_of_classes_labels_although_its_connection_was_lost(http, sql, wait_job):
+    """It reads its users again, those without the target too, when nothing has come over that connection for long."""
+    sql("CREATE TABLE public.churn AS SELECT g AS id, (g % 7)::real AS x, (g % 5)::real AS y, CASE g % 3 WHEN 0 THEN 'yes' WHEN 1 THEN 'no' END AS churned "
+        "FROM generate_series(1, 6000) g")
+    http.put("/v1/feature-sets/churn", json={"relation": "public.churn", "id_column": "id"})
+    spec = {"feature_set": "churn", "task": "classification", "target": "churned", "label": True,
+            "algorithm": {"type": "mlp", "hidden": [256, 256], "epochs": 30, "patience": 0}}
+    job = http.post("/v1/models/jobs_classes/train", json=spec).json()
+    idle = "FROM pg_stat_activity WHERE query LIKE 'COPY (SELECT%' AND state = 'idle'"
+    wait_for(sql, f"SELECT count(*) {idle}", 1)
+    sql(f"SELECT pg_terminate_backend(pid) {idle}")
+    ended = wait_job(job["id"])
+    assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
+    assert sql(f"SELECT n_users FROM segmentd.label_runs WHERE job_id = '{job['id']}'") == [(6000,)]
+
+
 @pytest.mark.races
 def test_an_idempotency_key_makes_one_job_of_many_requests(http, blobs, wait_job):
     replies = []
