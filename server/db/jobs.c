@@ -140,7 +140,7 @@ static const struct db_stmt STMTS[JOB_N_STMTS] = {
                       "back' END"
                       "   , phase = 'queued', progress = 0, lease_until = NULL" JOB_OURS
                       " RETURNING state)"
-                      " SELECT state = 'cancelled', pg_notify(current_schema() || '_jobs', "
+                      " SELECT state, pg_notify(current_schema() || '_jobs', "
                       "'')::text FROM back" },
 };
 const struct db_stmts DB_JOBS_STMTS = { STMTS, JOB_N_STMTS };
@@ -319,13 +319,15 @@ enum db_status db_jobs_finish(struct db *db, const char *id, int attempt, const 
                    NULL);
 }
 
-enum db_status db_jobs_release(struct db *db, const char *id, int attempt, bool *ret_cancelled)
+enum db_status db_jobs_release(struct db *db, const char *id, int attempt, const char **ret_state)
 {
+    static const char *const STATES[] = { "queued", "cancelled", "failed" };
     char attempt_text[16];
     struct db_result *r = NULL;
     snprintf(attempt_text, sizeof(attempt_text), "%d", attempt);
     enum db_status st = db_exec(db, &STMTS[JOB_RELEASE], (const char *[]){ id, attempt_text }, &r);
-    if (st == DB_ONE) *ret_cancelled = db_result_bool(r, 0, 0);
+    for (size_t i = 0; st == DB_ONE && i < sizeof(STATES) / sizeof(STATES[0]); i++)
+        if (strcmp(db_result_text(r, 0, 0), STATES[i]) == 0) *ret_state = STATES[i];
     db_result_free(r);
     return st;
 }

@@ -66,8 +66,9 @@ enum db_status db_jobs_heartbeat(struct db *db, const char *id, int attempt, uns
  * cancelled. version 0: none. */
 enum db_status db_jobs_finish(struct db *db, const char *id, int attempt, const char *state,
                               int version, const char *warnings, const char *error);
-/* Gives it back unfinished, for a stopping server or a lost database connection. *ret_cancelled: it
- * has ended instead, since somebody had asked for its cancellation. */
-enum db_status db_jobs_release(struct db *db, const char *id, int attempt, bool *ret_cancelled);
+/* Gives it back unfinished, for a stopping server or a lost database connection. Its state is then
+ * "queued"; or it has ended: "cancelled", since somebody had asked for that, or "failed", since
+ * this was its last attempt. *ret_state is static storage. */
+enum db_status db_jobs_release(struct db *db, const char *id, int attempt, const char **ret_state);
 
 #endif

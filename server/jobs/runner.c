@@ -215,25 +215,30 @@ static bool connection_ready(struct runner *r, struct db **db)
     return db_listen(*db, channel) != DB_FATAL;
 }
 
-/* Ends the job as `state`, or hands it back (NULL), which ends one that was to be cancelled. Over a
- * new connection when the job's was lost, which nobody notices while a job computes. */
-static enum db_status write_end(struct runner *r, struct job_run *run, const char *state,
-                                const char *error, bool *ret_cancelled)
+/* Ends the job as *state, or hands it back (NULL); *state is what it is then. Over a new connection
+ * when the job's was lost, which nobody notices while a job computes. */
+static enum db_status write_end(struct runner *r, struct job_run *run, const char **state)
 {
     const struct db_job *j = run->job;
+    const bool failed = *state != NULL && strcmp(*state, "failed") == 0, release = *state == NULL;
+    char *error = failed ? error_json(run) : NULL;
     enum db_status st = DB_RETRY;
     for (int i = 0; i < 2 && st == DB_RETRY && connection_ready(r, &run->db); i++)
-        st = state != NULL ? db_jobs_finish(run->db, j->id, j->attempt, state, 0, NULL, error)
-                           : db_jobs_release(run->db, j->id, j->attempt, ret_cancelled);
+        st = release ? db_jobs_release(run->db, j->id, j->attempt, state)
+                     : db_jobs_finish(run->db, j->id, j->attempt, *state, 0, NULL, error);
+    seg_free(error);
     return st;
 }
 
-/* Writes how the job ended. What succeeded has been ended by its own commit. */
+/* Writes how the job ended, and counts it once that is written: until then it may be claimed again.
+ * What succeeded has been ended by its own commit. */
 static const char *end_job(struct runner *r, struct job_run *run, enum job_outcome outcome,
                            bool cancel_asked, bool lost)
 {
     struct metrics *metrics = r->owner->app->metrics;
-    bool cancelled = false;
+    const char *state = outcome == JOB_FAILED                    ? "failed"
+                        : outcome == JOB_STOPPED && cancel_asked ? "cancelled"
+                                                                 : NULL;
     if (outcome == JOB_SUCCEEDED) {
         metrics_add(metrics, METRIC_JOBS_SUCCEEDED, 1);
         return "succeeded";
@@ -242,18 +247,11 @@ static const char *end_job(struct runner *r, struct job_run *run, enum job_outco
         metrics_add(metrics, METRIC_FENCED_WRITES, 1);
         return "lost";
     }
-    if (outcome == JOB_FAILED) {
-        char *error = error_json(run);
-        metrics_add(metrics, METRIC_JOBS_FAILED, 1);
-        const enum db_status st = write_end(r, run, "failed", error, &cancelled);
-        seg_free(error);
-        return st == DB_ONE ? "failed" : "lost";
-    }
     if (outcome == JOB_AGAIN) pause_before_next(r); /* what went wrong may last */
-    cancelled = outcome == JOB_STOPPED && cancel_asked;
-    write_end(r, run, cancelled ? "cancelled" : NULL, NULL, &cancelled);
-    if (cancelled) metrics_add(metrics, METRIC_JOBS_CANCELLED, 1);
-    return cancelled ? "cancelled" : "handed back";
+    if (write_end(r, run, &state) != DB_ONE) return "lost";
+    if (strcmp(state, "failed") == 0) metrics_add(metrics, METRIC_JOBS_FAILED, 1);
+    if (strcmp(state, "cancelled") == 0) metrics_add(metrics, METRIC_JOBS_CANCELLED, 1);
+    return strcmp(state, "queued") == 0 ? "handed back" : state;
 }
 
 /* *db is another connection afterwards, or NULL, when it was lost. */

@@ -31,11 +31,11 @@ struct job_monitor; /* runner.c: what the heartbeat thread shares */
 /* What a job function works with. */
 struct job_run {
     struct app *app;
-    struct db *db; /* the job's connection: reading, and publishing */
+    struct db *db; /* the job's connection: reads; broken when it was lost while the job computed */
     const struct db_job *job;
     struct seg_arena arena; /* freed after the job */
     atomic_bool *cancel;    /* set: the job is to stop. By the heartbeat, and by a thread of the job
-                               that    has failed beside the others, which keeps why */
+                               that has failed beside the others, which keeps why */
     struct job_monitor *monitor;
     char error_code[48]; /* JOB_FAILED */
     char error_detail[400];

@@ -3,6 +3,7 @@ import contextlib
 import datetime
 import json
 import os
+import re
 import threading
 import time
 
@@ -124,6 +125,51 @@ def test_a_training_of_classes_labels_although_its_connection_was_lost(http, sql
     ended = wait_job(job["id"])
     assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
     assert sql(f"SELECT n_users FROM segmentd.label_runs WHERE job_id = '{job['id']}'") == [(6000,)]
+
+
+@contextlib.contextmanager
+def ends_refused(sql, state, refusal):
+    """A job's first attempt cannot be written as ended in this state."""
+    sql(f"CREATE FUNCTION public.refuse_end() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF OLD.attempt = 1 THEN {refusal}; END IF; RETURN NEW; END $$;"
+        f"CREATE TRIGGER refuse_end BEFORE UPDATE ON segmentd.jobs FOR EACH ROW WHEN (NEW.state = '{state}') EXECUTE FUNCTION public.refuse_end()")
+    try:
+        yield
+    finally:
+        sql("DROP FUNCTION public.refuse_end() CASCADE")
+
+
+def n_failed(http):
+    return int(re.search(r'segmentd_jobs_total{state="failed"} (\d+)', http.get("/metrics").text)[1])
+
+
+def wait_counted(http, expected):
+    """An end is counted a moment after it can be seen."""
+    deadline = time.monotonic() + 5
+    while n_failed(http) < expected and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.1)
+    assert n_failed(http) == expected
+
+
+def test_a_job_whose_end_was_not_written_is_counted_once(http, sql, wait_job):
+    """By the one who claims it after its lease, and writes its end."""
+    sql("CREATE TABLE public.alone AS SELECT 1 AS id, 1::real AS x")
+    http.put("/v1/feature-sets/alone", json={"relation": "public.alone", "id_column": "id"})
+    before = n_failed(http)
+    with ends_refused(sql, "failed", "RETURN NULL"):
+        ended = wait_job(http.post("/v1/models/jobs_once/train", json={**QUICK, "feature_set": "alone"}).json()["id"])
+    assert (ended["state"], ended["attempt"]) == ("failed", 2)
+    wait_counted(http, before + 1)
+
+
+def test_a_job_that_fails_with_its_last_attempt_is_counted(http, blobs, sql, wait_job):
+    before = n_failed(http)
+    with ends_refused(sql, "succeeded", "RAISE EXCEPTION 'again' USING ERRCODE = '40001'"):
+        job = http.post("/v1/models/jobs_last/train", json=QUICK).json()
+        sql(f"UPDATE segmentd.jobs SET attempt_limit = 1 WHERE id = '{job['id']}'")
+        ended = wait_job(job["id"])
+    assert (ended["state"], ended["attempt"], ended["error"]["code"]) == ("failed", 1, "attempts_exhausted")
+    wait_counted(http, before + 1)
 
 
 @pytest.mark.races
