@@ -1,12 +1,18 @@
 /* What serve.py compares with: bare libmicrohttpd and a decoder. No routes, no checks of the
- * request, no preprocessing. By path: /limit  rows of a scoring body; the answer has the usual
- * length and was made at the start /echo   the same rows; the answer has the usual form, each row's
- * first numbers in it as text /bare   the same with a network 20-64-32-4 of random weights, whose
- * outputs are in the answer /tensor-limit, /tensor-bare  float32 behind the tensors' header as they
- * are; an answer of the usual length, or a network's outputs as float32 Connections are dealt out
- * in turn: threads that accept for themselves would often leave one of them idle, and the limit
- * would be that of the other. Usage: bench_echo N_FEATURES BYTES_A_ROW BYTES_A_TENSOR_ROW; prints
- * its port and serves until killed. */
+ * request, no preprocessing. By path:
+ *
+ * /limit: rows of a scoring body; the answer has the usual length and was made at the start.
+ *
+ * /echo: the same rows; the answer has the usual form, each row's first numbers in it as text.
+ *
+ * /bare: the same with a network 20-64-32-4 of random weights, whose outputs are in the answer.
+ *
+ * /tensor-limit, /tensor-bare: float32 behind the tensors' header as they are; an answer of the
+ * usual length, or a network's outputs as float32.
+ *
+ * Connections are dealt out in turn: threads that accept for themselves would often leave one of
+ * them idle, and the limit would be that of the other. Usage: bench_echo N_FEATURES BYTES_A_ROW
+ * BYTES_A_TENSOR_ROW; prints its port and serves until killed. */
 #include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
