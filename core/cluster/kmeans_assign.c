@@ -178,21 +178,30 @@ static void measure(struct kmeans_run *run, struct kmeans_desk *desk, const floa
     kmeans_offer(&desk->n_cells, run->c.n_rows * run->c.n_cols);
 }
 
-/* Bit i: row i of the tile has spent its slack, or there are movers to look at. If none has, the
- * tile may sleep until spent_any passes *ret_asleep. */
+/* Bit i: row i of the tile has spent its slack. If none has, the tile may sleep until spent_any
+ * passes *ret_asleep. */
 static uint64_t awake_rows(const struct kmeans_run *run, size_t tile, double *ret_asleep)
 {
     const size_t first = tile * SEG_TILE_ROWS;
     float least;
-    if (run->n_movers > 0) {
-        *ret_asleep = 0;
-        return UINT64_MAX >> (SEG_TILE_ROWS - seg_tiles_rows(run->data->x, tile));
-    }
     const uint64_t awake = run->kernels->spent_rows(run->slack + first, run->label + first,
                                                     run->spent_hi, run->c.n_rows + 1, &least);
     /* 2^-20 of the slack: more than the roundings of spent_hi now and later and of this. */
     *ret_asleep = awake == 0 ? run->spent_any + (double)least * (1 - 0x1p-20) : 0;
     return awake;
+}
+
+/* The rows of a tile that are to be measured: those that are awake, or all where there are movers
+ * to look at. */
+static uint64_t rows_to_measure(struct kmeans_run *run, struct kmeans_desk *desk, size_t tile)
+{
+    const bool all = run->n_movers > 0;
+    if (!all && run->spent_any < run->asleep[tile]) return 0;
+    const uint64_t awake = awake_rows(run, tile, &run->asleep[tile]);
+    desk->n_awake += (unsigned)__builtin_popcountll(awake);
+    if (!all) return awake;
+    run->asleep[tile] = 0; /* what its rows have left is measured anew */
+    return UINT64_MAX >> (SEG_TILE_ROWS - seg_tiles_rows(run->data->x, tile));
 }
 
 /* First pass of a start: no row has a cluster, and lanes that are no rows never wake. */
@@ -338,11 +347,11 @@ static void look_near_next(struct kmeans_run *run, struct kmeans_desk *desk, str
 
 /* Queues rows of a tile: those that can be looked for among what they remember, as none of the
  * other centroids can have come near, and the others. */
-static void queue_rows(const struct kmeans_run *run, uint32_t first_row, uint64_t awake,
+static void queue_rows(const struct kmeans_run *run, uint32_t first_row, uint64_t wanted,
                        struct queue *near, struct queue *far)
 {
-    for (; awake != 0; awake &= awake - 1) {
-        const uint32_t row = first_row + (uint32_t)__builtin_ctzll(awake);
+    for (; wanted != 0; wanted &= wanted - 1) {
+        const uint32_t row = first_row + (uint32_t)__builtin_ctzll(wanted);
         const bool is_near = run->looks_near && run->rest[row] > run->drift_hi;
         struct queue *queue = is_near ? near : far;
         if (run->is_turned) prefetch_row(run, row);
@@ -372,16 +381,15 @@ static void assign_chunk(void *ctx, size_t chunk)
     if (run->n_iter == 0) begin_chunk(run, first, n_tiles);
     struct kmeans_desk *desk = kmeans_desk_take(run);
     for (size_t t = first; t < first + n_tiles; t++) {
-        if (run->n_movers == 0 && run->spent_any < run->asleep[t]) continue;
-        const uint64_t awake = awake_rows(run, t, &run->asleep[t]);
-        const unsigned n_awake = (unsigned)__builtin_popcountll(awake);
-        if (n_awake == 0) continue;
-        desk->n_idle += SEG_TILE_ROWS - n_awake;
-        if (may_in_place && n_awake * (k + GATHER_COST) >= SEG_TILE_ROWS * k) {
+        const uint64_t wanted = rows_to_measure(run, desk, t);
+        const unsigned n_wanted = (unsigned)__builtin_popcountll(wanted);
+        if (n_wanted == 0) continue;
+        desk->n_idle += SEG_TILE_ROWS - n_wanted;
+        if (may_in_place && n_wanted * (k + GATHER_COST) >= SEG_TILE_ROWS * k) {
             measure_in_place(run, desk, t);
             continue;
         }
-        queue_rows(run, (uint32_t)(t * SEG_TILE_ROWS), awake, &near, &far);
+        queue_rows(run, (uint32_t)(t * SEG_TILE_ROWS), wanted, &near, &far);
         while (near.n - near.n_done >= SEG_TILE_ROWS + ROWS_AHEAD)
             look_near_next(run, desk, &near, &far);
         while (far.n - far.n_done >= SEG_TILE_ROWS + ROWS_AHEAD)

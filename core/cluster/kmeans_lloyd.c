@@ -136,7 +136,7 @@ static size_t reseed_empty(struct kmeans_run *run)
     return n_reseeded;
 }
 
-/* Takes for movers the centroids that went more than MOVER_TIMES as far as SEG_FEW others did.
+/* Takes for movers the centroids that went more than MOVER_TIMES as far as all but SEG_FEW did.
  * Returns the longest way of the others. */
 static double choose_movers(struct kmeans_run *run)
 {
@@ -220,6 +220,7 @@ static double move_centroids(struct kmeans_run *run)
 static uint64_t collect(struct kmeans_run *run)
 {
     uint64_t n_moved = 0, n_screened = 0, n_doubtful = 0, n_tried = 0, n_found = 0;
+    run->n_awake = 0;
     for (size_t i = 0; i < run->n_desks; i++) {
         struct kmeans_desk *desk = &run->desks[i];
         if (desk->n_moved > 0) kmeans_sums_drain(&run->sums, &desk->moved);
@@ -228,11 +229,11 @@ static uint64_t collect(struct kmeans_run *run)
         n_doubtful += desk->n_doubtful;
         n_tried += desk->n_tried;
         n_found += desk->n_found;
+        run->n_awake += desk->n_awake;
         run->n_idle += desk->n_idle;
         desk->n_moved = desk->n_screened = desk->n_doubtful = desk->n_idle = 0;
-        desk->n_tried = desk->n_found = 0;
+        desk->n_tried = desk->n_found = desk->n_awake = 0;
     }
-    run->n_awake = n_found + n_screened;
     if (n_tried > 0 && n_found < n_tried / NEAR_PART) run->failed_way = run->longest_way;
     if (n_doubtful > n_screened / DOUBTFUL_PART) run->is_screened = false;
     return n_moved;

@@ -113,6 +113,7 @@ struct kmeans_desk {
     atomic_flag taken;
     struct kmeans_sums moved;     /* what rows that changed cluster add and take */
     uint64_t n_moved;             /* their number */
+    uint64_t n_awake;             /* rows that have spent their slack */
     uint64_t n_idle;              /* rows asleep in tiles of which others were read */
     uint64_t n_screened;          /* rows */
     uint64_t n_tried, n_found;    /* rows looked for among the centroids they remember */
@@ -146,7 +147,7 @@ struct kmeans_run {
     uint16_t movers[SEG_FEW]; /* centroids whose last way drift leaves out: rows that are not
                                  screened are measured against them as well */
     unsigned n_movers;
-    uint64_t n_awake;         /* rows measured in the last iteration */
+    uint64_t n_awake;         /* rows that had spent their slack in the last iteration */
     double longest_way;       /* of the last move of the other centroids */
     double failed_way;        /* the longest way when that found too few, or infinite */
     double drift;             /* sum of the longest ways so far */

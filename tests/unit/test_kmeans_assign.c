@@ -106,11 +106,31 @@ static void rows_find_what_was_a_mover_before(void **state)
     teardown(&f);
 }
 
+/* Else movers, which have all rows measured, would give themselves the reason to stay. */
+static void rows_measured_for_movers_alone_do_not_count_as_awake(void **state)
+{
+    struct fixture f;
+    (void)state;
+    setup(&f);
+    struct kmeans_desk *desk = &f.run.desks[0];
+    assert_int_equal(desk->n_awake, N); /* none had a cluster */
+    for (size_t r = 0; r < N; r++)
+        f.run.slack[r] = r < 100 ? -FLT_MAX : FLT_MAX;
+    memset(f.run.asleep, 0, seg_tiles_count(&f.tiles) * sizeof *f.run.asleep);
+    desk->n_awake = desk->n_found = desk->n_screened = 0;
+    f.run.n_movers = 1; /* centroid 0, which stays where it is */
+    assert_int_equal(assign(&f), N);
+    assert_true(desk->n_found + desk->n_screened >= N); /* all are measured */
+    assert_int_equal(desk->n_awake, 100);
+    teardown(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_find_movers_that_they_do_not_remember),
         cmocka_unit_test(rows_find_what_was_a_mover_before),
+        cmocka_unit_test(rows_measured_for_movers_alone_do_not_count_as_awake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
