@@ -162,9 +162,10 @@ void seg_batch_release(struct seg_batch *b);
 double seg_batch_flops(const struct seg_batch *b);
 
 /* rows (n_rows) of data; staged (n_rows, SEG_STAGED_STRIDE(n_in)) their inputs, row by row,
- * followed by up to 63 finite rows that complete a tile. Gradient of the mean loss of the rows,
- * code loss included, into b->grad, then, with an optimizer, its update. Returns the summed loss
- * without the code loss: of rows, times columns for squared error. */
+ * followed by up to 63 finite rows that complete a tile. Without an optimizer the gradient of the
+ * mean loss of the rows, code loss included, begins b->grad (n_params); with one it leads to an
+ * update, and what b->grad holds then is of no use. Returns the summed loss without the code loss:
+ * of rows, times columns for squared error. */
 double seg_batch_train(struct seg_batch *b, struct seg_team *team,
                        const struct seg_batch_data *data, const uint32_t *rows, const float *staged,
                        size_t n_rows, const struct seg_optimizer_state *optimizer);

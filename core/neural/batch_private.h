@@ -57,7 +57,7 @@ void batch_norm_recall(struct seg_batch *b);
 enum seg_status batch_update_init(struct seg_batch *b);
 void batch_update_release(struct seg_batch *b);
 /* The sum of the shards' gradients and what follows from it: without an optimizer it stays in
- * shard 0, with one the parameters are updated and the gradients' memory is left as it is. */
+ * shard 0, with one the parameters are updated, and the shards' gradients are used up. */
 void batch_update(struct seg_batch *b, struct seg_team *team);
 
 #endif
