@@ -3,7 +3,8 @@
  *
  * /limit: rows of a scoring body; the answer has the usual length and was made at the start.
  *
- * /echo: the same rows; the answer has the usual form, each row's first numbers in it as text.
+ * /echo: the same rows; the answer has the usual form and length, shares of each row's first four
+ * numbers in it as text.
  *
  * /bare: the same with a network 20-64-32-4 of random weights, whose outputs are in the answer.
  *
@@ -53,8 +54,8 @@ static enum MHD_Result reply(struct MHD_Connection *c, bool ok, char *text, size
     return queued;
 }
 
-/* out (N_CLASSES, 64) = the probabilities that a network gives the rows of a tile, or makes of its
- * first columns, which are as long as text. */
+/* out (N_CLASSES, 64) = the probabilities that a network gives the rows of a tile, or the shares
+ * of its first columns, which are as long as text. */
 static void make_numbers(const float *tile, bool scores, float *scratch, float *out)
 {
     if (scores)

@@ -3,7 +3,7 @@
 usage: bench/run.py serve [--quick] [--only FORM-ROWS[-CONNECTIONS]]… [--peers NAME]…, as in --only columnar-100 --only binary-100-16 --peers limit;
 needs wrk, python3-fastapi, python3-uvicorn and python3-torch. --peers: FastAPI, tuned or limit, all by default. Contestants take turns within a round, one at a time; medians of ROUNDS rounds of SECONDS each. All share the
 machine's two cores with wrk. limit, echo and bare are libmicrohttpd with the same decoder of JSON, or with raw float32 (echo.c): the limit sends an answer that was made at the start,
-echo writes one with numbers of the rows, bare has a network's outputs in it.
+echo writes one of the same length with shares of each row's first numbers, bare has a network's outputs in it.
 """
 import contextlib
 import json

@@ -5,8 +5,7 @@
 #include <string.h>
 #include "base/alloc.h"
 
-#define SLOTS_MIN   4u /* an evaluation is shared out even where batches are small */
-#define LINE_FLOATS (SEG_ALIGN / sizeof(float))
+#define SLOTS_MIN 4u /* an evaluation is shared out even where batches are small */
 
 static void place_layers(struct seg_batch *b)
 {

@@ -5,6 +5,8 @@
 
 #include "neural/batch.h"
 
+#define LINE_FLOATS (SEG_ALIGN / sizeof(float)) /* of a cache line */
+
 static inline float *slot_floats(const struct seg_batch *b, size_t slot)
 {
     return b->floats + slot * b->stride;
@@ -24,6 +26,7 @@ static inline float *shard_grad(const struct seg_batch *b, size_t shard)
 
 /* Memory of what the layers, placed before, normalize; n_units 0: nothing. SEG_ENOMEM. */
 enum seg_status batch_norm_init(struct seg_batch *b);
+/* Frees that memory. */
 void batch_norm_release(struct seg_batch *b);
 
 /* A slot's product of layer i, which normalizes, to the argument of its activation. */
@@ -55,6 +58,7 @@ void batch_norm_recall(struct seg_batch *b);
 
 /* What is updated, of layers that are placed. SEG_ENOMEM. */
 enum seg_status batch_update_init(struct seg_batch *b);
+/* Frees what init took. */
 void batch_update_release(struct seg_batch *b);
 /* The sum of the shards' gradients and what follows from it: without an optimizer it stays in
  * shard 0, with one the parameters are updated, and the shards' gradients are used up. */

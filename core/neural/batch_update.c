@@ -7,12 +7,11 @@
 #include <math.h>
 #include <string.h>
 
-/* A part is a quarter of all parameters: enough for a few workers, and few claims, which cost a
- * trip between processors each. */
+/* A part is a quarter of all parameters within these bounds: enough for a few workers, and few
+ * claims, which cost a trip between processors each. */
 #define PART_MIN  512u
 #define PART_MAX  2048u
 #define PARTS_FEW 4u
-#define ALIGNED   16u /* floats of a cache line */
 
 static void add_range(struct seg_batch_update *u, float *params, size_t at, size_t n,
                       bool is_weights)
@@ -29,7 +28,7 @@ static size_t part_size(size_t n)
     if (part < PART_MIN) part = PART_MIN;
     if (part > PART_MAX) part = PART_MAX;
     if (part < n / SEG_TEAM_TASKS_MAX + 1) part = n / SEG_TEAM_TASKS_MAX + 1;
-    return (part + ALIGNED - 1) / ALIGNED * ALIGNED;
+    return (part + LINE_FLOATS - 1) / LINE_FLOATS * LINE_FLOATS;
 }
 
 enum seg_status batch_update_init(struct seg_batch *b)
@@ -50,8 +49,9 @@ enum seg_status batch_update_init(struct seg_batch *b)
     assert(u->n_ranges <= SEG_BATCH_RANGES_MAX);
     u->part = part_size(b->n_params);
     u->n_parts = (b->n_params + u->part - 1) / u->part;
-    if (b->options.clip_norm > 0.0) u->square_sums = seg_alloc(u->n_parts, sizeof *u->square_sums);
-    return b->options.clip_norm > 0.0 && u->square_sums == NULL ? SEG_ENOMEM : SEG_OK;
+    if (b->options.clip_norm <= 0.0) return SEG_OK;
+    u->square_sums = seg_calloc(u->n_parts, sizeof *u->square_sums); /* read after a cancel too */
+    return u->square_sums == NULL ? SEG_ENOMEM : SEG_OK;
 }
 
 void batch_update_release(struct seg_batch *b)

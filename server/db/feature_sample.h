@@ -1,6 +1,7 @@
 /* feature_sample.h - which rows of a feature set its summary is taken from: all of them, or of a
- * large set a part, so that the time of a summary has a bound whatever the size of the relation.
- * Runs on the caller's connection. */
+ * large set a part, so that the time of a summary has a bound whatever the size of the relation:
+ * the deadline of a statement, a few times over, and once for each categorical feature. Runs on the
+ * caller's connection. */
 #ifndef SERVER_DB_FEATURE_SAMPLE_H
 #define SERVER_DB_FEATURE_SAMPLE_H
 
