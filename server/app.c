@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -24,6 +23,7 @@
 #include "jobs/runner.h"
 #include "log.h"
 #include "model_cache.h"
+#include "processors.h"
 
 #define POOL_QUEUE_MAX 256 /* scoring batches that may wait; more is answered 503 */
 #define DB_WAIT_MS     5000
@@ -46,15 +46,6 @@ static void raise_fd_limit(void)
         log_event(LOG_WARN, "limit of open files not raised", "reason", "%s", strerror(errno),
                   NULL);
     }
-}
-
-/* As many as this process may run on. */
-static unsigned count_processors(void)
-{
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-    unsigned n = (unsigned)CPU_COUNT(&set);
-    return n < SEG_WORKERS_MAX ? n : SEG_WORKERS_MAX;
 }
 
 static int fail(const char *what, const char *reason)
@@ -80,7 +71,8 @@ static int start_compute(struct app *app)
     struct seg_error err = { "" };
     if (seg_gemm_init(&err) != SEG_OK) return fail("compute not started", err.text);
     unsigned n_workers = app->config->jobs.workers;
-    if (n_workers == 0) n_workers = count_processors();
+    if (n_workers == 0) n_workers = processors_count();
+    if (n_workers > SEG_WORKERS_MAX) n_workers = SEG_WORKERS_MAX;
     enum seg_status st = seg_pool_new(n_workers, POOL_QUEUE_MAX, &app->pool, &err);
     if (st != SEG_OK) {
         return fail("compute not started", err.text[0] != '\0' ? err.text : seg_status_name(st));

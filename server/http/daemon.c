@@ -3,6 +3,7 @@
 #include "http/daemon_private.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -16,6 +17,7 @@
 #include "http/listen.h"
 #include "http/router.h"
 #include "log.h"
+#include "processors.h"
 
 #define CONNECTIONS_RESERVE                                                                        \
     64 /* taken beyond the limit to say 503 and not to leave them hanging                          \
@@ -110,14 +112,34 @@ static void stop_io_threads(struct http_daemon *d)
     seg_free(d->io_threads);
 }
 
+/* I/O threads beside the probes' have no processor in common, if there are enough. The system looks
+ * for a free one only while the machine has some to spare, and takes training for load: left alone
+ * it puts two of them behind each other for milliseconds, while another processor does nothing but
+ * train. libmicrohttpd makes the threads, which inherit where the calling one may run. */
+static bool start_io_threads(struct http_daemon *d, unsigned n_connections)
+{
+    const unsigned n = d->app->config->http.io_threads;
+    cpu_set_t all, part;
+    bool is_known = sched_getaffinity(0, sizeof(all), &all) == 0, is_good = true;
+    d->io_threads = seg_calloc(n + 1, sizeof(*d->io_threads));
+    if (d->io_threads == NULL) return false;
+    while (is_good && d->n_io_threads <= n) {
+        unsigned i = d->n_io_threads;
+        if (is_known && i != PROBE_THREAD) {
+            processors_part(&all, i - 1, n, &part);
+            sched_setaffinity(0, sizeof(part), &part);
+        }
+        is_good = start_io_thread(&d->io_threads[i], d, n_connections);
+        d->n_io_threads += is_good;
+    }
+    if (is_known) sched_setaffinity(0, sizeof(all), &all);
+    return is_good;
+}
+
 /* The I/O threads, then who feeds them. */
 static bool start_threads(struct http_daemon *d, unsigned n_connections)
 {
-    unsigned n = d->app->config->http.io_threads + 1;
-    d->io_threads = seg_calloc(n, sizeof(*d->io_threads));
-    if (d->io_threads == NULL) return false;
-    for (; d->n_io_threads < n; d->n_io_threads++)
-        if (!start_io_thread(&d->io_threads[d->n_io_threads], d, n_connections)) return false;
+    if (!start_io_threads(d, n_connections)) return false;
     d->acceptor = acceptor_start(d->listen_fd, take_connection, d);
     return d->acceptor != NULL;
 }

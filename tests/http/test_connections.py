@@ -1,5 +1,7 @@
 """Connections: where they come in, how many there may be, and how long a client may take to say what it wants."""
 import concurrent.futures
+import os
+import pathlib
 import socket
 import time
 
@@ -30,6 +32,16 @@ def test_unix_sockets_are_served_and_removed(database, tmp_path):
         process.terminate()
         assert process.wait(timeout=15) == 0
     assert not path.exists()
+
+
+def test_threads_that_read_requests_share_no_processor(server):
+    tasks = [t for t in pathlib.Path(f"/proc/{server.process.pid}/task").iterdir() if (t / "comm").read_text().startswith("MHD")]
+    masks = sorted((os.sched_getaffinity(int(t.name)) for t in tasks), key=len)
+    everything = os.sched_getaffinity(0)
+    if len(everything) < 2:
+        pytest.skip("there is one processor")
+    assert len(masks) == 3  # the third takes the probes, wherever it is let
+    assert masks[0] | masks[1] == masks[2] == everything and not masks[0] & masks[1]
 
 
 def test_an_address_in_use_is_a_failed_start_and_not_a_hang(database, server, tmp_path):
