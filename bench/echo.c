@@ -27,6 +27,7 @@
 #include "http/rows.h"
 #include "json/json_out.h"
 #include "neural/network.h"
+#include "processors.h"
 
 #define THREADS      2u
 #define ROWS_MAX     1000u
@@ -183,11 +184,18 @@ static void forget(void *ctx, struct MHD_Connection *c, void **state,
     seg_free(b);
 }
 
-static void deal(void *ctx, int fd, const struct sockaddr *from, socklen_t len, bool is_probe)
+static bool deal(void *ctx, int fd, const struct sockaddr *from, socklen_t len, bool is_probe)
 {
     unsigned *turn = ctx;
     (void)is_probe;
     MHD_add_connection(daemons[(*turn)++ % THREADS], fd, from, len);
+    return true;
+}
+
+static size_t refuse_none(void *ctx, char *text, size_t size)
+{
+    (void)ctx, (void)text, (void)size;
+    return 0;
 }
 
 static bool make_schema(unsigned n_features)
@@ -205,6 +213,7 @@ int main(int argc, char **argv)
 {
     char err[256], address[64];
     unsigned turn = 0;
+    cpu_set_t all, part;
     struct seg_rng rng = seg_rng_make(0, 0);
     if (argc != 4 || !make_schema((unsigned)atoi(argv[1]))) return 2;
     const uint32_t sizes[] = { schema.n_cells, 64, 32, N_CLASSES };
@@ -214,14 +223,18 @@ int main(int argc, char **argv)
     answer = malloc(ROWS_MAX * (row_bytes + tensor_row_bytes));
     if (answer == NULL) return 1;
     memset(answer, ' ', ROWS_MAX * (row_bytes + tensor_row_bytes));
+    if (sched_getaffinity(0, sizeof(all), &all) != 0) return 1;
     for (unsigned i = 0; i < THREADS; i++) {
+        processors_part(&all, i, THREADS, &part); /* as segmentd does */
+        sched_setaffinity(0, sizeof(part), &part);
         daemons[i] = MHD_start_daemon(
             MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC, 0, NULL, NULL,
             handle, NULL, MHD_OPTION_NOTIFY_COMPLETED, forget, NULL, MHD_OPTION_END);
         if (daemons[i] == NULL) return 1;
     }
+    sched_setaffinity(0, sizeof(all), &all);
     int fd = listen_open("127.0.0.1:0", err, sizeof(err));
-    if (fd < 0 || acceptor_start(fd, deal, &turn) == NULL) return 1;
+    if (fd < 0 || acceptor_start(fd, deal, refuse_none, &turn) == NULL) return 1;
     printf("%u\n", listen_name(fd, address, sizeof(address)));
     fflush(stdout);
     pause();

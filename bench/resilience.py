@@ -259,6 +259,20 @@ def overload(base, pid, bodies):
         print_goal("/livez meanwhile", f"p99 {p99:.0f} ms, worst {live[-1] * 1e3:.0f} ms", "100 ms", p99 <= 100)
 
 
+def flood(base, pid, bodies):
+    """The same from twice as many clients as there may be connections: each that is one too many is told, and comes again at once."""
+    body = bodies.make("columnar", 100)
+    peak = most(base, pid, body)
+    with probing(base) as live:
+        r = load(base, pid, body, 2000, 4 * peak["rate"], 60 if FULL else 2 if serve.QUICK else 8)
+    live.sort()
+    print_goal("more connections than are let in", f"{r['refused'] / r['seconds']:,.0f}/s refused, {r['untimed']} of them without Retry-After, {r['failed']} failed, {r['broken']} broken; "
+               f"{r['rate']:,.0f} of {peak['rate']:,.0f} requests/s served beside that = {r['rate'] / peak['rate']:.0%}; p99 of the good {r['p99_ms']:.0f} ms",
+               "none failed", r["refused"] > 0 and r["untimed"] + r["failed"] + r["broken"] == 0)
+    p99 = live[int(len(live) * 0.99) - 1] * 1e3
+    print_goal("/livez meanwhile", f"p99 {p99:.0f} ms, worst {live[-1] * 1e3:.0f} ms", "100 ms", p99 <= 100)
+
+
 def switches(base, pid, bodies):
     """Two versions whose classes differ in name: an answer that mixes them would show."""
     spec = {"feature_set": "bench", "features": [f"f{i}" for i in range(serve.D)], "promote": "never", "algorithm": {"type": "kmeans", "k": 3, "n_init": 1}}
@@ -300,7 +314,7 @@ def switches(base, pid, bodies):
     print_goal("resident memory after them", f"{after:.1f} of {before:.1f} MB, {after / before - 1:+.1%}", "within 5 %", abs(after / before - 1) <= 0.05)
 
 
-SECTIONS = {"memory": memory, "training": training, "phases": phases, "database": dead_database, "switches": switches, "overload": overload}
+SECTIONS = {"memory": memory, "training": training, "phases": phases, "database": dead_database, "switches": switches, "overload": overload, "flood": flood}
 
 
 def main():

@@ -5,7 +5,7 @@ usage: bench/run.py [NAME [OPTION]…], NAME one of
   rows        decoders of scoring bodies
   engine      k-means and networks against scikit-learn, faiss and PyTorch [--quick] [--rounds N] [--only WORK]
   serve       scoring under load against FastAPI with PyTorch and bare libmicrohttpd [--quick] [--only FORM-ROWS[-CONNECTIONS]]… [--peers NAME]…
-  resilience  what scoring keeps while something else goes wrong [memory | training | phases | database | switches | overload]… [--quick] [--full]
+  resilience  what scoring keeps while something else goes wrong [memory | training | phases | database | switches | overload | flood]… [--quick] [--full]
 Without a name: main_job and rows.
 """
 import os

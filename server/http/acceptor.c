@@ -11,16 +11,32 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "http/exchange.h"
+#include "http/lingering.h"
 #include "log.h"
 
-#define PAUSE_MS 50 /* when the process has no file descriptor left */
+#define REFUSAL_BYTES_MAX 2048
+#define NO_FILES_PAUSE_MS 50 /* when the process has no file descriptor left */
+/* Clients that come again as soon as they were refused would take the processors from those that
+ * are served: at most REFUSED_AT_ONCE are answered in REFUSED_PAUSE_MS, the others wait in the
+ * backlog. */
+#define REFUSED_AT_ONCE  16
+#define REFUSED_PAUSE_MS 1
 
 struct acceptor {
     int listen_fd, stop_fd;
     accept_fn take;
+    refusal_fn refusal;
     void *ctx;
     pthread_t thread;
+    struct lingering refused; /* the thread's own */
 };
+
+static void pause_ms(long ms)
+{
+    const struct timespec pause = { .tv_nsec = ms * 1000000L };
+    nanosleep(&pause, NULL);
+}
 
 /* The first bytes are here already when the socket defers its connections (listen.c). */
 static bool is_probe(int fd)
@@ -37,23 +53,40 @@ static bool is_probe(int fd)
     return false;
 }
 
-/* False when there was nothing more to take. */
-static bool accept_one(struct acceptor *a)
+static void refuse(struct acceptor *a, int fd)
+{
+    char text[REFUSAL_BYTES_MAX];
+    size_t len = a->refusal(a->ctx, text, sizeof(text));
+    (void)!send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT); /* a new socket has room for it */
+    lingering_add(&a->refused, fd, monotonic_ns());
+}
+
+/* False when there was nothing more to take. Counts those that were too many. */
+static bool accept_one(struct acceptor *a, unsigned *n_refused)
 {
     struct sockaddr_storage from = { 0 };
     socklen_t len = sizeof(from);
     int fd = accept4(a->listen_fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-        a->take(a->ctx, fd, (struct sockaddr *)&from, len, is_probe(fd));
+        if (a->take(a->ctx, fd, (struct sockaddr *)&from, len, is_probe(fd))) return true;
+        refuse(a, fd);
+        ++*n_refused;
         return true;
     }
     if (errno == EINTR || errno == ECONNABORTED) return true;
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
         log_event(LOG_WARN, "cannot accept a connection", "reason", "%s", strerror(errno), NULL);
-        nanosleep(&pause, NULL);
+        pause_ms(NO_FILES_PAUSE_MS);
     }
     return false;
+}
+
+static void accept_some(struct acceptor *a)
+{
+    unsigned n_refused = 0;
+    while (n_refused < REFUSED_AT_ONCE)
+        if (!accept_one(a, &n_refused)) return;
+    pause_ms(REFUSED_PAUSE_MS);
 }
 
 static void *acceptor_main(void *arg)
@@ -62,20 +95,23 @@ static void *acceptor_main(void *arg)
     struct pollfd fds[] = { { .fd = a->stop_fd, .events = POLLIN },
                             { .fd = a->listen_fd, .events = POLLIN } };
     for (;;) {
-        if (poll(fds, 2, -1) < 0 && errno != EINTR) break;
+        int wait_ms = lingering_tend(&a->refused, monotonic_ns());
+        if (poll(fds, 2, wait_ms) < 0 && errno != EINTR) break;
         if (fds[0].revents != 0) break;
-        if (fds[1].revents != 0)
-            while (accept_one(a))
-                ;
+        if (fds[1].revents != 0) accept_some(a);
     }
+    lingering_end(&a->refused);
     return NULL;
 }
 
-struct acceptor *acceptor_start(int listen_fd, accept_fn take, void *ctx)
+struct acceptor *acceptor_start(int listen_fd, accept_fn take, refusal_fn refusal, void *ctx)
 {
-    struct acceptor *a = seg_alloc(1, sizeof(*a));
+    struct acceptor *a = seg_calloc(1, sizeof(*a));
     if (a == NULL) return NULL;
-    *a = (struct acceptor){ .listen_fd = listen_fd, .take = take, .ctx = ctx };
+    a->listen_fd = listen_fd;
+    a->take = take;
+    a->refusal = refusal;
+    a->ctx = ctx;
     a->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (a->stop_fd >= 0 && pthread_create(&a->thread, NULL, acceptor_main, a) == 0) return a;
     if (a->stop_fd >= 0) close(a->stop_fd);

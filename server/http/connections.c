@@ -17,7 +17,6 @@
 struct connection {
     struct connection *prev, *next; /* under connections.lock */
     int fd;
-    bool is_surplus;
     bool is_cut, is_half_closed; /* under connections.lock */
     int64_t seen_due_ns;         /* under connections.lock: due_ns at the last walk */
     atomic_int_least64_t due_ns; /* monotonic; 0: none */
@@ -25,12 +24,10 @@ struct connection {
 
 struct connections {
     struct metrics *metrics;
-    unsigned n_max;
     pthread_t reaper;
     pthread_mutex_t lock; /* guards the list and stopping */
     pthread_cond_t wake;  /* stopping was set */
     struct connection *head;
-    unsigned n;
     bool stopping;
 };
 
@@ -96,12 +93,11 @@ static void *reaper_main(void *arg)
     return NULL;
 }
 
-struct connections *connections_new(unsigned n_max, struct metrics *m)
+struct connections *connections_new(struct metrics *m)
 {
     struct connections *c = seg_calloc(1, sizeof(*c));
     if (c == NULL) return NULL;
     c->metrics = m;
-    c->n_max = n_max;
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -135,14 +131,11 @@ struct connection *connections_add(struct connections *c, int fd, unsigned timeo
     k->fd = fd;
     connection_deadline(k, timeout_s);
     pthread_mutex_lock(&c->lock);
-    k->is_surplus = c->n >= c->n_max;
     k->next = c->head;
     if (c->head != NULL) c->head->prev = k;
     c->head = k;
-    c->n++;
     pthread_mutex_unlock(&c->lock);
     metrics_gauge_add(c->metrics, METRIC_CONNECTIONS, 1);
-    if (k->is_surplus) metrics_add(c->metrics, METRIC_CONNECTIONS_REFUSED, 1);
     return k;
 }
 
@@ -154,7 +147,6 @@ void connections_remove(struct connections *c, struct connection *k)
     else
         c->head = k->next;
     if (k->next != NULL) k->next->prev = k->prev;
-    c->n--;
     pthread_mutex_unlock(&c->lock);
     metrics_gauge_add(c->metrics, METRIC_CONNECTIONS, -1);
     seg_free(k);
@@ -164,9 +156,4 @@ void connection_deadline(struct connection *k, unsigned timeout_s)
 {
     int64_t due = timeout_s == 0 ? 0 : monotonic_ns() + (int64_t)timeout_s * 1000000000;
     atomic_store_explicit(&k->due_ns, due, memory_order_relaxed);
-}
-
-bool connection_is_surplus(const struct connection *k)
-{
-    return k->is_surplus;
 }

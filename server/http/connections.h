@@ -8,15 +8,13 @@
 #ifndef SERVER_HTTP_CONNECTIONS_H
 #define SERVER_HTTP_CONNECTIONS_H
 
-#include <stdbool.h>
 #include "metrics.h"
 
 struct connections;
 struct connection;
 
-/* At most n_max connections are served; those above are to be told to come later. NULL: no memory,
- * no thread. */
-struct connections *connections_new(unsigned n_max, struct metrics *m);
+/* NULL: no memory, no thread. */
+struct connections *connections_new(struct metrics *m);
 /* No connection may be left. NULL is fine. */
 void connections_free(struct connections *c);
 /* NULL: no memory. fd stays the caller's, and must stay open until the removal. */
@@ -25,7 +23,5 @@ void connections_remove(struct connections *c, struct connection *k);
 
 /* The phase that starts now may last so long; 0: for ever (we are working). */
 void connection_deadline(struct connection *k, unsigned timeout_s);
-/* True when there were n_max connections before this one. */
-bool connection_is_surplus(const struct connection *k);
 
 #endif

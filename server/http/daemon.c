@@ -3,6 +3,7 @@
 #include "http/daemon_private.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,22 +15,24 @@
 #include "http/acceptor.h"
 #include "http/connections.h"
 #include "http/db_threads.h"
+#include "http/lingering.h"
 #include "http/listen.h"
 #include "http/router.h"
 #include "log.h"
 #include "processors.h"
 
-#define CONNECTIONS_RESERVE                                                                        \
-    64 /* taken beyond the limit to say 503 and not to leave them hanging                          \
-        */
-#define SURPLUS_TIMEOUT_S 2
+#define PROBE_CONNECTIONS_MAX 64
+/* libmicrohttpd 0.9.75 locks an I/O thread up for good when a connection comes over its limit: that
+ * is out of reach, and take_connection counts. */
+#define LIBRARY_CONNECTIONS_MAX ((unsigned)INT_MAX)
 /* Of libmicrohttpd: bounds a request head. It clears them all, and what it read into once more, for
  * every request. */
 #define CONNECTION_POOL_BYTES ((size_t)32 << 10)
 #define POOL_INCREMENT_BYTES  ((size_t)8 << 10)
 #define DB_QUEUE_MAX          256
 #define DRAIN_MS              10000
-#define FILES_RESERVE         128 /* for the database, models and the page */
+/* For probes, connections that were refused, the database, models and the page. */
+#define FILES_RESERVE (PROBE_CONNECTIONS_MAX + LINGERING_MAX + 128)
 
 static void on_connection(void *cls, struct MHD_Connection *con, void **context,
                           enum MHD_ConnectionNotificationCode what)
@@ -41,7 +44,6 @@ static void on_connection(void *cls, struct MHD_Connection *con, void **context,
             MHD_get_connection_info(con, MHD_CONNECTION_INFO_CONNECTION_FD);
         struct connection *k = connections_add(d->connections, info->connect_fd,
                                                d->app->config->http.header_timeout_s);
-        if (k != NULL && connection_is_surplus(k)) connection_deadline(k, SURPLUS_TIMEOUT_S);
         *context = k;
         return;
     }
@@ -50,19 +52,36 @@ static void on_connection(void *cls, struct MHD_Connection *con, void **context,
     *context = NULL;
 }
 
-/* A new connection goes to the thread that has the fewest; one that comes to ask how we are, to the
- * one that has nothing else to do. */
-static void take_connection(void *ctx, int fd, const struct sockaddr *from, socklen_t len,
+/* The thread for a new connection: that one which has the fewest, or for one that comes to ask how
+ * we are, that one which has nothing else to do. NULL: there are too many. */
+static struct io_thread *thread_for(struct http_daemon *d, bool is_probe)
+{
+    struct io_thread *least = &d->io_threads[is_probe ? PROBE_THREAD : 1];
+    unsigned n_least = atomic_load(&least->n_connections), n_all = n_least;
+    if (is_probe) return n_all < PROBE_CONNECTIONS_MAX ? least : NULL;
+    for (unsigned i = 2; i < d->n_io_threads; i++) {
+        unsigned n = atomic_load(&d->io_threads[i].n_connections);
+        n_all += n;
+        if (n >= n_least) continue;
+        n_least = n;
+        least = &d->io_threads[i];
+    }
+    return n_all < d->n_connections_max ? least : NULL;
+}
+
+static bool take_connection(void *ctx, int fd, const struct sockaddr *from, socklen_t len,
                             bool is_probe)
 {
     struct http_daemon *d = ctx;
-    struct io_thread *least = &d->io_threads[is_probe ? PROBE_THREAD : 1];
-    for (unsigned i = 2; i < d->n_io_threads && !is_probe; i++)
-        if (atomic_load(&d->io_threads[i].n_connections) < atomic_load(&least->n_connections))
-            least = &d->io_threads[i];
-    atomic_fetch_add(&least->n_connections, 1);
-    if (MHD_add_connection(least->mhd, fd, from, len) != MHD_YES) /* which closed fd */
-        atomic_fetch_sub(&least->n_connections, 1);
+    struct io_thread *t = thread_for(d, is_probe);
+    if (t == NULL) {
+        metrics_add(d->app->metrics, METRIC_CONNECTIONS_REFUSED, 1);
+        return false;
+    }
+    atomic_fetch_add(&t->n_connections, 1);
+    if (MHD_add_connection(t->mhd, fd, from, len) != MHD_YES) /* which closed fd */
+        atomic_fetch_sub(&t->n_connections, 1);
+    return true;
 }
 
 /* ---- start and stop ---- */
@@ -71,7 +90,7 @@ static void take_connection(void *ctx, int fd, const struct sockaddr *from, sock
 static unsigned connections_possible(unsigned wanted)
 {
     struct rlimit limit;
-    rlim_t need = (rlim_t)wanted + CONNECTIONS_RESERVE + FILES_RESERVE;
+    rlim_t need = (rlim_t)wanted + FILES_RESERVE;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return wanted;
     if (limit.rlim_cur < need && limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = need < limit.rlim_max ? need : limit.rlim_max;
@@ -79,9 +98,7 @@ static unsigned connections_possible(unsigned wanted)
         getrlimit(RLIMIT_NOFILE, &limit);
     }
     if (limit.rlim_cur >= need) return wanted;
-    rlim_t fixed = limit.rlim_cur / 2 < CONNECTIONS_RESERVE + FILES_RESERVE
-                       ? limit.rlim_cur / 2
-                       : CONNECTIONS_RESERVE + FILES_RESERVE;
+    rlim_t fixed = limit.rlim_cur / 2 < FILES_RESERVE ? limit.rlim_cur / 2 : FILES_RESERVE;
     unsigned possible = (unsigned)(limit.rlim_cur - fixed);
     log_event(LOG_WARN, "fewer connections than configured: the limit on open files is low",
               "connections", "%u", possible, "open_files", "%llu",
@@ -89,19 +106,18 @@ static unsigned connections_possible(unsigned wanted)
     return possible;
 }
 
-static bool start_io_thread(struct io_thread *t, struct http_daemon *d, unsigned n_connections)
+static bool start_io_thread(struct io_thread *t, struct http_daemon *d)
 {
     const struct config *c = d->app->config;
     t->daemon = d;
-    t->mhd = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
-                                  MHD_USE_ITC | MHD_USE_NO_LISTEN_SOCKET,
-                              0, NULL, NULL, daemon_on_access, t, MHD_OPTION_CONNECTION_LIMIT,
-                              n_connections + CONNECTIONS_RESERVE, MHD_OPTION_CONNECTION_TIMEOUT,
-                              c->http.idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                              CONNECTION_POOL_BYTES, MHD_OPTION_CONNECTION_MEMORY_INCREMENT,
-                              POOL_INCREMENT_BYTES, MHD_OPTION_NOTIFY_CONNECTION, on_connection, t,
-                              MHD_OPTION_NOTIFY_COMPLETED, daemon_on_completed, d,
-                              MHD_OPTION_URI_LOG_CALLBACK, daemon_on_uri, d, MHD_OPTION_END);
+    t->mhd = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
+            MHD_USE_NO_LISTEN_SOCKET,
+        0, NULL, NULL, daemon_on_access, t, MHD_OPTION_CONNECTION_LIMIT, LIBRARY_CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, c->http.idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        CONNECTION_POOL_BYTES, MHD_OPTION_CONNECTION_MEMORY_INCREMENT, POOL_INCREMENT_BYTES,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, t, MHD_OPTION_NOTIFY_COMPLETED,
+        daemon_on_completed, d, MHD_OPTION_URI_LOG_CALLBACK, daemon_on_uri, d, MHD_OPTION_END);
     return t->mhd != NULL;
 }
 
@@ -116,7 +132,7 @@ static void stop_io_threads(struct http_daemon *d)
  * for a free one only while the machine has some to spare, and takes training for load: left alone
  * it puts two of them behind each other for milliseconds, while another processor does nothing but
  * train. libmicrohttpd makes the threads, which inherit where the calling one may run. */
-static bool start_io_threads(struct http_daemon *d, unsigned n_connections)
+static bool start_io_threads(struct http_daemon *d)
 {
     const unsigned n = d->app->config->http.io_threads;
     cpu_set_t all, part;
@@ -129,7 +145,7 @@ static bool start_io_threads(struct http_daemon *d, unsigned n_connections)
             processors_part(&all, i - 1, n, &part);
             sched_setaffinity(0, sizeof(part), &part);
         }
-        is_good = start_io_thread(&d->io_threads[i], d, n_connections);
+        is_good = start_io_thread(&d->io_threads[i], d);
         d->n_io_threads += is_good;
     }
     if (is_known) sched_setaffinity(0, sizeof(all), &all);
@@ -137,10 +153,10 @@ static bool start_io_threads(struct http_daemon *d, unsigned n_connections)
 }
 
 /* The I/O threads, then who feeds them. */
-static bool start_threads(struct http_daemon *d, unsigned n_connections)
+static bool start_threads(struct http_daemon *d)
 {
-    if (!start_io_threads(d, n_connections)) return false;
-    d->acceptor = acceptor_start(d->listen_fd, take_connection, d);
+    if (!start_io_threads(d)) return false;
+    d->acceptor = acceptor_start(d->listen_fd, take_connection, daemon_write_refusal, d);
     return d->acceptor != NULL;
 }
 
@@ -149,11 +165,11 @@ struct http_daemon *http_daemon_start(struct app *app)
     const struct config *c = app->config;
     char sentence[256] = "out of memory or threads", address[192];
     const char *wrong_table = router_check();
-    unsigned n_connections = connections_possible(c->http.connections_max);
     struct http_daemon *d = seg_calloc(1, sizeof(*d));
     if (d == NULL) goto fail;
     d->app = app;
     d->listen_fd = -1;
+    d->n_connections_max = connections_possible(c->http.connections_max);
     if (wrong_table != NULL) goto fail;
     d->id_seed = (uint64_t)monotonic_ns() ^ (uint64_t)getpid() << 40 ^ (uint64_t)time(NULL) << 20;
     d->listen_fd = listen_open(c->http.listen, sentence, sizeof(sentence));
@@ -162,12 +178,12 @@ struct http_daemon *http_daemon_start(struct app *app)
     for (size_t i = 0; i < N_ROUTES; i++)
         metrics_route(app->metrics, i, router_method_name(ROUTES[i].method), ROUTES[i].path);
     metrics_route(app->metrics, N_ROUTES, "-", "none");
-    d->connections = connections_new(n_connections, app->metrics);
+    d->connections = connections_new(app->metrics);
     d->backlog =
         backlog_new(seg_pool_size(app->pool), c->limits.scoring_wait_ms, daemon_head_decided);
     d->db_threads = db_threads_start(app, c->database.connections, DB_QUEUE_MAX, daemon_db_done);
     if (d->connections == NULL || d->backlog == NULL || d->db_threads == NULL) goto fail;
-    if (!start_threads(d, n_connections)) goto fail;
+    if (!start_threads(d)) goto fail;
     log_event(LOG_INFO, "listening", "address", "%s", address, NULL);
     return d;
 fail:

@@ -23,6 +23,7 @@ struct http_daemon {
     struct app *app;
     struct io_thread *io_threads; /* (n_io_threads), the first is PROBE_THREAD */
     unsigned n_io_threads;
+    unsigned n_connections_max; /* beside the probes' */
     struct acceptor *acceptor;
     struct connections *connections;
     struct db_threads *db_threads;
@@ -56,5 +57,12 @@ void daemon_return(struct exchange *x);
 /* Hands x->reply over; only where libmicrohttpd takes one. MHD_NO, which cuts the connection: no
  * memory. */
 enum MHD_Result daemon_queue_reply(struct exchange *x, struct MHD_Connection *con);
+/* x->reply as the last of its connection, where libmicrohttpd does not take one. The bytes written
+ * to text (size), 0: it has no room for them. */
+#define REPLY_TEXT_MAX 2048u
+size_t daemon_write_reply(const struct exchange *x, char *text, size_t size);
+/* What a connection is told that is one too many; as above. */
+size_t daemon_write_refusal(void *daemon, char *text, size_t size);
+void daemon_make_request_id(struct http_daemon *d, char ret_id[static 17]);
 
 #endif

@@ -1,5 +1,6 @@
 /* A reply, which is plain data, as libmicrohttpd sends it. A stream suspends its connection while a
  * worker makes the next piece. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -97,4 +98,42 @@ enum MHD_Result daemon_queue_reply(struct exchange *x, struct MHD_Connection *co
     enum MHD_Result rc = MHD_queue_response(con, x->reply.status, response);
     MHD_destroy_response(response);
     return rc;
+}
+
+/* The length with what is appended, which may be beyond size. */
+[[gnu::format(printf, 4, 5)]] static size_t append(char *text, size_t size, size_t len,
+                                                   const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(len < size ? text + len : NULL, len < size ? size - len : 0, fmt, args);
+    va_end(args);
+    return n < 0 ? size : len + (size_t)n;
+}
+
+size_t daemon_write_reply(const struct exchange *x, char *text, size_t size)
+{
+    const struct http_reply *r = &x->reply;
+    size_t len = 0;
+    if (r->gzipped || r->data == NULL) return 0;
+    len =
+        append(text, size, len, "HTTP/1.1 %u Refused\r\nConnection: close\r\nX-Request-Id: %s\r\n",
+               r->status, x->rq.request_id);
+    for (size_t i = 0; i < r->n_headers; i++)
+        len = append(text, size, len, "%s: %s\r\n", r->headers[i].name, r->headers[i].value);
+    len = append(text, size, len, "Content-Type: %s\r\nContent-Length: %zu\r\n\r\n%.*s", r->type,
+                 r->len, (int)r->len, r->data);
+    return len < size ? len : 0;
+}
+
+size_t daemon_write_refusal(void *daemon, char *text, size_t size)
+{
+    struct http_daemon *d = daemon;
+    struct exchange *x = exchange_new(d->app);
+    if (x == NULL) return 0;
+    daemon_make_request_id(d, x->rq.request_id);
+    reply_error(&x->rq, ERR_BUSY, "too many connections");
+    size_t len = daemon_write_reply(x, text, size);
+    exchange_free(x);
+    return len;
 }

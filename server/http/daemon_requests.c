@@ -25,7 +25,7 @@ static struct connection *connection_of(struct MHD_Connection *con)
 void daemon_deadline(struct MHD_Connection *con, unsigned timeout_s)
 {
     struct connection *k = connection_of(con);
-    if (k != NULL && !connection_is_surplus(k)) connection_deadline(k, timeout_s);
+    if (k != NULL) connection_deadline(k, timeout_s);
 }
 
 /* ---- a request moves to another thread and comes back ---- */
@@ -122,7 +122,7 @@ static enum MHD_Result collect_header(void *cls, enum MHD_ValueKind kind, const 
     return MHD_YES;
 }
 
-static void make_request_id(struct http_daemon *d, char out[static 17])
+void daemon_make_request_id(struct http_daemon *d, char ret_id[static 17])
 {
     /* splitmix64 of a counter from a random start: distinct in a process, unlike in two. */
     uint64_t z = d->id_seed + atomic_fetch_add(&d->id_next, 1) * 0x9e3779b97f4a7c15u;
@@ -130,8 +130,8 @@ static void make_request_id(struct http_daemon *d, char out[static 17])
     z = (z ^ z >> 27) * 0x94d049bb133111ebu;
     z ^= z >> 31;
     for (unsigned i = 0; i < 16; i++)
-        out[i] = "0123456789abcdef"[z >> (60 - 4 * i) & 15];
-    out[16] = '\0';
+        ret_id[i] = "0123456789abcdef"[z >> (60 - 4 * i) & 15];
+    ret_id[16] = '\0';
 }
 
 /* First sight of a request: its line is in. What this returns becomes *con_cls. */
@@ -143,7 +143,7 @@ void *daemon_on_uri(void *cls, const char *uri, struct MHD_Connection *con)
     atomic_fetch_add(&d->n_open, 1);
     x->daemon = d;
     x->connection = con;
-    make_request_id(d, x->rq.request_id);
+    daemon_make_request_id(d, x->rq.request_id);
     size_t len = strlen(uri);
     if (len <= URI_BYTES_MAX) x->raw_uri = seg_arena_strndup(&x->rq.arena, uri, len);
     daemon_deadline(con, d->app->config->http.header_timeout_s);
@@ -213,14 +213,13 @@ static enum MHD_Result on_head(const struct io_thread *t, struct exchange *x,
                                struct MHD_Connection *con, const char *method, const char *version)
 {
     struct http_daemon *d = t->daemon;
-    struct connection *k = connection_of(con);
     MHD_get_connection_values_n(con, MHD_HEADER_KIND, collect_header, x);
     enum admission a = admit(x, method, version);
     bool at_probe_thread = t == &d->io_threads[PROBE_THREAD];
     bool is_probe = x->rq.route != NULL && x->rq.route->runs == RUNS_INLINE;
-    if (k == NULL || (connection_is_surplus(k) && !(at_probe_thread && is_probe))) {
+    if (connection_of(con) == NULL) { /* no memory for it */
         reply_clear(x);
-        reply_error(&x->rq, ERR_BUSY, "too many connections");
+        reply_error(&x->rq, ERR_BUSY, NULL);
         a = ADMIT_CLOSE;
     }
     if (a != ADMIT_TAKE) return refuse_head(x, con, a == ADMIT_CLOSE);
@@ -232,17 +231,13 @@ static enum MHD_Result on_head(const struct io_thread *t, struct exchange *x,
  * its request was refused, the answer is written here and the connection cut. */
 static enum MHD_Result cut(struct exchange *x, struct MHD_Connection *con)
 {
-    char text[1024];
+    char text[REPLY_TEXT_MAX];
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(con, MHD_CONNECTION_INFO_CONNECTION_FD);
-    int n = snprintf(text, sizeof(text),
-                     "HTTP/1.1 %u Refused\r\nConnection: close\r\nContent-Type: %s\r\n"
-                     "X-Request-Id: %s\r\nContent-Length: %zu\r\n\r\n%.*s",
-                     x->reply.status, x->reply.type, x->rq.request_id, x->reply.len,
-                     (int)x->reply.len, x->reply.data);
-    if (info != NULL && n > 0 && (size_t)n < sizeof(text) && !x->reply.gzipped) {
-        ssize_t sent = send(info->connect_fd, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (sent == n) shutdown(info->connect_fd, SHUT_WR);
+    size_t n = daemon_write_reply(x, text, sizeof(text));
+    if (info != NULL && n > 0) {
+        ssize_t sent = send(info->connect_fd, text, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent == (ssize_t)n) shutdown(info->connect_fd, SHUT_WR);
     }
     return MHD_NO;
 }

@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define BACKLOG 1024
+#define BACKLOG 4096
 
 static int bind_and_listen(int fd, const struct sockaddr *sa, socklen_t len)
 {

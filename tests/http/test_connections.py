@@ -1,5 +1,6 @@
 """Connections: where they come in, how many there may be, and how long a client may take to say what it wants."""
 import concurrent.futures
+import json
 import os
 import pathlib
 import socket
@@ -55,7 +56,7 @@ def test_surplus_connections_are_told_to_come_later_and_others_are_served(strict
     held = [socket.create_connection(("127.0.0.1", strict.port), timeout=5) for _ in range(20)]
     try:
         for s in held:
-            s.sendall(GET + b"\r\n")
+            s.sendall(GET.replace(b"/livez", b"/v1/models") + b"\r\n")
             assert s.recv(100).startswith(b"HTTP/1.1 200")
         status, headers, body = ask(strict, GET.replace(b"/livez", b"/v1/models") + b"\r\n", timeout=5)
         assert status == 503 and "retry-after" in headers and headers["connection"].lower() == "close" and b'"busy"' in body
@@ -64,6 +65,29 @@ def test_surplus_connections_are_told_to_come_later_and_others_are_served(strict
             s.close()
     time.sleep(0.5)
     assert ask(strict, GET + b"\r\n")[0] == 200
+
+
+def test_every_connection_of_a_flood_is_answered_and_the_server_lives_on(strict):
+    body = b"x" * 30000
+    request = b"POST /v1/models/none/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    flood = [socket.create_connection(("127.0.0.1", strict.port), timeout=10) for _ in range(400)]
+    try:
+        for s in flood:
+            s.sendall(request)
+        answers = [s.recv(4000) for s in flood]
+    finally:
+        for s in flood:
+            s.close()
+    told = [a for a in answers if a.startswith(b"HTTP/1.1 503 ")]
+    assert len(told) == 380 and sum(a.startswith(b"HTTP/1.1 404 ") for a in answers) == 20
+    for a in told:
+        head, text = a.split(b"\r\n\r\n")
+        problem = json.loads(text)
+        assert b"\r\nRetry-After: " in head and b"\r\nConnection: close" in head and b"\r\nX-Request-Id: " + problem["request_id"].encode() in head
+        assert problem["code"] == "busy"
+    assert len({json.loads(a.split(b"\r\n\r\n")[1])["request_id"] for a in told}) == 380
+    time.sleep(0.5)
+    assert ask(strict, GET.replace(b"/livez", b"/v1/models") + b"\r\n", timeout=5)[0] == 200
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/v2/health/live"])
@@ -80,6 +104,20 @@ def test_probes_are_answered_when_the_connections_are_used_up(strict, path):
         for s in held:
             s.close()
     time.sleep(0.5)
+
+
+def test_probes_are_too_many_at_some_time_as_well(strict):
+    flood = [socket.create_connection(("127.0.0.1", strict.port), timeout=10) for _ in range(100)]
+    try:
+        for s in flood:
+            s.sendall(GET + b"\r\n")
+        answers = [s.recv(1000)[:13] for s in flood]
+    finally:
+        for s in flood:
+            s.close()
+    assert answers.count(b"HTTP/1.1 200 ") == 64 and answers.count(b"HTTP/1.1 503 ") == 36
+    time.sleep(0.5)
+    assert ask(strict, GET + b"\r\n", timeout=5)[0] == 200
 
 
 def test_what_is_no_probe_comes_again_by_another_connection(server):
