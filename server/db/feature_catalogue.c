@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "db/feature_sample.h"
+
 enum {
     FC_COLUMNS,
     FC_N_STMTS,
@@ -89,10 +91,11 @@ static int type_of(const char *sql_type, bool is_text)
     return -1;
 }
 
-/* Adds column i of the catalogue's answer to rc. */
+/* Adds column i of the catalogue's answer to rc. *late: a length did not come in time. It becomes
+ * true once, and then no further length is asked: each would take as long. */
 static enum db_status read_column(struct db *db, const char *schema, const char *relation,
                                   const struct db_result *r, size_t i, struct seg_arena *arena,
-                                  struct relation_columns *rc)
+                                  struct relation_columns *rc, bool *late)
 {
     char *column = seg_arena_strndup(arena, db_result_text(r, i, 0), db_result_len(r, i, 0)),
          *sql_type = seg_arena_strndup(arena, db_result_text(r, i, 1), db_result_len(r, i, 1));
@@ -100,12 +103,16 @@ static enum db_status read_column(struct db *db, const char *schema, const char 
     const int type = type_of(sql_type, db_result_bool(r, i, 2));
     const char *detail = NULL;
     uint32_t width = 1;
-    if (type == SEG_VECTOR) {
+    if (type == SEG_VECTOR && !*late) {
         enum db_status st = vector_width(db, schema, relation, column, arena, &width);
-        if (st != DB_ONE) return st;
+        *late = db_feature_sample_late(db, st);
+        if (st != DB_ONE && !*late) return st;
     }
     if (type < 0)
         detail = "values of this type cannot be features";
+    else if (type == SEG_VECTOR && *late)
+        detail = "reading arrays of this relation takes longer than a statement may: their length "
+                 "is not known";
     else if (width == 0)
         detail = "there is no array in it, or the first is empty: their length is not known";
     else if (width > SEG_VECTOR_WIDTH_MAX) {
@@ -134,9 +141,10 @@ enum db_status db_feature_catalogue(struct db *db, const char *schema, const cha
         struct relation_columns rc = { .columns = seg_arena_alloc(arena, n * sizeof(*rc.columns)),
                                        .left_out =
                                            seg_arena_alloc(arena, n * sizeof(*rc.left_out)) };
+        bool late = false;
         if (rc.columns == NULL || rc.left_out == NULL) st = DB_FATAL;
         for (size_t i = 0; st == DB_ONE && i < n; i++)
-            st = read_column(db, schema, name, r, i, arena, &rc);
+            st = read_column(db, schema, name, r, i, arena, &rc, &late);
         if (st == DB_ONE) *ret = rc;
     }
     db_result_free(r);

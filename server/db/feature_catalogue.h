@@ -22,9 +22,9 @@ struct relation_columns {
 extern const struct db_stmts DB_FEATURE_CATALOGUE_STMTS;
 
 /* The columns of a relation, from the catalogue, and of arrays the length, from the first that has
- * a value. Left out are those of an SQL type that is no feature, and arrays of no known or too
- * great a length. DB_NONE: there is no such table, view, materialised or foreign table that this
- * role may read. */
+ * a value. Left out are those of an SQL type that is no feature, arrays of no known or too great a
+ * length, and from the first whose length takes longer than a statement may on, all arrays.
+ * DB_NONE: there is no such table, view, materialised or foreign table that this role may read. */
 enum db_status db_feature_catalogue(struct db *db, const char *schema, const char *name,
                                     struct seg_arena *arena, struct relation_columns *ret);
 

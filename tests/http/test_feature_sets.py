@@ -378,3 +378,19 @@ def test_a_relation_that_cannot_be_read_in_time_is_registered_without_figures(sa
     for got in rows, values:
         assert got["based_on"].pop("detail") and got["based_on"] == {"rows": 0, "sample": False, "method": "nothing"}
         assert got["columns"] == [{"name": "x", "type": "numeric"}, {"name": "v", "type": "vector", "width": 2}]
+
+
+def test_a_vector_whose_length_cannot_be_read_in_time_is_left_out_and_no_later_one_is_asked(sampling, sql, late):
+    sql("CREATE TABLE uneven AS SELECT i AS id, i AS x, ARRAY[i, i]::real[] AS v FROM generate_series(1, 40) i")
+    sql("CREATE VIEW late_vectors AS SELECT id, v AS quick, x, CASE WHEN late(x, 1) > 30 THEN v END AS slow, v AS later, '{}'::jsonb AS tags FROM uneven")
+    got = put(sampling, "late_vectors", "late_vectors")
+    assert got["based_on"] == {"rows": 40, "sample": False, "method": "all_rows"}
+    assert types(sampling.get("/v1/feature-sets/late_vectors")) == {"quick": "vector", "x": "numeric"}
+    assert [(c["name"], c["sql_type"], "longer than a statement may" in c["detail"]) for c in got["left_out"]] == [
+        ("slow", "real[]", True), ("later", "real[]", True), ("tags", "jsonb", False)]
+
+    body = {"relation": "late_vectors", "id_column": "id", "columns": [{"name": "x"}, {"name": "slow"}]}
+    refused = sampling.put("/v1/feature-sets/late_vectors", json=body)
+    assert refused.status_code == 422, refused.text
+    assert [(e["pointer"], e["code"]) for e in refused.json()["errors"]] == [("/columns/1", "unknown_column")]
+    assert "longer than a statement may" in refused.json()["errors"][0]["detail"]
