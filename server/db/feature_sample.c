@@ -183,6 +183,20 @@ enum db_status db_feature_sample_shrink(struct db *db, const struct feature_set 
     return name_rows(db, fs, arena, &w) ? choose_rows(db, fs, &w, n_wanted, arena, s) : DB_FATAL;
 }
 
+enum db_status db_feature_sample_widen(struct db *db, const struct feature_set *fs,
+                                       uint64_t values_max, struct seg_arena *arena,
+                                       struct feature_sample *s)
+{
+    struct wanted w;
+    uint64_t n_wanted = values_max / (fs->n_columns > 0 ? fs->n_columns : 1);
+    /* Unless counting was late there are that many rows, and a tenth of the pages has as many as a
+     * sample is to have, however many pages are empty. */
+    if (n_wanted < s->n_rows / FEATURE_SAMPLE_SHARE) n_wanted = s->n_rows / FEATURE_SAMPLE_SHARE;
+    if (n_wanted > s->n_rows) n_wanted = s->n_rows;
+    if (s->estimated) s->share = (double)n_wanted / (double)s->n_rows;
+    return name_rows(db, fs, arena, &w) ? choose_rows(db, fs, &w, n_wanted, arena, s) : DB_FATAL;
+}
+
 bool db_feature_sample_late(const struct db *db, enum db_status st)
 {
     return st == DB_RETRY && !db_is_broken(db) && strcmp(db_sqlstate(db), "57014") == 0;

@@ -25,6 +25,8 @@ struct feature_sample {
     const char *from; /* SQL that stands behind FROM; NULL with SAMPLE_NOTHING */
     uint64_t n_rows;  /* rows of the whole set that have an id */
     bool estimated;   /* n_rows is what PostgreSQL's planner expects, against counted */
+    double share;     /* of the pages, when the planner's n_rows proved wrong, so that the rows in
+                         these pages tell how many there are; else 0 */
 };
 
 extern const struct db_stmts DB_FEATURE_SAMPLE_STMTS;
@@ -38,6 +40,11 @@ enum db_status db_feature_sample(struct db *db, const struct feature_set *fs, ui
 enum db_status db_feature_sample_shrink(struct db *db, const struct feature_set *fs,
                                         uint64_t values_max, struct seg_arena *arena,
                                         struct feature_sample *s);
+/* Replaces *s, random pages that have no row, by more: as many as values_max values would fill, at
+ * least a tenth of all. */
+enum db_status db_feature_sample_widen(struct db *db, const struct feature_set *fs,
+                                       uint64_t values_max, struct seg_arena *arena,
+                                       struct feature_sample *s);
 /* Whether st is a statement that took longer than [database] statement_timeout_s. */
 bool db_feature_sample_late(const struct db *db, enum db_status st);
 

@@ -33,6 +33,7 @@ struct column_figures {
 
 struct figures {
     uint64_t n_rows;                /* rows that they are of */
+    uint64_t n_all;                 /* rows of the whole set, as far as reading these has told */
     struct column_figures *columns; /* (n_columns); NULL: there are none */
 };
 
@@ -151,6 +152,14 @@ static bool write_column(struct json_out *o, const struct feature_column *c,
     return true;
 }
 
+/* Rows of the set of which n_read were read. */
+static uint64_t rows_of_set(const struct feature_sample *sample, uint64_t n_read)
+{
+    if (sample->method == SAMPLE_ALL) return n_read;
+    return sample->share > 0 && n_read > 0 ? (uint64_t)round((double)n_read / sample->share)
+                                           : sample->n_rows;
+}
+
 /* The figures of the rows that were chosen, in *ret. */
 static enum db_status read_figures(struct db *db, const struct feature_set *fs,
                                    const struct feature_sample *sample, struct seg_arena *arena,
@@ -174,7 +183,7 @@ static enum db_status read_figures(struct db *db, const struct feature_set *fs,
     if (sql == NULL) return DB_FATAL;
     enum db_status st = db_exec_sql(db, sql, NULL, 0, &r);
     if (st == DB_ONE) f.n_rows = (uint64_t)db_result_int(r, 0, 0);
-    const uint64_t n_all = sample->method == SAMPLE_ALL ? f.n_rows : sample->n_rows;
+    f.n_all = rows_of_set(sample, f.n_rows);
     for (uint32_t i = 0; st == DB_ONE && i < fs->n_columns; i++) {
         struct column_figures *c = &f.columns[i];
         *c = (struct column_figures){ .stats = seg_arena_strndup(arena, db_result_text(r, 0, i + 1),
@@ -182,7 +191,7 @@ static enum db_status read_figures(struct db *db, const struct feature_set *fs,
         if (c->stats == NULL)
             st = DB_FATAL;
         else if (fs->columns[i].type == SEG_CATEGORICAL)
-            st = read_values(db, sample->from, &fs->columns[i], id, n_all, f.n_rows, arena, c);
+            st = read_values(db, sample->from, &fs->columns[i], id, f.n_all, f.n_rows, arena, c);
     }
     db_result_free(r);
     if (st == DB_ONE) *ret = f;
@@ -207,14 +216,23 @@ enum db_status db_feature_summary(struct db *db, const struct feature_set *fs, u
 {
     struct feature_sample sample;
     struct figures f = { 0 };
+    bool widened = false;
     enum db_status st = db_feature_sample(db, fs, values_max, arena, &sample);
     while (st == DB_ONE && sample.method != SAMPLE_NOTHING) {
         st = read_figures(db, fs, &sample, arena, &f);
-        if (!db_feature_sample_late(db, st)) break;
-        st = db_feature_sample_shrink(db, fs, values_max, arena, &sample);
+        if (db_feature_sample_late(db, st)) {
+            st = db_feature_sample_shrink(db, fs, values_max, arena, &sample);
+        } else if (st == DB_ONE && f.n_rows == 0 && sample.method == SAMPLE_RANDOM_PAGES &&
+                   !widened) {
+            widened = true;
+            f = (struct figures){ 0 }; /* if more pages are late there are none */
+            st = db_feature_sample_widen(db, fs, values_max, arena, &sample);
+        } else {
+            break;
+        }
     }
     if (st != DB_ONE) return st;
-    if (sample.method == SAMPLE_ALL) sample.n_rows = f.n_rows;
+    if (sample.method != SAMPLE_NOTHING) sample.n_rows = f.n_all;
     json_out_member_uint(o, "rows", sample.n_rows);
     json_out_member_bool(o, "rows_estimated", sample.estimated);
     write_basis(o, &sample, f.n_rows);

@@ -107,6 +107,26 @@ static void what_is_late_becomes_a_sample_and_then_nothing(void **state)
     assert_int_equal(s.method, SAMPLE_NOTHING); /* a sample would be all of them */
 }
 
+static void a_sample_without_rows_becomes_a_tenth_of_the_pages_or_more(void **state)
+{
+    (void)state;
+    struct feature_sample s = { .method = SAMPLE_RANDOM_PAGES,
+                                .n_rows = 1000u * N_ROWS,
+                                .estimated = true };
+    assert_int_equal(db_feature_sample_widen(db, &USERS, N_ROWS, &arena, &s), DB_ONE);
+    assert_int_equal(s.method, SAMPLE_RANDOM_PAGES);
+    assert_float_equal(s.share, 0.1, 1e-9);
+    s.n_rows = N_ROWS; /* half of which would be read without sampling */
+    assert_int_equal(db_feature_sample_widen(db, &USERS, N_ROWS, &arena, &s), DB_ONE);
+    assert_float_equal(s.share, 0.5, 1e-9);
+    s.n_rows = N_ROWS / 4;
+    assert_int_equal(db_feature_sample_widen(db, &USERS, N_ROWS, &arena, &s), DB_ONE);
+    assert_float_equal(s.share, 1, 0);
+    s = (struct feature_sample){ .method = SAMPLE_RANDOM_PAGES, .n_rows = N_ROWS };
+    assert_int_equal(db_feature_sample_widen(db, &USERS, N_ROWS, &arena, &s), DB_ONE);
+    assert_true(s.share == 0 && s.n_rows == N_ROWS); /* counted rows stay what they are */
+}
+
 static void every_allocation_may_fail(void **state)
 {
     (void)state;
@@ -151,6 +171,7 @@ int main(void)
         TEST(a_sample_is_the_same_rows_each_time),
         TEST(rows_of_a_managed_set_are_known_without_counting),
         TEST(what_is_late_becomes_a_sample_and_then_nothing),
+        TEST(a_sample_without_rows_becomes_a_tenth_of_the_pages_or_more),
         TEST(every_allocation_may_fail),
     };
     if (!database_migrated(&config, "test_feature_sample")) return 1;

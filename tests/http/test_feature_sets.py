@@ -394,3 +394,26 @@ def test_a_vector_whose_length_cannot_be_read_in_time_is_left_out_and_no_later_o
     assert refused.status_code == 422, refused.text
     assert [(e["pointer"], e["code"]) for e in refused.json()["errors"]] == [("/columns/1", "unknown_column")]
     assert "longer than a statement may" in refused.json()["errors"][0]["detail"]
+
+
+def test_a_sample_without_a_row_is_followed_by_one_of_more_pages(sampling, sql):
+    """The planner expects 1,000,000,000 rows and takes a page in 200,000, of a few hundred that there are."""
+    sql(f"CREATE TABLE overrated WITH (autovacuum_enabled = false){LARGE}")
+    sql("ANALYZE overrated")
+    sql("UPDATE pg_class SET reltuples = 1e9 WHERE oid = 'overrated'::regclass")
+    got = put(sampling, "overrated", "overrated")
+    assert got["based_on"]["method"] == "random_pages" and 3000 < got["based_on"]["rows"] < 12000
+    assert got["rows_estimated"] is True and got["rows"] == pytest.approx(60000, rel=0.4)  # by what the pages hold, not by the planner
+    check_figures(got, got["rows"])
+
+
+def test_more_pages_that_cannot_be_read_in_time_are_no_figures(sampling, sql):
+    sql("CREATE TYPE slow_word AS ENUM ('app')")
+    sql("CREATE FUNCTION slow_text(word slow_word) RETURNS text STABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.1); RETURN NULL; END'")
+    sql("CREATE CAST (slow_word AS text) WITH FUNCTION slow_text")
+    sql("CREATE TABLE slow_words WITH (autovacuum_enabled = false) AS SELECT i AS id, 'app'::slow_word AS word FROM generate_series(1, 120000) i")
+    sql("ANALYZE slow_words")
+    sql("UPDATE pg_class SET reltuples = 1e9 WHERE oid = 'slow_words'::regclass")
+    got = put(sampling, "slow_words", "slow_words")
+    assert (got["based_on"]["rows"], got["based_on"]["method"]) == (0, "nothing")
+    assert got["columns"] == [{"name": "word", "type": "categorical"}]
