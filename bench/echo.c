@@ -234,7 +234,7 @@ int main(int argc, char **argv)
     }
     sched_setaffinity(0, sizeof(all), &all);
     int fd = listen_open("127.0.0.1:0", err, sizeof(err));
-    if (fd < 0 || acceptor_start(fd, deal, refuse_none, &turn) == NULL) return 1;
+    if (fd < 0 || acceptor_start(fd, deal, refuse_none, 1, &turn) == NULL) return 1;
     printf("%u\n", listen_name(fd, address, sizeof(address)));
     fflush(stdout);
     pause();

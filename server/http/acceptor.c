@@ -22,6 +22,7 @@
  * backlog. */
 #define REFUSED_AT_ONCE  16
 #define REFUSED_PAUSE_MS 1
+#define ACCEPTED_AT_ONCE 256 /* then the stop and what lingers are looked at */
 
 struct acceptor {
     int listen_fd, stop_fd;
@@ -84,9 +85,9 @@ static bool accept_one(struct acceptor *a, unsigned *n_refused)
 static void accept_some(struct acceptor *a)
 {
     unsigned n_refused = 0;
-    while (n_refused < REFUSED_AT_ONCE)
+    for (int i = 0; i < ACCEPTED_AT_ONCE && n_refused < REFUSED_AT_ONCE; i++)
         if (!accept_one(a, &n_refused)) return;
-    pause_ms(REFUSED_PAUSE_MS);
+    if (n_refused == REFUSED_AT_ONCE) pause_ms(REFUSED_PAUSE_MS);
 }
 
 static void *acceptor_main(void *arg)
@@ -104,13 +105,15 @@ static void *acceptor_main(void *arg)
     return NULL;
 }
 
-struct acceptor *acceptor_start(int listen_fd, accept_fn take, refusal_fn refusal, void *ctx)
+struct acceptor *acceptor_start(int listen_fd, accept_fn take, refusal_fn refusal,
+                                size_t n_lingering_max, void *ctx)
 {
     struct acceptor *a = seg_calloc(1, sizeof(*a));
     if (a == NULL) return NULL;
     a->listen_fd = listen_fd;
     a->take = take;
     a->refusal = refusal;
+    a->refused.n_max = n_lingering_max;
     a->ctx = ctx;
     a->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (a->stop_fd >= 0 && pthread_create(&a->thread, NULL, acceptor_main, a) == 0) return a;

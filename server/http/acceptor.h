@@ -22,8 +22,10 @@ typedef bool (*accept_fn)(void *ctx, int fd, const struct sockaddr *from, sockle
 typedef size_t (*refusal_fn)(void *ctx, char *text, size_t size);
 
 struct acceptor;
-/* listen_fd stays the caller's, until after stop. NULL: no memory, no thread. */
-struct acceptor *acceptor_start(int listen_fd, accept_fn take, refusal_fn refusal, void *ctx);
+/* listen_fd stays the caller's, until after stop. n_lingering_max (1..LINGERING_MAX): sockets that
+ * refused clients may hold. NULL: no memory, no thread. */
+struct acceptor *acceptor_start(int listen_fd, accept_fn take, refusal_fn refusal,
+                                size_t n_lingering_max, void *ctx);
 /* No connection is taken any more. NULL is fine. */
 void acceptor_stop(struct acceptor *a);
 

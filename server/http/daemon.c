@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,9 +22,10 @@
 #include "log.h"
 #include "processors.h"
 
-#define PROBE_CONNECTIONS_MAX 64
-/* libmicrohttpd 0.9.75 locks an I/O thread up for good when a connection comes over its limit: that
- * is out of reach, and take_connection counts. */
+#define PROBE_CONNECTIONS_MAX  64
+#define REFUSALS_TOLD_EVERY_NS INT64_C(10000000000)
+/* libmicrohttpd 0.9.75 locks an I/O thread up for good when a connection that was handed over turns
+ * out to be over its limit: that is out of reach, and take_connection counts. */
 #define LIBRARY_CONNECTIONS_MAX ((unsigned)INT_MAX)
 /* Of libmicrohttpd: bounds a request head. It clears them all, and what it read into once more, for
  * every request. */
@@ -56,17 +58,30 @@ static void on_connection(void *cls, struct MHD_Connection *con, void **context,
  * we are, that one which has nothing else to do. NULL: there are too many. */
 static struct io_thread *thread_for(struct http_daemon *d, bool is_probe)
 {
-    struct io_thread *least = &d->io_threads[is_probe ? PROBE_THREAD : 1];
-    unsigned n_least = atomic_load(&least->n_connections), n_all = n_least;
-    if (is_probe) return n_all < PROBE_CONNECTIONS_MAX ? least : NULL;
-    for (unsigned i = 2; i < d->n_io_threads; i++) {
+    struct io_thread *probes = &d->io_threads[PROBE_THREAD], *least = NULL;
+    unsigned n_all = 0, n_least = 0;
+    if (is_probe && atomic_load(&probes->n_connections) < d->n_probes_max) return probes;
+    for (unsigned i = PROBE_THREAD + 1; i < d->n_io_threads; i++) {
         unsigned n = atomic_load(&d->io_threads[i].n_connections);
         n_all += n;
-        if (n >= n_least) continue;
+        if (least != NULL && n >= n_least) continue;
         n_least = n;
         least = &d->io_threads[i];
     }
     return n_all < d->n_connections_max ? least : NULL;
+}
+
+/* A refused connection has no line of its own in the log: there may be thousands a second. */
+static void count_refusal(struct http_daemon *d)
+{
+    int64_t now_ns = monotonic_ns();
+    metrics_add(d->app->metrics, METRIC_CONNECTIONS_REFUSED, 1);
+    d->n_refused++;
+    if (now_ns < d->refusals_told_ns + REFUSALS_TOLD_EVERY_NS) return;
+    log_event(LOG_WARN, "connections refused: there are too many", "refused", "%u", d->n_refused,
+              "connections_max", "%u", d->n_connections_max, NULL);
+    d->refusals_told_ns = now_ns;
+    d->n_refused = 0;
 }
 
 static bool take_connection(void *ctx, int fd, const struct sockaddr *from, socklen_t len,
@@ -75,7 +90,7 @@ static bool take_connection(void *ctx, int fd, const struct sockaddr *from, sock
     struct http_daemon *d = ctx;
     struct io_thread *t = thread_for(d, is_probe);
     if (t == NULL) {
-        metrics_add(d->app->metrics, METRIC_CONNECTIONS_REFUSED, 1);
+        count_refusal(d);
         return false;
     }
     atomic_fetch_add(&t->n_connections, 1);
@@ -86,24 +101,29 @@ static bool take_connection(void *ctx, int fd, const struct sockaddr *from, sock
 
 /* ---- start and stop ---- */
 
-/* Connections that the limit on open files has room for, after raising it. */
-static unsigned connections_possible(unsigned wanted)
+/* How many connections the limit on open files has room for, after raising it. */
+static void share_files(struct http_daemon *d)
 {
     struct rlimit limit;
-    rlim_t need = (rlim_t)wanted + FILES_RESERVE;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return wanted;
+    unsigned wanted = d->app->config->http.connections_max;
+    rlim_t need = (rlim_t)wanted + FILES_RESERVE, reserve = FILES_RESERVE;
+    d->n_connections_max = wanted;
+    d->n_probes_max = PROBE_CONNECTIONS_MAX;
+    d->n_lingering_max = LINGERING_MAX;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
     if (limit.rlim_cur < need && limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = need < limit.rlim_max ? need : limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
         getrlimit(RLIMIT_NOFILE, &limit);
     }
-    if (limit.rlim_cur >= need) return wanted;
-    rlim_t fixed = limit.rlim_cur / 2 < FILES_RESERVE ? limit.rlim_cur / 2 : FILES_RESERVE;
-    unsigned possible = (unsigned)(limit.rlim_cur - fixed);
+    if (limit.rlim_cur >= need) return;
+    if (reserve > limit.rlim_cur / 2) reserve = limit.rlim_cur / 2;
+    d->n_connections_max = (unsigned)(limit.rlim_cur - reserve);
+    d->n_probes_max = (unsigned)(reserve / 8);
+    d->n_lingering_max = (unsigned)(reserve / 8);
     log_event(LOG_WARN, "fewer connections than configured: the limit on open files is low",
-              "connections", "%u", possible, "open_files", "%llu",
+              "connections", "%u", d->n_connections_max, "open_files", "%llu",
               (unsigned long long)limit.rlim_cur, NULL);
-    return possible;
 }
 
 static bool start_io_thread(struct io_thread *t, struct http_daemon *d)
@@ -132,31 +152,35 @@ static void stop_io_threads(struct http_daemon *d)
  * for a free one only while the machine has some to spare, and takes training for load: left alone
  * it puts two of them behind each other for milliseconds, while another processor does nothing but
  * train. libmicrohttpd makes the threads, which inherit where the calling one may run. */
-static bool start_io_threads(struct http_daemon *d)
+static void *start_io_threads(void *arg)
 {
+    struct http_daemon *d = arg;
     const unsigned n = d->app->config->http.io_threads;
     cpu_set_t all, part;
-    bool is_known = sched_getaffinity(0, sizeof(all), &all) == 0, is_good = true;
-    d->io_threads = seg_calloc(n + 1, sizeof(*d->io_threads));
-    if (d->io_threads == NULL) return false;
-    while (is_good && d->n_io_threads <= n) {
+    bool is_known = sched_getaffinity(0, sizeof(all), &all) == 0;
+    for (; d->n_io_threads <= n; d->n_io_threads++) {
         unsigned i = d->n_io_threads;
         if (is_known && i != PROBE_THREAD) {
-            processors_part(&all, i - 1, n, &part);
+            processors_part(&all, i - PROBE_THREAD - 1, n, &part);
             sched_setaffinity(0, sizeof(part), &part);
         }
-        is_good = start_io_thread(&d->io_threads[i], d);
-        d->n_io_threads += is_good;
+        if (!start_io_thread(&d->io_threads[i], d)) break;
     }
-    if (is_known) sched_setaffinity(0, sizeof(all), &all);
-    return is_good;
+    return NULL;
 }
 
 /* The I/O threads, then who feeds them. */
 static bool start_threads(struct http_daemon *d)
 {
-    if (!start_io_threads(d)) return false;
-    d->acceptor = acceptor_start(d->listen_fd, take_connection, daemon_write_refusal, d);
+    const unsigned n = d->app->config->http.io_threads + 1;
+    pthread_t starter; /* the kernel remembers a choice of processors, even of all: not for us */
+    d->io_threads = seg_calloc(n, sizeof(*d->io_threads));
+    if (d->io_threads == NULL) return false;
+    if (pthread_create(&starter, NULL, start_io_threads, d) != 0) return false;
+    pthread_join(starter, NULL);
+    if (d->n_io_threads < n) return false;
+    d->acceptor =
+        acceptor_start(d->listen_fd, take_connection, daemon_write_refusal, d->n_lingering_max, d);
     return d->acceptor != NULL;
 }
 
@@ -169,7 +193,7 @@ struct http_daemon *http_daemon_start(struct app *app)
     if (d == NULL) goto fail;
     d->app = app;
     d->listen_fd = -1;
-    d->n_connections_max = connections_possible(c->http.connections_max);
+    share_files(d);
     if (wrong_table != NULL) goto fail;
     d->id_seed = (uint64_t)monotonic_ns() ^ (uint64_t)getpid() << 40 ^ (uint64_t)time(NULL) << 20;
     d->listen_fd = listen_open(c->http.listen, sentence, sizeof(sentence));

@@ -16,7 +16,9 @@
 struct io_thread {
     struct http_daemon *daemon;
     struct MHD_Daemon *mhd;
-    atomic_uint n_connections; /* handed to it and not closed yet */
+    /* Handed to it and not closed yet. One for which libmicrohttpd has no memory counts for ever.
+     */
+    atomic_uint n_connections;
 };
 
 struct http_daemon {
@@ -24,6 +26,9 @@ struct http_daemon {
     struct io_thread *io_threads; /* (n_io_threads), the first is PROBE_THREAD */
     unsigned n_io_threads;
     unsigned n_connections_max; /* beside the probes' */
+    unsigned n_probes_max, n_lingering_max;
+    unsigned n_refused; /* the acceptor's, as the next: not told in the log yet */
+    int64_t refusals_told_ns;
     struct acceptor *acceptor;
     struct connections *connections;
     struct db_threads *db_threads;

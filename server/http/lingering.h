@@ -1,8 +1,9 @@
 /* lingering.h - sockets whose answer is written and whose request nobody reads.
  *
  * Properties: a close with bytes unread resets the connection, and the client may lose the answer
- * with it. So they are emptied, stay for LINGERING_MS and are emptied again before they close. When
- * there are LINGERING_MAX already, the oldest goes earlier. Safety: one thread. */
+ * with it. So a socket stays until its client ends its side, at most LINGERING_MS, and what comes
+ * is thrown away. When there are as many as may be, the oldest goes earlier: a client that sends
+ * more than its kernel takes at once then finds its connection gone. Safety: one thread. */
 #ifndef SERVER_HTTP_LINGERING_H
 #define SERVER_HTTP_LINGERING_H
 
@@ -12,9 +13,10 @@
 #define LINGERING_MAX 256
 #define LINGERING_MS  500
 
-struct lingering { /* all zero: empty */
+struct lingering {
+    size_t n_max; /* 1..LINGERING_MAX, set by the owner; the rest zero: empty */
     struct {
-        int fd;
+        int fd; /* -1: its client has ended */
         int64_t due_ns;
     } sockets[LINGERING_MAX]; /* a ring in the order they came */
     size_t first, n;
@@ -22,7 +24,8 @@ struct lingering { /* all zero: empty */
 
 /* Owns fd from now on, and lets its client know that nothing more comes. */
 void lingering_add(struct lingering *l, int fd, int64_t now_ns);
-/* Closes what has stayed long enough. Milliseconds until the next is due, -1: none is there. */
+/* Throws away what came, closes what ended or has stayed long enough. Milliseconds until it wants
+ * to be called again, -1: none is there. */
 int lingering_tend(struct lingering *l, int64_t now_ns);
 /* Closes all. */
 void lingering_end(struct lingering *l);

@@ -15,7 +15,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define BACKLOG 4096
+/* A probe waits behind it: the acceptor refuses 16 of them in a millisecond. */
+#define BACKLOG 1024
 
 static int bind_and_listen(int fd, const struct sockaddr *sa, socklen_t len)
 {
