@@ -11,6 +11,9 @@
 #include "compute/kernels_lanes.h"
 #include "compute/kernels_rows.h"
 
+/* With more centroids a tile takes so long that memory is not what is waited for. */
+#define ASK_MAX 16u
+
 /* The sums of a register block, x (d, 64) from the block's first row and w (n_outs, d). n_outs and
  * n_vecs are constants at each call, so that the arrays become registers. */
 INLINE void affine_sums(const float *x, size_t d, const float *w, const float *bias,
@@ -37,9 +40,9 @@ INLINE void affine_sums(const float *x, size_t d, const float *w, const float *b
     }
 }
 
-/* The same for squared distances to c (n_outs, d). */
-INLINE void square_sums(const float *x, size_t d, const float *c, vfloat sum[OUTS_MAX][VECS],
-                        const size_t n_outs)
+/* The same for squared distances to c (n_outs, d). next: what to ask for meanwhile, or 0. */
+INLINE void square_sums(const float *x, size_t d, const float *c, uintptr_t next,
+                        vfloat sum[OUTS_MAX][VECS], const size_t n_outs)
 {
     UNROLL
     for (size_t j = 0; j < n_outs; j++) {
@@ -49,6 +52,7 @@ INLINE void square_sums(const float *x, size_t d, const float *c, vfloat sum[OUT
     }
     for (size_t i = 0; i < d; i++) {
         vfloat xi[VECS];
+        ask(next, i);
         UNROLL
         for (size_t v = 0; v < VECS; v++)
             xi[v] = *(const vfloat *)(x + i * ROWS + v * LANES);
@@ -120,20 +124,22 @@ static void affine_few(const float *x, size_t d, const float *w, const float *bi
     }
 }
 
-INLINE void squares_block(const float *x, size_t d, const float *c, float *out, const size_t n_outs)
+INLINE void squares_block(const float *x, size_t d, const float *c, uintptr_t next, float *out,
+                          const size_t n_outs)
 {
     vfloat sum[OUTS_MAX][VECS];
-    square_sums(x, d, c, sum, n_outs);
+    square_sums(x, d, c, next, sum, n_outs);
     store_sums(sum, out, n_outs, VECS);
 }
 
 static void squares(const float *x, size_t d, const float *c, size_t k, float *out)
 {
     for (size_t row = 0; row < ROWS; row += BLOCK_ROWS) {
+        uintptr_t next = k <= ASK_MAX ? next_part(x, d, row) : 0;
         size_t n_outs;
-        for (size_t j = 0; j < k; j += n_outs) {
+        for (size_t j = 0; j < k; j += n_outs, next = 0) {
             n_outs = block_size(k - j);
-#define CALL(n) squares_block(x + row, d, c + j * d, out + j * ROWS + row, n)
+#define CALL(n) squares_block(x + row, d, c + j * d, next, out + j * ROWS + row, n)
             WITH_CONSTANT(n_outs, CALL)
 #undef CALL
         }
@@ -148,11 +154,11 @@ struct best {
 };
 
 /* x (d, 64) from the block's first row, c (n_outs, d) the centroids first..first + n_outs - 1. */
-INLINE void nearest_block(const float *x, size_t d, const float *c, size_t first, struct best *best,
-                          const size_t n_outs)
+INLINE void nearest_block(const float *x, size_t d, const float *c, size_t first, uintptr_t next,
+                          struct best *best, const size_t n_outs)
 {
     vfloat sum[OUTS_MAX][VECS];
-    square_sums(x, d, c, sum, n_outs);
+    square_sums(x, d, c, next, sum, n_outs);
     UNROLL
     for (size_t v = 0; v < VECS; v++) {
         vfloat dist2 = best->dist2[v], second2 = best->second2[v], label = (vfloat)best->label[v];
@@ -179,10 +185,11 @@ static void nearest(const float *x, size_t d, const float *c, size_t k, uint32_t
             best.dist2[v] = best.second2[v] = splat(FLT_MAX);
             best.label[v] = splat_int(0);
         }
+        uintptr_t next = k <= ASK_MAX ? next_part(x, d, row) : 0;
         size_t n_outs;
-        for (size_t j = 0; j < k; j += n_outs) {
+        for (size_t j = 0; j < k; j += n_outs, next = 0) {
             n_outs = block_size(k - j);
-#define CALL(n) nearest_block(x + row, d, c + j * d, j, &best, n)
+#define CALL(n) nearest_block(x + row, d, c + j * d, j, next, &best, n)
             WITH_CONSTANT(n_outs, CALL)
 #undef CALL
         }

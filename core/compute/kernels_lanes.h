@@ -5,6 +5,7 @@
 #define SEG_COMPUTE_KERNELS_LANES_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include "compute/isa.h"
 #include "compute/kernels.h"
 #include "compute/tiles.h"
@@ -226,6 +227,26 @@ INLINE vfloat look_up_few(const float *table, vint index)
     return look_up(table, index);
 }
 #endif
+
+/* A block of rows narrower than a tile reads a part of each column, in strides that the processor
+ * does not foresee, and memory rests while the other blocks are read. So each asks for its part of
+ * the next tile in memory: a block of 16 rows for as many lines of 16 cells as there are columns.
+ * Whatever stands there instead costs next to nothing. An address and no pointer, because behind
+ * the last tile there is no object. 0: nothing, as where blocks are as wide as tiles. */
+#define ASKS (BLOCK_ROWS < ROWS)
+
+INLINE uintptr_t next_part(const float *x, size_t d, size_t row)
+{
+    return ASKS ? (uintptr_t)x + (ROWS + row) * d * sizeof *x : 0;
+}
+
+INLINE void ask(uintptr_t part, size_t c)
+{
+    if (!ASKS || part == 0) return;
+    UNROLL
+    for (size_t r = 0; r < BLOCK_ROWS; r += 16)
+        __builtin_prefetch((const void *)(part + (c * BLOCK_ROWS + r) * sizeof(float)), 0, 2);
+}
 
 /* Outputs left are cut in blocks as equal as can be: 8 are 4 + 4, not 6 + 2, because few outputs
  * mean few chains of additions to hide the latency of each. */

@@ -48,7 +48,8 @@ struct coded {
 };
 
 /* code (n_pairs, 64) from the block's first row: columns 2p and 2p + 1 in the low and high half. */
-INLINE void encode(const struct seg_screen *s, const float *x, int32_t *code, struct coded *coded)
+INLINE void encode(const struct seg_screen *s, const float *x, uintptr_t next, int32_t *code,
+                   struct coded *coded)
 {
     const size_t d = s->d;
     const float *centre = s->centre;
@@ -56,6 +57,7 @@ INLINE void encode(const struct seg_screen *s, const float *x, int32_t *code, st
     for (size_t v = 0; v < VECS; v++)
         length2[v] = off2[v] = splat(0.0f);
     for (size_t c = 0; c < d; c++) {
+        ask(next, c);
         UNROLL
         for (size_t v = 0; v < VECS; v++) {
             const vfloat value = *(const vfloat *)(x + c * ROWS + v * LANES) - centre[c];
@@ -186,13 +188,14 @@ INLINE void list_near(const struct seg_screen *s, const struct coded *coded, str
     *(vfloat_loose *)rest = root(greater(least2, splat(0.0f))) * (1 - s->widen);
 }
 
-INLINE void screen_rows(const struct seg_screen *s, const float *x, int32_t *code, uint32_t *label,
-                        float *margin, uint16_t *near, float *rest, const bool lists)
+INLINE void screen_rows(const struct seg_screen *s, const float *x, uintptr_t next, int32_t *code,
+                        uint32_t *label, float *margin, uint16_t *near, float *rest,
+                        const bool lists)
 {
     struct coded coded;
     struct best best;
     vfloat factor[VECS];
-    encode(s, x, code, &coded);
+    encode(s, x, next, code, &coded);
     for (size_t v = 0; v < VECS; v++) {
         factor[v] = coded.unit[v] * (-2 * s->unit);
         best.score[v] = best.second[v] = splat(FLT_MAX);
@@ -219,10 +222,11 @@ static void screen(const struct seg_screen *s, const float *x, int32_t *code, ui
 {
     for (size_t row = 0; row < ROWS; row += BLOCK_ROWS) {
         if (near != NULL)
-            screen_rows(s, x + row, code + row, label + row, margin + row, near + row * SEG_NEAR,
-                        rest + row, true);
+            screen_rows(s, x + row, next_part(x, s->d, row), code + row, label + row, margin + row,
+                        near + row * SEG_NEAR, rest + row, true);
         else
-            screen_rows(s, x + row, code + row, label + row, margin + row, NULL, NULL, false);
+            screen_rows(s, x + row, next_part(x, s->d, row), code + row, label + row, margin + row,
+                        NULL, NULL, false);
     }
 }
 
