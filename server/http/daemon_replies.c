@@ -101,8 +101,8 @@ enum MHD_Result daemon_queue_reply(struct exchange *x, struct MHD_Connection *co
 }
 
 /* The length with what is appended, which may be beyond size. */
-[[gnu::format(printf, 4, 5)]] static size_t append(char *text, size_t size, size_t len,
-                                                   const char *fmt, ...)
+__attribute__((format(printf, 4, 5))) static size_t append(char *text, size_t size, size_t len,
+                                                           const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
