@@ -26,6 +26,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import serve  # noqa: E402
 
 FULL = "--full" in sys.argv
+OVERLOAD_S = 60 if FULL else 2 if serve.QUICK else 8
 N_ROUNDS = 3 if serve.QUICK else 9  # of a second, for a p99
 LOAD = os.environ.get("SEGMENTD_LOAD", str(serve.ROOT / "build-bench/bench/bench_load"))
 PREDICT = "/v1/models/mlp/predict"
@@ -67,13 +68,13 @@ def quiet_rounds(rounds):
     return {"p99": statistics.median(p99s), "worst": p99s[-1], "foreign": quietest["foreign"], "n": len(p99s)}
 
 
-def single_rows(base, pid, bodies, n):
-    return quiet_rounds([single_row(base, pid, bodies) for _ in range(n)])
+def single_rows(base, pid, bodies):
+    return quiet_rounds([single_row(base, pid, bodies) for _ in range(N_ROUNDS)])
 
 
-def print_p99(when, busy, idle, goal):
+def print_p99(when, busy, idle):
     print_goal(f"p99 {when}", f"{busy['p99']:.2f} ms (median of {busy['n']} rounds, worst {busy['worst']:.2f}), {busy['p99'] / idle['p99']:.1f} x the idle {idle['p99']:.2f} ms "
-               f"(of {idle['n']}, worst {idle['worst']:.2f}); other programs took {busy['foreign']:.2f} and {idle['foreign']:.2f} processors", f"{goal} x", busy["p99"] <= goal * idle["p99"])
+               f"(of {idle['n']}, worst {idle['worst']:.2f}); other programs took {busy['foreign']:.2f} and {idle['foreign']:.2f} processors", "3 x", busy["p99"] <= 3 * idle["p99"])
 
 
 def memory(base, pid, bodies):
@@ -114,25 +115,25 @@ TRAININGS = {  # so long that each can be measured in its longest phase
 def training(base, pid, bodies):
     """Rounds of one second before and during a training that has all cores to itself otherwise. A machine that others use shows their noise: each figure says how much."""
     for name, spec in TRAININGS.items():
-        idle = single_rows(base, pid, bodies, N_ROUNDS)
+        idle = single_rows(base, pid, bodies)
         model = "mlp" if "task" in spec else "kmeans"  # a model keeps its task
         job = serve.call(base, "POST", f"/v1/models/{model}/train", {"feature_set": "bench", "features": [f"f{i}" for i in range(serve.D)], "promote": "never", **spec})
         while (now := serve.call(base, "GET", f"/v1/jobs/{job['id']}"))["state"] == "queued" or now["progress"] < 0.21:
             assert now["state"] in ("queued", "running"), now
             time.sleep(0.02)
-        busy = single_rows(base, pid, bodies, N_ROUNDS)
+        busy = single_rows(base, pid, bodies)
         state = serve.call(base, "GET", f"/v1/jobs/{job['id']}")["state"]
         serve.call(base, "POST", f"/v1/jobs/{job['id']}/cancel")
         assert state == "running", state
         wait_for(base, job)
-        print_p99(f"while {name} trains", busy, idle, 3)
+        print_p99(f"while {name} trains", busy, idle)
 
 
 def phases(base, pid, bodies):
     """The job that a user waits for, over and over: every phase of it is met, load and store too."""
     make_users(300_000)
     serve.call(base, "PUT", "/v1/feature-sets/users", {"relation": "public.bench_users", "id_column": "user_id"})
-    idle = single_rows(base, pid, bodies, N_ROUNDS)
+    idle = single_rows(base, pid, bodies)
     seen, stop = collections.defaultdict(list), threading.Event()
 
     def jobs():
@@ -151,7 +152,7 @@ def phases(base, pid, bodies):
             stop.set()  # else the pool waits for ever
         worker.result()
     for phase, rounds in sorted(seen.items()):
-        print_p99(f"in phase {phase}", quiet_rounds(rounds), idle, 3)
+        print_p99(f"in phase {phase}", quiet_rounds(rounds), idle)
 
 
 def postgres_pids():
@@ -179,7 +180,7 @@ def running_phase(base):
 
 
 def dead_database(base, pid, bodies):
-    idle = single_rows(base, pid, bodies, N_ROUNDS)["p99"]
+    idle = single_rows(base, pid, bodies)["p99"]
     stopped = postgres_pids()
     for p in stopped:
         os.kill(p, signal.SIGSTOP)
@@ -233,6 +234,12 @@ def probing(base):
         prober.result()
 
 
+def print_live(seconds):
+    seconds = sorted(seconds)
+    p99 = seconds[int(len(seconds) * 0.99) - 1] * 1e3
+    print_goal("/livez meanwhile", f"p99 {p99:.0f} ms, worst {seconds[-1] * 1e3:.0f} ms", "100 ms", p99 <= 100)
+
+
 def most(base, pid, body):
     """The best of three rounds over 64 connections."""
     return max((load(base, pid, body, 64, 0, 2) for _ in range(3)), key=lambda r: r["rate"])
@@ -241,13 +248,11 @@ def most(base, pid, body):
 def overload(base, pid, bodies):
     """Four times the requests that can be served, at random moments whatever becomes of those before, over 1,000 connections. The peak is the most that the same
     generator gets out of 64 connections that never rest, before and after, since the host moves its guests meanwhile: their mean counts. It shares the two cores: what it takes under overload beyond its part at the peak, the server lacks."""
-    seconds = 60 if FULL else 2 if serve.QUICK else 8
     for n in (100, 1000):
         body = bodies.make("columnar", n)
         peak = most(base, pid, body)
         with probing(base) as live:
-            r = load(base, pid, body, 1000, 4 * peak["rate"], seconds)
-        live.sort()
+            r = load(base, pid, body, 1000, 4 * peak["rate"], OVERLOAD_S)
         after = most(base, pid, body)
         good = 2 * r["rate"] / (peak["rate"] + after["rate"])
         print_goal(f"goodput at four times the load, {n} rows", f"{r['rate']:,.0f} of {peak['rate']:,.0f} and {after['rate']:,.0f} requests/s = {good:.0%}; {r['refused'] / r['seconds']:,.0f}/s refused, "
@@ -255,8 +260,7 @@ def overload(base, pid, bodies):
                    "80 %, none failed", good >= 0.8 and r["untimed"] + r["failed"] + r["broken"] == 0)
         print(f"    processors: generator {r['generator']:.2f} (at the peak {peak['generator']:.2f}), server {r['server']:.2f} ({peak['server']:.2f}); "
               f"requests for each second of the server's: {r['rate'] / r['server']:,.0f} ({peak['rate'] / peak['server']:,.0f})", flush=True)
-        p99 = live[int(len(live) * 0.99) - 1] * 1e3
-        print_goal("/livez meanwhile", f"p99 {p99:.0f} ms, worst {live[-1] * 1e3:.0f} ms", "100 ms", p99 <= 100)
+        print_live(live)
 
 
 def flood(base, pid, bodies):
@@ -264,13 +268,11 @@ def flood(base, pid, bodies):
     body = bodies.make("columnar", 100)
     peak = most(base, pid, body)
     with probing(base) as live:
-        r = load(base, pid, body, 2000, 4 * peak["rate"], 60 if FULL else 2 if serve.QUICK else 8)
-    live.sort()
+        r = load(base, pid, body, 2000, 4 * peak["rate"], OVERLOAD_S)
     print_goal("more connections than are let in", f"{r['refused'] / r['seconds']:,.0f}/s refused, {r['untimed']} of them without Retry-After, {r['failed']} failed, {r['broken']} broken; "
                f"{r['rate']:,.0f} of {peak['rate']:,.0f} requests/s served beside that = {r['rate'] / peak['rate']:.0%}; p99 of the good {r['p99_ms']:.0f} ms",
                "none failed", r["refused"] > 0 and r["untimed"] + r["failed"] + r["broken"] == 0)
-    p99 = live[int(len(live) * 0.99) - 1] * 1e3
-    print_goal("/livez meanwhile", f"p99 {p99:.0f} ms, worst {live[-1] * 1e3:.0f} ms", "100 ms", p99 <= 100)
+    print_live(live)
 
 
 def switches(base, pid, bodies):

@@ -221,12 +221,12 @@ static void screen(const struct seg_screen *s, const float *x, int32_t *code, ui
                    float *margin, uint16_t *near, float *rest)
 {
     for (size_t row = 0; row < ROWS; row += BLOCK_ROWS) {
+        const uintptr_t next = next_part(x, s->d, row);
         if (near != NULL)
-            screen_rows(s, x + row, next_part(x, s->d, row), code + row, label + row, margin + row,
+            screen_rows(s, x + row, next, code + row, label + row, margin + row,
                         near + row * SEG_NEAR, rest + row, true);
         else
-            screen_rows(s, x + row, next_part(x, s->d, row), code + row, label + row, margin + row,
-                        NULL, NULL, false);
+            screen_rows(s, x + row, next, code + row, label + row, margin + row, NULL, NULL, false);
     }
 }
 

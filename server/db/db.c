@@ -10,6 +10,11 @@ bool db_is_broken(const struct db *db)
     return db->pg == NULL || PQstatus(db->pg) == CONNECTION_BAD;
 }
 
+bool db_is_late(const struct db *db, enum db_status st)
+{
+    return st == DB_RETRY && !db_is_broken(db) && strcmp(db->sqlstate, "57014") == 0;
+}
+
 const char *db_sqlstate(const struct db *db)
 {
     return db->sqlstate;

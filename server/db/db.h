@@ -56,6 +56,9 @@ struct db *db_connect(const struct config *c, uint32_t statement_timeout_s, bool
                       struct metrics *m);
 void db_close(struct db *db);
 bool db_is_broken(const struct db *db);
+/* Whether st, the last on db, is a statement that took longer than [database] statement_timeout_s.
+ */
+bool db_is_late(const struct db *db, enum db_status st);
 /* Once *stop is set (borrowed until db is closed), no wait on db lasts longer than 5 s, after which
  * the connection is lost: whoever is to end does, also when the server has stopped dead. */
 void db_stop_with(struct db *db, const atomic_bool *stop);

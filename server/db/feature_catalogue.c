@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-#include "db/feature_sample.h"
-
 enum {
     FC_COLUMNS,
     FC_N_STMTS,
@@ -105,7 +103,7 @@ static enum db_status read_column(struct db *db, const char *schema, const char 
     uint32_t width = 1;
     if (type == SEG_VECTOR && !*late) {
         enum db_status st = vector_width(db, schema, relation, column, arena, &width);
-        *late = db_feature_sample_late(db, st);
+        *late = db_is_late(db, st);
         if (st != DB_ONE && !*late) return st;
     }
     if (type < 0)

@@ -98,7 +98,7 @@ static enum db_status count_in_time(struct db *db, const struct wanted *w, struc
         st =
             db_exec(db, &STMTS[FP_LIMIT_TIME], (const char *[]){ number(COUNT_MS_MAX).text }, NULL);
     if (st == DB_ONE) st = count(db, w, "", arena, ret);
-    const bool late = db_feature_sample_late(db, st);
+    const bool late = db_is_late(db, st);
     db_rollback(db); /* it has read, no more */
     return late ? DB_NONE : st;
 }
@@ -155,7 +155,7 @@ enum db_status db_feature_sample(struct db *db, const struct feature_set *fs, ui
                                 .from = w.relation,
                                 .n_rows = (uint64_t)fs->n_rows };
     enum db_status st = fs->managed ? DB_ONE : count(db, &w, limit, arena, &s.n_rows);
-    const bool late = db_feature_sample_late(db, st);
+    const bool late = db_is_late(db, st);
     if (late) {
         s.estimated = true;
         st = estimate(db, &w, arena, &s.n_rows);
@@ -195,9 +195,4 @@ enum db_status db_feature_sample_widen(struct db *db, const struct feature_set *
     if (n_wanted > s->n_rows) n_wanted = s->n_rows;
     if (s->estimated) s->share = (double)n_wanted / (double)s->n_rows;
     return name_rows(db, fs, arena, &w) ? choose_rows(db, fs, &w, n_wanted, arena, s) : DB_FATAL;
-}
-
-bool db_feature_sample_late(const struct db *db, enum db_status st)
-{
-    return st == DB_RETRY && !db_is_broken(db) && strcmp(db_sqlstate(db), "57014") == 0;
 }

@@ -45,7 +45,5 @@ enum db_status db_feature_sample_shrink(struct db *db, const struct feature_set 
 enum db_status db_feature_sample_widen(struct db *db, const struct feature_set *fs,
                                        uint64_t values_max, struct seg_arena *arena,
                                        struct feature_sample *s);
-/* Whether st is a statement that took longer than [database] statement_timeout_s. */
-bool db_feature_sample_late(const struct db *db, enum db_status st);
 
 #endif

@@ -220,7 +220,7 @@ enum db_status db_feature_summary(struct db *db, const struct feature_set *fs, u
     enum db_status st = db_feature_sample(db, fs, values_max, arena, &sample);
     while (st == DB_ONE && sample.method != SAMPLE_NOTHING) {
         st = read_figures(db, fs, &sample, arena, &f);
-        if (db_feature_sample_late(db, st)) {
+        if (db_is_late(db, st)) {
             st = db_feature_sample_shrink(db, fs, values_max, arena, &sample);
         } else if (st == DB_ONE && f.n_rows == 0 && sample.method == SAMPLE_RANDOM_PAGES &&
                    !widened) {

@@ -101,7 +101,8 @@ static bool take_connection(void *ctx, int fd, const struct sockaddr *from, sock
 
 /* ---- start and stop ---- */
 
-/* How many connections the limit on open files has room for, after raising it. */
+/* Shares out the limit on open files, after raising it: where it is low, there are fewer
+ * connections of each kind. */
 static void share_files(struct http_daemon *d)
 {
     struct rlimit limit;
@@ -119,8 +120,7 @@ static void share_files(struct http_daemon *d)
     if (limit.rlim_cur >= need) return;
     if (reserve > limit.rlim_cur / 2) reserve = limit.rlim_cur / 2;
     d->n_connections_max = (unsigned)(limit.rlim_cur - reserve);
-    d->n_probes_max = (unsigned)(reserve / 8);
-    d->n_lingering_max = (unsigned)(reserve / 8);
+    d->n_probes_max = d->n_lingering_max = (unsigned)(reserve / 8 + 1);
     log_event(LOG_WARN, "fewer connections than configured: the limit on open files is low",
               "connections", "%u", d->n_connections_max, "open_files", "%llu",
               (unsigned long long)limit.rlim_cur, NULL);

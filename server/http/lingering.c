@@ -6,7 +6,6 @@
 
 #define DISCARD_BYTES 16384
 #define DISCARDS_MAX  64 /* of that size at a time: others are waiting */
-#define TEND_EVERY_MS 20
 
 /* Whether more may come. MSG_TRUNC: TCP drops the bytes without a copy; of a Unix socket they are
  * read. */
@@ -44,6 +43,9 @@ void lingering_add(struct lingering *l, int fd, int64_t now_ns)
 
 int lingering_tend(struct lingering *l, int64_t now_ns)
 {
+    const int64_t early_ns = l->tended_ns + (int64_t)LINGERING_TEND_MS * 1000000 - now_ns;
+    if (l->n > 0 && early_ns > 0) return (int)(early_ns / 1000000) + 1;
+    l->tended_ns = now_ns;
     for (size_t i = 0; i < l->n; i++) {
         int *fd = &l->sockets[(l->first + i) % LINGERING_MAX].fd;
         if (*fd < 0 || empty(*fd)) continue;
@@ -52,7 +54,7 @@ int lingering_tend(struct lingering *l, int64_t now_ns)
     }
     while (l->n > 0 && (l->sockets[l->first].fd < 0 || l->sockets[l->first].due_ns <= now_ns))
         drop_first(l);
-    return l->n > 0 ? TEND_EVERY_MS : -1;
+    return l->n > 0 ? LINGERING_TEND_MS : -1;
 }
 
 void lingering_end(struct lingering *l)

@@ -57,8 +57,8 @@ def test_refused_connections_leave_files_for_those_that_are_served(database, tmp
     try:
         lines = iter(process.stderr.readline, "")
         s.port = next(int(found[1]) for line in lines if (found := re.search(r'"listening","address":"127.0.0.1:(\d+)"', line)))
-        reader = threading.Thread(target=lambda: [log.append(line) for line in lines])
         log = []
+        reader = threading.Thread(target=log.extend, args=(lines,))
         reader.start()
         folder = pathlib.Path(f"/proc/{process.pid}/fd")
         with contextlib.ExitStack() as stack:
