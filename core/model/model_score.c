@@ -18,6 +18,10 @@ static void clamp_rows(float *x, size_t n_cols, unsigned n_rows, float max)
 {
     const size_t n = seg_tile_lanes(n_rows);
     const struct seg_kernels *k = seg_kernels_get();
+    if (n > SEG_TILE_ROWS / 2) { /* all lanes in one call */
+        k->clamp(x, n_cols * SEG_TILE_ROWS, max);
+        return;
+    }
     for (size_t c = 0; c < n_cols; c++)
         k->clamp(x + c * SEG_TILE_ROWS, n, max);
 }
@@ -251,18 +255,22 @@ void seg_model_unseen(const struct seg_model *m, const float *raw, uint64_t *ret
 }
 
 /* How many features of each row of raw (n_cells, 64) have no value, and which, where missing is not
- * NULL. A category never seen before is a value. */
-static void count_missing(const struct seg_model *m, const float *raw, uint64_t *missing,
+ * NULL. A category never seen before is a value. False: none of any row, and nothing is counted. */
+static bool count_missing(const struct seg_model *m, const float *raw, uint64_t *missing,
                           uint32_t n_missing[SEG_TILE_ROWS])
 {
     const struct seg_schema *s = seg_preprocess_inputs(m->preprocess);
-    memset(n_missing, 0, SEG_TILE_ROWS * sizeof(*n_missing));
+    bool any = false;
     for (uint32_t i = 0; i < s->n_features; i++) {
         uint64_t rows = missing_rows(m, &s->features[i], raw);
         if (missing != NULL) missing[i] = rows;
+        if (rows == 0) continue;
+        if (!any) memset(n_missing, 0, SEG_TILE_ROWS * sizeof(*n_missing));
+        any = true;
         for (; rows != 0; rows &= rows - 1)
             n_missing[__builtin_ctzll(rows)]++;
     }
+    return any;
 }
 
 void seg_model_score_tile(const struct seg_model *m, const float *raw, unsigned n_rows,
@@ -276,11 +284,11 @@ void seg_model_score_tile(const struct seg_model *m, const float *raw, unsigned 
     scratch += (size_t)m->n_inputs * SEG_TILE_ROWS;
     seg_preprocess_tile(m->preprocess, raw, scratch, x);
     model_score_prepared(m, x, n_rows, scratch, out);
-    count_missing(m, raw, out->missing, n_missing);
+    memset(out->status, SEG_ROW_OK, n_rows);
+    if (!count_missing(m, raw, out->missing, n_missing)) return;
     for (unsigned r = 0; r < n_rows; r++) {
-        bool enough = n_features - n_missing[r] >= m->n_present_min;
-        out->status[r] = enough ? SEG_ROW_OK : SEG_ROW_INSUFFICIENT;
-        if (enough) continue;
+        if (n_features - n_missing[r] >= m->n_present_min) continue;
+        out->status[r] = SEG_ROW_INSUFFICIENT;
         out->result[r] = UINT32_MAX;
         out->confidence[r] = NAN;
         out->distance[r] = NAN;

@@ -17,10 +17,8 @@ void score_text_release(struct score_text *t)
     *t = (struct score_text){ 0 };
 }
 
-bool score_text_reserve(struct score_text *t, size_t n)
+bool score_text_grow(struct score_text *t, size_t n)
 {
-    if (t->failed) return false;
-    if (n <= t->cap - t->len) return true;
     size_t cap = t->cap < 4096 ? 4096 : t->cap * 2;
     while (cap - t->len < n)
         cap *= 2;
@@ -142,6 +140,15 @@ static char *put_user_id(char *p, const struct score *s, const struct rows *r, u
     return p;
 }
 
+/* The float's text of len bytes once more, which is copied whole. */
+static char *put_again(char *p, const char *text, size_t len)
+{
+    char copy[FLOAT_BYTES];
+    memcpy(copy, text, FLOAT_BYTES);
+    memcpy(p, copy, FLOAT_BYTES);
+    return p + len;
+}
+
 /* A good row's confidence and probabilities, of which one is the confidence again. */
 static char *put_numbers(char *p, const struct score *s, const struct score_work *w, unsigned r)
 {
@@ -157,7 +164,7 @@ static char *put_numbers(char *p, const struct score *s, const struct score_work
     for (uint32_t i = 0; s->has_probabilities && i < s->n_results; i++) {
         float probability = w->scores.probabilities[i * SEG_TILE_ROWS + r];
         p = put_part(p, &s->probabilities[i]);
-        p = i == w->scores.result[r] && probability == x ? put(p, confidence, len)
+        p = i == w->scores.result[r] && probability == x ? put_again(p, confidence, len)
                                                          : put_float(p, probability, is_csv);
     }
     return p;

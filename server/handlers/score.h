@@ -28,8 +28,12 @@ struct score_text { /* growing bytes; when memory ran out `failed`, and nothing 
     bool failed;
 };
 void score_text_release(struct score_text *t);
+bool score_text_grow(struct score_text *t, size_t n);
 /* Room for n more bytes at data + len. */
-bool score_text_reserve(struct score_text *t, size_t n);
+static inline bool score_text_reserve(struct score_text *t, size_t n)
+{
+    return !t->failed && (n <= t->cap - t->len || score_text_grow(t, n));
+}
 void score_text_append(struct score_text *t, const void *bytes, size_t n);
 __attribute__((format(printf, 2, 3))) void score_text_printf(struct score_text *t, const char *fmt,
                                                              ...);

@@ -10,7 +10,8 @@
 #include <string.h>
 
 #define PART_SLACK    16u
-#define NUMBER_BYTES  32u         /* of a float's or integer's text, at most */
+#define FLOAT_BYTES   24u         /* of a float's text, at most */
+#define NUMBER_BYTES  32u         /* of a float's or integer's, with what stands around it */
 #define USER_ID_BYTES (256u * 6u) /* every byte escaped */
 #define FIXED_BYTES   512u        /* keys, brackets, statuses of a row */
 

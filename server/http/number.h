@@ -1,9 +1,5 @@
-/* number.h - number_parse (http/rows.h) for inlining where numbers are most of the work.
- * Up to 19 digits are a 64-bit integer w. (double)w, the double of a power of ten and their product
- * are each off by a factor of 1 + 2^-53 at most, together by less than ROUNDING_UNITS of the
- * double's last place. A float is 29 bits shorter: rounding the double once more is right unless it
- * lies that close to the middle of two floats. Those few, extreme powers and longer numbers go to
- * number_decide. Compare Clinger 1990. */
+/* number.h - number_parse (http/rows.h) for inlining where numbers are most of the work: the short
+ * ones, which most are, in a few dozen instructions, the others by a call. */
 #ifndef SERVER_HTTP_NUMBER_H
 #define SERVER_HTTP_NUMBER_H
 
@@ -13,22 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
-#define NUMBER_DIGITS_MAX 19 /* that 64 bits always hold */
-#define POWER_MIN         (-22)
-#define POWER_MAX         18 /* with 64 bits of digits no overflow, and no subnormal */
-#define ROUNDING_UNITS    4
-#define SHORTER_BITS      29                 /* of a double's mantissa against a float's */
-#define EXPONENT_MAX      ((int64_t)1 << 40) /* more than any body can balance by its digits */
-
-extern const double NUMBER_POWERS[POWER_MAX - POWER_MIN + 1]; /* of ten, from POWER_MIN */
-extern const uint32_t NUMBER_TENS[9];
 extern const float NUMBER_TENS_F[8];
-
-static inline bool is_digit(char c)
-{
-    return (unsigned char)(c - '0') <= 9;
-}
 
 /* Eight bytes at p as values of digits; the first in the low byte. */
 static inline uint64_t load_digits(const char *p)
@@ -38,31 +23,15 @@ static inline uint64_t load_digits(const char *p)
     return le64toh(v) ^ 0x3030303030303030;
 }
 
-/* The number that eight digits are, added up pairwise. */
-static inline uint64_t join_digits(uint64_t v)
+/* The number that eight digits are: joined to pairs, then all pairs by two multiplications, whose
+ * sums meet in the upper half. */
+static inline uint32_t join_digits(uint64_t v)
 {
-    v = (v * 10 + (v >> 8)) & 0x00FF00FF00FF00FF;
-    v = (v * 100 + (v >> 16)) & 0x0000FFFF0000FFFF;
-    return (v * 10000 + (v >> 32)) & 0x00000000FFFFFFFF;
-}
-
-/* Appends the digits at p to *w and returns their end. Eight bytes at a time: the digits that lead
- * them are moved to the high end, where zeros go before them. */
-static inline const char *read_digits(const char *p, const char *end, uint64_t *w)
-{
-    while (end - p >= 8) {
-        uint64_t v = load_digits(p);
-        /* bit 7 of what is no digit; a carry spoils only bytes behind the first */
-        uint64_t others = (v | (v + 0x7676767676767676)) & 0x8080808080808080;
-        unsigned n = others == 0 ? 8 : (unsigned)__builtin_ctzll(others) / 8;
-        if (n == 0) return p;
-        *w = *w * NUMBER_TENS[n] + join_digits(v << (64 - 8 * n));
-        p += n;
-        if (n < 8) return p;
-    }
-    for (; p < end && is_digit(*p); p++)
-        *w = *w * 10 + (uint64_t)(*p - '0');
-    return p;
+    const uint64_t pairs = (v * 10 + (v >> 8)) & 0x00FF00FF00FF00FF;
+    const uint64_t odd = pairs & 0x000000FF000000FF, even = pairs >> 16 & 0x000000FF000000FF;
+    const uint64_t odd_worth = 100 + (UINT64_C(1000000) << 32);
+    const uint64_t even_worth = 1 + (UINT64_C(10000) << 32);
+    return (uint32_t)((odd * odd_worth + even * even_worth) >> 32);
 }
 
 /* x or -x, without a branch that half of the numbers would mispredict. */
@@ -75,96 +44,62 @@ static inline float with_sign(float x, bool minus)
     return x;
 }
 
-/* Byte `bits` / 8 of what load_digits loaded is c. */
-static inline bool loaded_is(uint64_t v, unsigned bits, char c)
+/* Bytes from p on that may be a number's, 1..16 of the 16 that are read: digits and points, and the
+ * first, whatever it is. What is found so tells where the next number begins without waiting for
+ * the worth of this one. */
+static inline unsigned number_span(const char *p)
 {
-    return (v >> bits & 0xFF) == (unsigned char)(c ^ 0x30);
+#if defined(__SSE2__)
+    const __m128i most = _mm_set1_epi8('9' - '.'); /* a slash is between, but no digit: see below */
+    const __m128i v = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)p), _mm_set1_epi8('.'));
+    unsigned inside = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(v, most), v));
+    return (unsigned)__builtin_ctz(~(inside | 1));
+#else
+    unsigned n = 1;
+    while (n < 16 && (unsigned char)(p[n] - '.') <= '9' - '.')
+        n++;
+    return n;
+#endif
 }
 
-/* A number that ends, but for its minus with the byte behind it, in eight bytes: what is loaded at
- * once tells the point and the end, so that the next number need not wait for more than one load.
- * Its digits, at most seven, and the power of ten are exact in a float: one division rounds
- * correctly. Bytes used; 0: not so short, or not a number. */
-static inline size_t read_short(const char *p, const char *end, float *ret)
+/* A number of eight bytes at most beside its minus. Its digits, at most seven beside a point, and
+ * the power of ten are exact in a float: one division rounds correctly. Bytes used; 0: not so
+ * short, or not a number. */
+static inline size_t number_read_short(const char *p, const char *end, float *ret)
 {
-    if (end - p < 9) return 0;
-    uint64_t v = load_digits(p), behind = load_digits(p + 1);
-    const bool minus = loaded_is(v, 0, '-');
-    v ^= (v ^ behind) & -(uint64_t)minus;
-    uint64_t others = (v | ((v & 0x7F7F7F7F7F7F7F7F) + 0x7676767676767676)) & 0x8080808080808080;
-    if (others == 0) return 0;
-    unsigned whole_bits = (unsigned)__builtin_ctzll(others) - 7, used_bits = whole_bits;
-    if (whole_bits == 0 || (whole_bits > 8 && loaded_is(v, 0, '0'))) return 0;
-    unsigned n_fraction = 0;
-    if (loaded_is(v, whole_bits, '.')) {
-        others &= others - 1;
-        if (others == 0) return 0;
-        used_bits = (unsigned)__builtin_ctzll(others) - 7;
-        n_fraction = (used_bits - whole_bits) / 8 - 1;
-        if (n_fraction == 0) return 0;
+    if (end - p < 17) return 0;
+    const unsigned span = number_span(p);
+    const bool minus = *p == '-';
+    const unsigned len = span - minus;
+    if (len - 1 >= 8 || (p[span] | 0x20) == 'e') return 0;
+    uint64_t v = load_digits(p + minus) << (64 - 8 * len); /* the bytes before it are zeros */
+    /* bit 7 of what is no digit */
+    const uint64_t others = (v | ((v & 0x7F7F7F7F7F7F7F7F) + 0x7676767676767676)) &
+                            0x8080808080808080;
+    unsigned n_fraction = 0, n_whole = len;
+    if (others != 0) { /* a point, which goes: what stands before it moves up */
+        const uint64_t point = others >> 7, low = v & (point - 1);
+        n_fraction = (unsigned)__builtin_clzll(others) / 8;
+        n_whole = len - n_fraction - 1;
+        v ^= point * ('.' ^ '0');
+        const bool is_point = ((v & point * 0xFF) | (others & (others - 1))) == 0;
+        if (!is_point || n_fraction - 1 >= len - 2) return 0;
+        v = (v ^ low) | low << 8;
     }
-    if (loaded_is(v, used_bits, 'e') || loaded_is(v, used_bits, 'E')) return 0;
-    if (n_fraction > 0) {
-        uint64_t whole = (UINT64_C(1) << whole_bits) - 1;
-        v = ((v & whole) | (v >> 8 & ~whole)) << 8; /* without the point */
-    }
-    float x = (float)(int32_t)join_digits(v << (64 - used_bits)) / NUMBER_TENS_F[n_fraction];
+    if ((p[minus] == '0') & (n_whole > 1)) return 0;
+    const float x = (float)(int32_t)join_digits(v) / NUMBER_TENS_F[n_fraction];
     *ret = with_sign(x, minus);
-    return used_bits / 8 + minus;
+    return span;
 }
 
-/* The exponent after an e, at p; its end, or NULL when it has no digits. */
-const char *number_exponent(const char *p, const char *end, int64_t *ret);
-/* The float of a number without its minus, which has too many digits or lies too close to a middle
- * to be rounded directly. */
-__attribute__((cold)) float number_decide(const char *s, size_t len);
-
-/* w * 10^exponent, mostly. False: number_decide must. */
-static inline bool number_round(uint64_t w, int64_t exponent, float *ret)
-{
-    if (exponent < POWER_MIN || exponent > POWER_MAX) return false;
-    double x = (double)w * NUMBER_POWERS[exponent - POWER_MIN];
-    uint64_t bits;
-    memcpy(&bits, &x, sizeof(bits));
-    uint64_t rest = bits & ((UINT64_C(1) << SHORTER_BITS) - 1);
-    uint64_t middle = UINT64_C(1) << (SHORTER_BITS - 1);
-    if (rest - (middle - ROUNDING_UNITS) <= 2 * ROUNDING_UNITS) return false;
-    *ret = (float)x;
-    return true;
-}
+/* As number_parse, of any number. */
+size_t number_read_any(const char *s, size_t len, float *ret);
 
 /* As number_parse. */
 static inline size_t number_read(const char *s, size_t len, float *ret)
 {
-    const char *p = s, *end = s + len;
-    uint64_t w = 0;
-    int64_t exponent = 0;
-    float x;
-    size_t used = read_short(p, end, ret);
-    if (used > 0) return used;
-    bool minus = p < end && *p == '-';
-    p += minus;
-    const char *digits = p;
-    p = read_digits(p, end, &w);
-    size_t n_digits = (size_t)(p - digits);
-    if (n_digits == 0 || (n_digits > 1 && *digits == '0')) return 0;
-    if (p < end && *p == '.') {
-        const char *fraction = ++p;
-        p = read_digits(p, end, &w);
-        if (p == fraction) return 0;
-        exponent = fraction - p;
-        n_digits += (size_t)(p - fraction);
-    }
-    if (p < end && (*p == 'e' || *p == 'E')) {
-        int64_t e;
-        p = number_exponent(p + 1, end, &e);
-        if (p == NULL) return 0;
-        exponent += e;
-    }
-    if (n_digits > NUMBER_DIGITS_MAX || !number_round(w, exponent, &x))
-        x = number_decide(digits, (size_t)(p - digits));
-    *ret = with_sign(x, minus);
-    return (size_t)(p - s);
+    size_t used = number_read_short(s, s + len, ret);
+    return used > 0 ? used : number_read_any(s, len, ret);
 }
 
 #endif

@@ -120,17 +120,22 @@ static bool value(struct scan *s, int feature)
     return scan_skip_value(s) && wrong_type(s, feature);
 }
 
-/* The same from p on: its end, or NULL. Numbers for numbers are not sent through s. */
+/* The same from p on: its end, or NULL. Numbers for numbers are not sent through s. key: the
+ * feature's; row: cells of the last row. */
 static inline __attribute__((always_inline)) const char *value_at(struct scan *s, const char *p,
-                                                                  int feature)
+                                                                  const struct rows_key *key,
+                                                                  union seg_cell *row, int feature)
 {
-    const struct rows_key *key = &s->r->keys[feature];
     p = skip_blanks(p, s->end);
     if (key->is_numeric) {
-        float x;
-        size_t used = number_read(p, (size_t)(s->end - p), &x);
-        if (used > 0 && x - x == 0) {
-            rows_cell(s->r, key->cell)->number = x;
+        float x = 0;
+        size_t used = number_read_short(p, s->end, &x);
+        if (used == 0) {
+            used = number_read_any(p, (size_t)(s->end - p), &x);
+            if (x - x != 0) used = 0; /* too large: a fault */
+        }
+        if (used > 0) {
+            row[(size_t)key->cell * SEG_TILE_ROWS].number = x;
             return p + used;
         }
     }
@@ -219,6 +224,8 @@ static bool features(struct scan *s)
 {
     bool again;
     if (!scan_enter(s, '}', &again)) return false;
+    const struct rows_key *keys = s->r->keys;
+    union seg_cell *row = s->r->last;
     const char *p = s->at;
     for (uint32_t position = 0; again; position++) {
         int feature;
@@ -228,7 +235,7 @@ static bool features(struct scan *s)
         if (behind == NULL) return false;
         p = behind;
         if (feature >= 0 && rows_first(s->r, feature)) {
-            p = value_at(s, p, feature);
+            p = value_at(s, p, &keys[feature], row, feature);
         } else if (feature >= 0) {
             rows_fault(s->r, feature, "duplicate_key", NULL, "is given twice", s->line, 0);
             s->at = p;
@@ -298,10 +305,12 @@ bool rows_json_data(struct scan *s, const uint16_t *columns, uint32_t n_columns)
     }
     s->at++;
     if (!scan_enter(s, ']', &again)) return false;
+    const struct rows_key *keys = s->r->keys;
+    union seg_cell *row = s->r->last;
     const char *p = s->at;
     for (; again; n++) {
         if (n < n_columns) {
-            p = value_at(s, p, columns[n]);
+            p = value_at(s, p, &keys[columns[n]], row, columns[n]);
         } else {
             s->at = p;
             p = scan_skip_value(s) ? s->at : NULL;

@@ -3,6 +3,7 @@
  * table of 77 powers; doubles, which are rare, by trying printf's precisions. */
 #include "json/json_out.h"
 
+#include <endian.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,25 +82,17 @@ static struct decimal shortest(uint32_t significand, uint32_t exponent)
     uint32_t value = round_to_odd(g, (4 * c) << h);
     uint32_t upper = round_to_odd(g, (4 * c + 2) << h) - open;
 
-    uint32_t s = value / 4;
-    if (s >= 10) { /* one digit fewer, if just one such number is inside */
-        uint32_t tens = s / 10;
-        bool down_inside = lower <= 40 * tens;
-        bool up_inside = 40 * tens + 40 <= upper;
-        if (down_inside != up_inside) return (struct decimal){ tens + up_inside, k + 1 };
-    }
-    bool down_inside = lower <= 4 * s;
-    bool up_inside = 4 * s + 4 <= upper;
-    if (down_inside != up_inside) return (struct decimal){ s + up_inside, k };
-    uint32_t middle = 4 * s + 2;
-    bool round_up = value > middle || (value == middle && (s & 1) != 0);
-    return (struct decimal){ s + round_up, k };
+    /* The next number below and the one above; or with one digit fewer, if just one such is inside.
+     * Which it is changes from number to number: chosen without a branch. */
+    uint32_t s = value / 4, tens = s / 10, middle = 4 * s + 2;
+    bool down_inside = lower <= 4 * s, up_inside = 4 * s + 4 <= upper;
+    bool tens_down_inside = lower <= 40 * tens, tens_up_inside = 40 * tens + 40 <= upper;
+    bool round_up = (value > middle) | ((value == middle) & (s & 1));
+    bool up = down_inside != up_inside ? up_inside : round_up;
+    uint32_t fewer = -(uint32_t)((s >= 10) & (tens_down_inside != tens_up_inside));
+    uint32_t digits = (fewer & (tens + tens_up_inside)) | (~fewer & (s + up));
+    return (struct decimal){ digits, k + (int)(fewer & 1) };
 }
-
-static const char PAIRS[] =
-    "00010203040506070809101112131415161718192021222324252627282930313233343536"
-    "37383940414243444546474849505152535455565758596061626364656667686970717273"
-    "7475767778798081828384858687888990919293949596979899";
 
 /* n digits, or as many as a float can have: a fixed number costs no call. */
 static inline void copy(char *out, const char *digits, size_t n, bool is_float)
@@ -135,21 +128,33 @@ static inline __attribute__((always_inline)) size_t lay_out(char *out, const cha
     *at++ = digits[0];
     if (n > 1) {
         *at++ = '.';
-        memcpy(at, digits + 1, n - 1);
+        copy(at, digits + 1, n - 1, is_float);
         at += n - 1;
     }
     *at++ = 'e';
     unsigned e = (unsigned)(point > 0 ? point - 1 : 1 - point);
     if (point <= 0) *at++ = '-';
-    if (e >= 100) {
-        *at++ = (char)('0' + e / 100);
-        e %= 100;
-        *at++ = PAIRS[2 * e];
-    } else if (e >= 10) {
-        *at++ = PAIRS[2 * e];
-    }
-    *at++ = PAIRS[2 * e + 1];
+    if (e >= 100) *at++ = (char)('0' + e / 100);
+    if (e >= 10) *at++ = (char)('0' + e / 10 % 10);
+    *at++ = (char)('0' + e % 10);
     return (size_t)(at - out);
+}
+
+/* The eight digits of x < 10^8, zeros included, as values of bytes, the first in the low byte: four
+ * and four, then twice two and two, then one and one in one multiplication each. */
+static inline uint64_t split_digits(uint32_t x)
+{
+    uint64_t fours = x / 10000 | (uint64_t)(x % 10000) << 32;
+    uint64_t hundreds = (fours * 5243 >> 19) & 0x0000007F0000007F; /* x / 100 for x < 10^4 */
+    uint64_t twos = hundreds | (fours - 100 * hundreds) << 16;
+    uint64_t tens = (twos * 103 >> 10) & 0x000F000F000F000F; /* x / 10 for x < 100 */
+    return tens | (twos - 10 * tens) << 8;
+}
+
+static inline void store_digits(char out[static 8], uint64_t digits)
+{
+    digits = htole64(digits | 0x3030303030303030);
+    memcpy(out, &digits, sizeof(digits));
 }
 
 size_t float_text(float x, char *out)
@@ -165,19 +170,15 @@ size_t float_text(float x, char *out)
         return sign + 1;
     }
     struct decimal d = shortest(significand, exponent);
-    while (d.digits % 10 == 0) {
-        d.digits /= 10;
-        d.exponent++;
-    }
-    char digits[10 + FLOAT_DIGITS] = { 0 }, *end = digits + 10, *at = end;
-    while (d.digits >= 10) {
-        at -= 2;
-        memcpy(at, PAIRS + 2 * (d.digits % 100), 2);
-        d.digits /= 100;
-    }
-    if (d.digits > 0) *--at = (char)('0' + d.digits);
-    size_t n = (size_t)(end - at);
-    return sign + lay_out(out + sign, at, n, d.exponent + (int)n, true);
+    uint32_t first = d.digits / 100000000; /* of nine digits, zeros before and behind included */
+    uint64_t rest = split_digits(d.digits % 100000000);
+    char digits[2 * FLOAT_DIGITS] = { 0 };
+    digits[0] = (char)('0' + first);
+    store_digits(digits + 1, rest);
+    size_t start = first != 0 ? 0 : 1 + (size_t)__builtin_ctzll(rest) / 8;
+    size_t end = rest != 0 ? FLOAT_DIGITS - (size_t)__builtin_clzll(rest) / 8 : 1;
+    int point = d.exponent + FLOAT_DIGITS - (int)start;
+    return sign + lay_out(out + sign, digits + start, end - start, point, true);
 }
 
 /* A power of two's interval is half as wide below: the nearest decimal of 16 digits may lie outside
