@@ -413,12 +413,13 @@ static void softmax(float *x, size_t m)
     }
 }
 
-static uint64_t nan_rows(const float *x)
+static void nan_rows(const float *x, size_t n_cols, uint64_t *rows)
 {
-    uint64_t rows = 0;
-    for (size_t row = 0; row < ROWS; row += LANES)
-        rows |= lanes_of(is_nan(*(const vfloat *)(x + row))) << row;
-    return rows;
+    for (size_t c = 0; c < n_cols; c++, x += ROWS) {
+        rows[c] = 0;
+        for (size_t row = 0; row < ROWS; row += LANES)
+            rows[c] |= lanes_of(is_nan(*(const vfloat *)(x + row))) << row;
+    }
 }
 
 static uint64_t code_rows(const float *x, uint32_t code)

@@ -57,8 +57,9 @@ struct seg_kernels {
     void (*gelu)(float *x, size_t n); /* tanh form, Hendrycks and Gimpel 2016 */
     /* x (m, 64) logits to probabilities, column by column, the row maximum subtracted. */
     void (*softmax)(float *x, size_t m);
-    /* Bit r of a column x (64): x[r] is NaN; the bits of x[r] are those of code. */
-    uint64_t (*nan_rows)(const float *x);
+    /* Bit r of rows[c], of x (n_cols, 64): x[c][r] is NaN. */
+    void (*nan_rows)(const float *x, size_t n_cols, uint64_t *rows);
+    /* Bit r of a column x (64): the bits of x[r] are those of code. */
     uint64_t (*code_rows)(const float *x, uint32_t code);
     /* Transposes a tile x (d, 64) to rows out (64, d), and back. */
     void (*to_rows)(const float *x, size_t d, float *out);

@@ -12,6 +12,7 @@
 
 /* Logits are clamped to this: differences of two stay finite, and exp of any is 0 or 1. */
 #define LOGIT_MAX 1e30f
+#define RUN_MAX   64u /* columns that are looked at in one call */
 
 /* The first n_rows rows of x (n_cols, 64), at least. */
 static void clamp_rows(float *x, size_t n_cols, unsigned n_rows, float max)
@@ -156,17 +157,18 @@ static void score_by_logits(const struct seg_model *m, float *logits, unsigned n
     m->kernels->softmax(logits, m->n_results);
     if (out->probabilities != NULL)
         memcpy(out->probabilities, logits, m->n_results * SEG_TILE_ROWS * sizeof(float));
-    memset(out->result, 0, n_rows * sizeof(*out->result));
-    memcpy(out->confidence, logits, n_rows * sizeof(float));
+    /* Over all lanes, so that the loops are of vectors. */
+    memset(out->result, 0, sizeof(out->result));
+    memcpy(out->confidence, logits, sizeof(out->confidence));
     for (uint32_t i = 1; i < m->n_results; i++) {
         const float *p = logits + (size_t)i * SEG_TILE_ROWS;
-        for (unsigned r = 0; r < n_rows; r++) {
+        for (unsigned r = 0; r < SEG_TILE_ROWS; r++) {
             bool better = p[r] > out->confidence[r];
             out->result[r] = better ? i : out->result[r];
             out->confidence[r] = better ? p[r] : out->confidence[r];
         }
     }
-    for (unsigned r = 0; r < n_rows; r++)
+    for (unsigned r = 0; r < SEG_TILE_ROWS; r++)
         out->distance[r] = NAN;
 }
 
@@ -236,11 +238,23 @@ static uint64_t missing_rows(const struct seg_model *m, const struct seg_feature
                              const float *raw)
 {
     const float *cells = raw + (size_t)f->cell * SEG_TILE_ROWS;
+    uint64_t rows, more;
     if (f->type == SEG_CATEGORICAL) return m->kernels->code_rows(cells, SEG_CODE_MISSING);
-    uint64_t rows = m->kernels->nan_rows(cells);
-    for (uint32_t i = 1; i < f->width && rows != 0; i++)
-        rows &= m->kernels->nan_rows(cells + (size_t)i * SEG_TILE_ROWS);
+    m->kernels->nan_rows(cells, 1, &rows);
+    for (uint32_t i = 1; i < f->width && rows != 0; i++) {
+        m->kernels->nan_rows(cells + (size_t)i * SEG_TILE_ROWS, 1, &more);
+        rows &= more;
+    }
     return rows;
+}
+
+/* How many of the n features f, RUN_MAX at most, are one number each. */
+static uint32_t run_of_numbers(const struct seg_feature *f, uint32_t n)
+{
+    uint32_t i = 0;
+    while (i < n && i < RUN_MAX && f[i].type != SEG_CATEGORICAL && f[i].width == 1)
+        i++;
+    return i;
 }
 
 void seg_model_unseen(const struct seg_model *m, const float *raw, uint64_t *ret_unseen)
@@ -260,15 +274,23 @@ static bool count_missing(const struct seg_model *m, const float *raw, uint64_t 
                           uint32_t n_missing[SEG_TILE_ROWS])
 {
     const struct seg_schema *s = seg_preprocess_inputs(m->preprocess);
+    uint64_t rows[RUN_MAX];
     bool any = false;
-    for (uint32_t i = 0; i < s->n_features; i++) {
-        uint64_t rows = missing_rows(m, &s->features[i], raw);
-        if (missing != NULL) missing[i] = rows;
-        if (rows == 0) continue;
-        if (!any) memset(n_missing, 0, SEG_TILE_ROWS * sizeof(*n_missing));
-        any = true;
-        for (; rows != 0; rows &= rows - 1)
-            n_missing[__builtin_ctzll(rows)]++;
+    for (uint32_t i = 0, n; i < s->n_features; i += n) {
+        const struct seg_feature *f = &s->features[i];
+        n = run_of_numbers(f, s->n_features - i);
+        if (n > 0)
+            m->kernels->nan_rows(raw + (size_t)f->cell * SEG_TILE_ROWS, n, rows);
+        else
+            rows[n++] = missing_rows(m, f, raw);
+        if (missing != NULL) memcpy(missing + i, rows, n * sizeof(*rows));
+        for (uint32_t j = 0; j < n; j++) {
+            if (rows[j] == 0) continue;
+            if (!any) memset(n_missing, 0, SEG_TILE_ROWS * sizeof(*n_missing));
+            any = true;
+            for (; rows[j] != 0; rows[j] &= rows[j] - 1)
+                n_missing[__builtin_ctzll(rows[j])]++;
+        }
     }
     return any;
 }

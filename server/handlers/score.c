@@ -97,8 +97,8 @@ static void find_missing(const struct score *s, const float *cells, struct score
         float *derived = w->scratch; /* (all derived columns, 64), which scoring needs no more */
         seg_preprocess_derive(seg_model_preprocess(s->model), cells, derived);
         for (uint32_t i = 0; i < s->n_derived; i++)
-            w->missing[n_features + i] =
-                seg_kernels_get()->nan_rows(derived + (size_t)s->derived[i] * SEG_TILE_ROWS);
+            seg_kernels_get()->nan_rows(derived + (size_t)s->derived[i] * SEG_TILE_ROWS, 1,
+                                        &w->missing[n_features + i]);
     }
     w->any_missing = w->any_unseen = 0;
     for (uint32_t f = 0; f < n_features + s->n_derived; f++)

@@ -95,15 +95,19 @@ static void nan_rows_and_code_rows_find_each_row(void **state)
 {
     (void)state;
     const uint32_t code = 0xffc00001; /* a NaN's bits, so that only bits can be compared */
+    uint64_t rows[4];
     FOR_EACH_ISA(k)
     for (size_t a = 0; a < ROWS; a++)
         for (size_t b = 0; b < ROWS; b += 7) {
-            for (size_t r = 0; r < ROWS; r++)
+            for (size_t r = 0; r < 3 * ROWS; r++)
                 x[r] = r % 2 ? INFINITY : -0.0f;
-            assert_true(k->nan_rows(x) == 0 && k->code_rows(x, code) == 0);
-            x[b] = NAN;
+            assert_true(k->code_rows(x, code) == 0);
+            x[b] = x[2 * ROWS + a] = NAN;
             memcpy(&x[a], &code, sizeof code);
-            assert_true(k->nan_rows(x) == (UINT64_C(1) << a | UINT64_C(1) << b));
+            rows[3] = 7;
+            k->nan_rows(x, 3, rows);
+            assert_true(rows[0] == (UINT64_C(1) << a | UINT64_C(1) << b) && rows[1] == 0);
+            assert_true(rows[2] == UINT64_C(1) << a && rows[3] == 7);
             assert_true(k->code_rows(x, code) == UINT64_C(1) << a);
         }
 }
