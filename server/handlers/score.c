@@ -2,7 +2,6 @@
  * a row guards all of its writes. */
 #include "handlers/score_private.h"
 
-#include <math.h>
 #include <stdarg.h>
 
 #include "base/alloc.h"
@@ -83,7 +82,8 @@ void score_work_release(struct score_work *w)
 
 static char *put_float(char *p, float x, bool is_csv)
 {
-    if (isfinite(x)) return p + float_text(x, p);
+    size_t len = float_text(x, p);
+    if (len > 0) return p + len;
     return is_csv ? p : PUT(p, "null");
 }
 
@@ -123,18 +123,25 @@ static char *put_names(char *p, const struct score *s, const uint64_t *lanes, ui
     return p;
 }
 
-static char *put_user_id(char *p, const struct score *s, const struct rows *r, uint32_t row)
+/* The id that row can be told by, or NULL. */
+static const char *id_of(const struct rows *r, uint32_t row)
 {
     const char *id = r->user_id[row];
-    bool have = id != NULL && r->user_id_len[row] <= 256 &&
-                (!r->invalid[row] || user_id_is_valid(id, r->user_id_len[row]));
+    if (id == NULL || r->user_id_len[row] > 256) return NULL;
+    return !r->invalid[row] || user_id_is_valid(id, r->user_id_len[row]) ? id : NULL;
+}
+
+/* Up to the status. */
+static char *put_user_id(char *p, const struct score *s, const struct rows *r, uint32_t row)
+{
+    const char *id = id_of(r, row);
     if (s->format == SCORE_CSV) {
-        if (have) p = put_csv(p, id, r->user_id_len[row]);
+        if (id != NULL) p = put_csv(p, id, r->user_id_len[row]);
         *p++ = ',';
         return p;
     }
     *p++ = '{';
-    if (!have) return p;
+    if (id == NULL) return p;
     p = put_json(PUT(p, "\"user_id\":"), id, r->user_id_len[row]);
     *p++ = ',';
     return p;
@@ -161,25 +168,33 @@ static char *put_numbers(char *p, const struct score *s, const struct score_work
         p = is_csv ? PUT(p, ",") : PUT(p, ",\"distance\":");
         p = put_float(p, w->scores.distance[r], is_csv);
     }
-    for (uint32_t i = 0; s->has_probabilities && i < s->n_results; i++) {
-        float probability = w->scores.probabilities[i * SEG_TILE_ROWS + r];
+    if (!s->has_probabilities) return p;
+    const float *probability = w->scores.probabilities + r;
+    for (uint32_t i = 0; i < s->n_results; i++, probability += SEG_TILE_ROWS) {
         p = put_part(p, &s->probabilities[i]);
-        p = i == w->scores.result[r] && probability == x ? put_again(p, confidence, len)
-                                                         : put_float(p, probability, is_csv);
+        p = i == w->scores.result[r] && *probability == x ? put_again(p, confidence, len)
+                                                          : put_float(p, *probability, is_csv);
     }
-    return p;
+    return is_csv ? p : PUT(p, "}");
 }
 
-static char *put_ok(char *p, const struct score *s, const struct score_work *w, unsigned r)
+/* A good row. */
+static char *put_ok(char *p, const struct score *s, const struct score_work *w,
+                    const struct rows *r, uint32_t row)
 {
-    p = put_numbers(put_part(p, &s->results[w->scores.result[r]]), s, w, r);
+    const unsigned lane = row % SEG_TILE_ROWS;
+    struct part result = s->results[w->scores.result[lane]];
+    if (r->user_id[row] != NULL) {
+        p = put_user_id(p, s, r, row);
+        result = (struct part){ result.text + 1, result.len - 1 };
+    }
+    p = put_numbers(put_part(p, &result), s, w, lane);
     if (s->format == SCORE_CSV) return PUT(p, ",\r\n"); /* no error */
-    if (s->has_probabilities) p = PUT(p, "}");
-    if ((w->any_missing >> r & 1) == 0 && (w->any_unseen >> r & 1) == 0)
+    if ((w->any_missing >> lane & 1) == 0 && (w->any_unseen >> lane & 1) == 0)
         return PUT(p, ",\"imputed\":[],\"unseen\":[]}");
     uint32_t n_features = s->schema->n_features;
-    p = put_names(PUT(p, ",\"imputed\":"), s, w->missing, n_features + s->n_derived, r);
-    p = put_names(PUT(p, ",\"unseen\":"), s, w->unseen, n_features, r);
+    p = put_names(PUT(p, ",\"imputed\":"), s, w->missing, n_features + s->n_derived, lane);
+    p = put_names(PUT(p, ",\"unseen\":"), s, w->unseen, n_features, lane);
     return PUT(p, "}");
 }
 
@@ -333,8 +348,7 @@ static void write_row(const struct score *s, const struct rows *r, const struct 
     if (!score_text_reserve(out, s->row_bytes_max)) return;
     char *p = out->data + out->len;
     if (s->format == SCORE_JSON && row > 0) *p++ = ',';
-    p = put_user_id(p, s, r, row);
-    if (ok) p = put_ok(p, s, w, lane);
+    p = ok ? put_ok(p, s, w, r, row) : put_user_id(p, s, r, row);
     out->len = (size_t)(p - out->data);
     if (s->format == SCORE_CSV) {
         if (!ok) write_empty_record(s, r, w, row, out);

@@ -22,17 +22,17 @@ static const char *result_name(const struct score *s, const struct served_model 
                : "";
 }
 
-/* A good row up to its confidence, but for what names the user. */
+/* A good row without a user id up to its confidence. */
 static char *put_result(char *p, const struct score *s, uint32_t i, const char *name, size_t len)
 {
     unsigned id = s->is_classification ? 0 : seg_model_segment_id(s->model, i);
     if (s->format == SCORE_CSV) {
-        p = PUT(p, "ok,");
+        p = PUT(p, ",ok,");
         if (!s->is_classification) p += sprintf(p, "%u,", id);
         p = put_csv(p, name, len);
         return PUT(p, ",");
     }
-    p = PUT(p, "\"status\":\"ok\",");
+    p = PUT(p, "{\"status\":\"ok\",");
     if (s->is_classification)
         p = PUT(p, "\"class\":");
     else

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PART_SLACK    16u
+#define PART_SLACK    32u
 #define FLOAT_BYTES   24u         /* of a float's text, at most */
 #define NUMBER_BYTES  32u         /* of a float's or integer's, with what stands around it */
 #define USER_ID_BYTES (256u * 6u) /* every byte escaped */
@@ -27,7 +27,8 @@ struct score {
     bool is_classification, has_probabilities;
     uint32_t n_results;
     struct part head;           /* what stands before the rows; empty for SCORE_NDJSON */
-    struct part *results;       /* (n_results) a good row up to its confidence */
+    struct part *results;       /* (n_results) a good row up to its confidence; the first byte only
+                                   where it has no user id */
     struct part *probabilities; /* (n_results) what stands before each probability */
     struct part *features;      /* (n_features + n_derived) names as JSON strings */
     uint32_t *derived;          /* (n_derived) numbers of the derived columns that "imputed" names:
@@ -53,8 +54,11 @@ static inline char *put(char *p, const char *s, size_t n)
 
 static inline char *put_part(char *p, const struct part *part)
 {
-    for (size_t i = 0; i < part->len; i += PART_SLACK)
+    size_t i = 0;
+    do { /* mostly once */
         memcpy(p + i, part->text + i, PART_SLACK);
+        i += PART_SLACK;
+    } while (i < part->len);
     return p + part->len;
 }
 
