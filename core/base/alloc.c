@@ -1,6 +1,7 @@
 /* alloc.c - malloc behind overflow checks and a hook that makes the nth allocation fail.
- * The hook counts instead of counting down: one relaxed add for each allocation, and the nth is hit
- * exactly once whatever the number of threads. */
+ * The hook counts instead of counting down: the nth is hit exactly once whatever the number of
+ * threads. It counts only while a test has set it: a counter that every thread writes goes from
+ * processor to processor with every allocation. */
 #include "base/alloc.h"
 
 #include <stdatomic.h>
@@ -9,7 +10,7 @@
 #include <string.h>
 
 static atomic_uint_fast64_t n_asked; /* allocations since seg_alloc_fail_at */
-static atomic_uint_fast64_t fail_at; /* the one to refuse; 0 = none */
+static atomic_uint_fast64_t fail_at; /* the one to refuse; 0: the hook is off */
 
 void seg_alloc_fail_at(uint64_t nth)
 {
@@ -23,11 +24,16 @@ uint64_t seg_alloc_count(void)
     return atomic_load_explicit(&n_asked, memory_order_relaxed);
 }
 
+static bool is_refused(void)
+{
+    const uint64_t nth = atomic_load_explicit(&fail_at, memory_order_relaxed);
+    return nth != 0 && atomic_fetch_add_explicit(&n_asked, 1, memory_order_relaxed) + 1 == nth;
+}
+
 /* True, with the bytes to ask for, if this allocation may go ahead. */
 static bool may_allocate(size_t n, size_t size, size_t *ret_bytes)
 {
-    uint64_t nth = atomic_fetch_add_explicit(&n_asked, 1, memory_order_relaxed) + 1;
-    if (nth == atomic_load_explicit(&fail_at, memory_order_relaxed)) return false;
+    if (is_refused()) return false;
     size_t bytes;
     /* Past PTRDIFF_MAX pointers into it could not be subtracted: no object is larger. */
     if (__builtin_mul_overflow(n, size, &bytes) || bytes > PTRDIFF_MAX) return false;

@@ -27,7 +27,8 @@ __attribute__((malloc, warn_unused_result)) char *seg_strndup(const char *s, siz
 void seg_free(void *p);
 
 /* Tests only: the nth allocation from now (1 = the next one) fails, once; 0 switches the hook off.
- * seg_alloc_count says how many allocations were asked for since the last call of this. */
+ * seg_alloc_count says how many allocations were asked for since the last call of this while it was
+ * on: UINT64_MAX counts, and none fails. */
 void seg_alloc_fail_at(uint64_t nth);
 uint64_t seg_alloc_count(void);
 

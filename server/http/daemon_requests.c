@@ -71,13 +71,18 @@ static void compute_task(void *arg)
     come_back(x);
 }
 
+/* Whether the body of a scoring request is read piece by piece, while its reply is sent. */
+static bool is_piecemeal(struct exchange *x)
+{
+    return !request_is(&x->rq, "application/json") &&
+           !request_is(&x->rq, "application/octet-stream");
+}
+
 /* Bytes of a body as work for a worker: a stream comes back to the queue after each piece. */
 static uint64_t work_of(struct exchange *x)
 {
     uint64_t len = x->rq.body.len;
-    bool is_piecemeal = len > BODY_MEMORY_MAX && !request_is(&x->rq, "application/json") &&
-                        !request_is(&x->rq, "application/octet-stream");
-    return is_piecemeal ? BODY_MEMORY_MAX : len;
+    return len > BODY_MEMORY_MAX && is_piecemeal(x) ? BODY_MEMORY_MAX : len;
 }
 
 /* Hands a suspended exchange over. */
@@ -122,10 +127,10 @@ static enum MHD_Result collect_header(void *cls, enum MHD_ValueKind kind, const 
     return MHD_YES;
 }
 
-void daemon_make_request_id(struct http_daemon *d, char ret_id[static 17])
+void daemon_make_request_id(uint64_t *next, char ret_id[static 17])
 {
     /* splitmix64 of a counter from a random start: distinct in a process, unlike in two. */
-    uint64_t z = d->id_seed + atomic_fetch_add(&d->id_next, 1) * 0x9e3779b97f4a7c15u;
+    uint64_t z = (*next)++ * 0x9e3779b97f4a7c15u;
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
     z = (z ^ z >> 27) * 0x94d049bb133111ebu;
     z ^= z >> 31;
@@ -137,13 +142,14 @@ void daemon_make_request_id(struct http_daemon *d, char ret_id[static 17])
 /* First sight of a request: its line is in. What this returns becomes *con_cls. */
 void *daemon_on_uri(void *cls, const char *uri, struct MHD_Connection *con)
 {
-    struct http_daemon *d = cls;
+    struct io_thread *t = cls;
+    struct http_daemon *d = t->daemon;
     struct exchange *x = exchange_new(d->app);
     if (x == NULL) return NULL;
-    atomic_fetch_add(&d->n_open, 1);
+    atomic_fetch_add(&t->n_open, 1);
     x->daemon = d;
     x->connection = con;
-    daemon_make_request_id(d, x->rq.request_id);
+    daemon_make_request_id(&t->id_next, x->rq.request_id);
     size_t len = strlen(uri);
     if (len <= URI_BYTES_MAX) x->raw_uri = seg_arena_strndup(&x->rq.arena, uri, len);
     daemon_deadline(con, d->app->config->http.header_timeout_s);
@@ -250,6 +256,27 @@ static void refuse_body(struct exchange *x, enum http_error e)
         reply_error(&x->rq, e, NULL);
 }
 
+/* Whether the len bytes that came are the whole of a small batch. */
+static bool is_whole(struct exchange *x, size_t len)
+{
+    return x->rq.route->runs == RUNS_SCORING && !x->is_large && x->sink.inflate == NULL &&
+           len == x->expected && !is_piecemeal(x);
+}
+
+/* Scores a body where libmicrohttpd has read it to. False, with nothing replied: it has to be kept,
+ * since the request goes elsewhere. */
+static bool run_in_place(struct exchange *x, const char *data, size_t len)
+{
+    x->rq.body = (struct http_body){ .data = data, .fd = -1, .len = len };
+    x->rq.on_io_thread = true;
+    exchange_run(x);
+    log_set_request_id("");
+    x->rq.body = (struct http_body){ .fd = -1 };
+    x->rq.on_io_thread = false;
+    if (x->go == GO_NOWHERE) x->step = STEP_REPLY;
+    return x->reply.status != 0;
+}
+
 static enum MHD_Result on_body(struct exchange *x, struct MHD_Connection *con, const char *data,
                                size_t *size)
 {
@@ -260,6 +287,7 @@ static enum MHD_Result on_body(struct exchange *x, struct MHD_Connection *con, c
         return x->discarded > DISCARD_BYTES_MAX ? cut(x, con) : MHD_YES;
     }
     struct http_daemon *d = x->daemon;
+    if (is_whole(x, len) && run_in_place(x, data, len)) return MHD_YES;
     enum http_error e = body_sink_write(&x->sink, data, len, x->expected);
     if (x->is_large) backlog_hold(d->backlog, &x->ticket, x->sink.fd < 0 ? x->sink.len : 0);
     if (e == BODY_TAKEN) return MHD_YES;
@@ -286,7 +314,7 @@ static enum MHD_Result on_end(struct exchange *x, struct MHD_Connection *con)
     }
     if (x->rq.route->runs == RUNS_ON_DB) {
         x->go = GO_DB;
-    } else {
+    } else if (x->go == GO_NOWHERE) {
         x->rq.on_io_thread = true;
         exchange_run(x);
         log_set_request_id("");
@@ -340,7 +368,8 @@ static void log_access(const struct exchange *x, double seconds)
 void daemon_on_completed(void *cls, struct MHD_Connection *con, void **con_cls,
                          enum MHD_RequestTerminationCode how)
 {
-    struct http_daemon *d = cls;
+    struct io_thread *t = cls;
+    struct http_daemon *d = t->daemon;
     struct exchange *x = *con_cls;
     const struct config *c = d->app->config;
     (void)how;
@@ -356,5 +385,5 @@ void daemon_on_completed(void *cls, struct MHD_Connection *con, void **con_cls,
     if (x->is_large) backlog_leave(d->backlog, &x->ticket);
     exchange_free(x);
     daemon_deadline(con, c->http.idle_timeout_s + c->http.header_timeout_s);
-    atomic_fetch_sub(&d->n_open, 1);
+    atomic_fetch_sub(&t->n_open, 1);
 }

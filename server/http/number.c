@@ -84,8 +84,8 @@ static bool round_directly(uint64_t w, int64_t exponent, float *ret)
 }
 
 /* The float of a number without its minus, which has too many digits or lies too close to a middle
- * to be rounded directly. Leading zeros do not count; of the other digits those that decide are kept, so that time and
- * space are bounded whatever the length. */
+ * to be rounded directly. Leading zeros do not count; of the other digits those that decide are
+ * kept, so that time and space are bounded whatever the length. */
 __attribute__((cold)) static float decide(const char *s, size_t len)
 {
     char text[DECIDING_DIGITS + 32];

@@ -74,8 +74,8 @@ static inline size_t number_read_short(const char *p, const char *end, float *re
     if (len - 1 >= 8 || (p[span] | 0x20) == 'e') return 0;
     uint64_t v = load_digits(p + minus) << (64 - 8 * len); /* the bytes before it are zeros */
     /* bit 7 of what is no digit */
-    const uint64_t others = (v | ((v & 0x7F7F7F7F7F7F7F7F) + 0x7676767676767676)) &
-                            0x8080808080808080;
+    const uint64_t others =
+        (v | ((v & 0x7F7F7F7F7F7F7F7F) + 0x7676767676767676)) & 0x8080808080808080;
     unsigned n_fraction = 0, n_whole = len;
     if (others != 0) { /* a point, which goes: what stands before it moves up */
         const uint64_t point = others >> 7, low = v & (point - 1);

@@ -88,8 +88,11 @@ const char *request_query(struct http_request *rq, const char *name)
 const char *request_header(struct http_request *rq, const char *name)
 {
     const struct exchange *x = exchange_of(rq);
-    for (size_t i = 0; i < x->n_headers; i++)
-        if (strcasecmp(x->headers[i].name, name) == 0) return x->headers[i].value;
+    for (size_t i = 0; i < x->n_headers; i++) {
+        const char *given = x->headers[i].name;
+        bool may_be = ((given[0] ^ name[0]) & ~0x20) == 0; /* most are not */
+        if (may_be && strcasecmp(given, name) == 0) return x->headers[i].value;
+    }
     return NULL;
 }
 

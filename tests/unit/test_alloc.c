@@ -67,7 +67,7 @@ static void grow_keeps_content_and_asks_for_memory_rarely(void **state)
     (void)state;
     uint32_t *array = NULL;
     size_t cap = 0;
-    seg_alloc_fail_at(0);
+    seg_alloc_fail_at(UINT64_MAX);
     for (uint32_t i = 0; i < 1000; i++) {
         array = seg_grow(array, i, &cap, sizeof *array);
         assert_true(cap > i);
@@ -116,7 +116,7 @@ static void fail_at_fails_the_nth_allocation_and_no_other(void **state)
         assert_non_null(p);
         seg_free(p);
     }
-    assert_int_equal(seg_alloc_count(), 5);
+    assert_int_equal(seg_alloc_count(), 0);
 }
 
 #define N_THREADS 4
