@@ -30,6 +30,7 @@ QUICK = "--quick" in sys.argv
 ONLY = [sys.argv[i + 1] for i, word in enumerate(sys.argv[:-1]) if word == "--only"]
 PEERS = [sys.argv[i + 1] for i, word in enumerate(sys.argv[:-1]) if word == "--peers"]
 ROUNDS, SECONDS = (1, 1) if QUICK else (5, 1)
+BODIES = 32
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -121,31 +122,35 @@ def cpu_seconds(pids):
 
 
 class Bodies:
-    """The same random rows in every form."""
+    """Random rows in every form: BODIES different bodies of each, so that no processor learns their digits by heart."""
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
-        rng = random.Random(7)
-        self.rows = [[round(rng.gauss(0, 1), 4) for _ in range(D)] for _ in range(1000)]
+
+    @staticmethod
+    def text(form, rows):
+        """A body, and the length of its header."""
+        names = [f"f{i}" for i in range(D)]
+        if form == "named":
+            return json.dumps({"rows": [{"features": dict(zip(names, r))} for r in rows]}, separators=(",", ":")).encode(), None
+        if form == "columnar":
+            return json.dumps({"columns": names, "data": rows}, separators=(",", ":")).encode(), None
+        if form == "ndjson":
+            return "".join(json.dumps({"features": dict(zip(names, r))}, separators=(",", ":")) + "\n" for r in rows).encode(), None
+        if form == "csv":
+            return (",".join(names) + "\n" + "".join(",".join(map(repr, r)) + "\n" for r in rows)).encode(), None
+        raw = struct.pack(f"<{len(rows) * D}f", *(v for r in rows for v in r))
+        head = json.dumps({"inputs": [{"name": "features", "datatype": "FP32", "shape": [len(rows), D], "parameters": {"binary_data_size": len(raw)}}],
+                           "outputs": [{"name": "probabilities", "parameters": {"binary_data": True}}]}).encode()
+        return head + raw, str(len(head))
 
     def make(self, form, n):
-        rows, names = self.rows[:n], [f"f{i}" for i in range(D)]
-        length = None
-        if form == "named":
-            body = json.dumps({"rows": [{"features": dict(zip(names, r))} for r in rows]}, separators=(",", ":")).encode()
-        elif form == "columnar":
-            body = json.dumps({"columns": names, "data": rows}, separators=(",", ":")).encode()
-        elif form == "ndjson":
-            body = "".join(json.dumps({"features": dict(zip(names, r))}, separators=(",", ":")) + "\n" for r in rows).encode()
-        elif form == "csv":
-            body = (",".join(names) + "\n" + "".join(",".join(map(repr, r)) + "\n" for r in rows)).encode()
-        else:
-            raw = struct.pack(f"<{n * D}f", *(v for r in rows for v in r))
-            head = json.dumps({"inputs": [{"name": "features", "datatype": "FP32", "shape": [n, D], "parameters": {"binary_data_size": len(raw)}}],
-                               "outputs": [{"name": "probabilities", "parameters": {"binary_data": True}}]}).encode()
-            body, length = head + raw, str(len(head))
+        """(file of the first, media type, length of the header); the others' files end in .1, .2 and so on."""
         path = self.folder / f"{form}-{n}"
-        path.write_bytes(body)
+        rng = random.Random(7)
+        for i in range(BODIES):
+            body, length = self.text(form, [[round(rng.gauss(0, 1), 4) for _ in range(D)] for _ in range(n)])
+            pathlib.Path(f"{path}.{i}" if i > 0 else path).write_bytes(body)
         kind = {"ndjson": "application/x-ndjson", "csv": "text/csv", "binary": "application/octet-stream"}.get(form, "application/json")
         return path, kind, length
 

@@ -248,11 +248,12 @@ static uint64_t missing_rows(const struct seg_model *m, const struct seg_feature
     return rows;
 }
 
-/* How many of the n features f, RUN_MAX at most, are one number each. */
+/* How many of the n features f, RUN_MAX at most, are one cell of a number each. */
 static uint32_t run_of_numbers(const struct seg_feature *f, uint32_t n)
 {
     uint32_t i = 0;
-    while (i < n && i < RUN_MAX && f[i].type != SEG_CATEGORICAL && f[i].width == 1)
+    while (i < n && i < RUN_MAX && f[i].type != SEG_CATEGORICAL &&
+           seg_feature_cells(f[i].type, f[i].width) == 1)
         i++;
     return i;
 }
@@ -268,12 +269,14 @@ void seg_model_unseen(const struct seg_model *m, const float *raw, uint64_t *ret
     }
 }
 
-/* How many features of each row of raw (n_cells, 64) have no value, and which, where missing is not
- * NULL. A category never seen before is a value. False: none of any row, and nothing is counted. */
-static bool count_missing(const struct seg_model *m, const float *raw, uint64_t *missing,
-                          uint32_t n_missing[SEG_TILE_ROWS])
+/* How many features of each of the first n_rows rows of raw (n_cells, 64) have no value, and which,
+ * where missing is not NULL. A category never seen before is a value. False: none of any row, and
+ * nothing is counted. */
+static bool count_missing(const struct seg_model *m, const float *raw, unsigned n_rows,
+                          uint64_t *missing, uint32_t n_missing[SEG_TILE_ROWS])
 {
     const struct seg_schema *s = seg_preprocess_inputs(m->preprocess);
+    const uint64_t wanted = UINT64_MAX >> (SEG_TILE_ROWS - n_rows);
     uint64_t rows[RUN_MAX];
     bool any = false;
     for (uint32_t i = 0, n; i < s->n_features; i += n) {
@@ -285,6 +288,7 @@ static bool count_missing(const struct seg_model *m, const float *raw, uint64_t 
             rows[n++] = missing_rows(m, f, raw);
         if (missing != NULL) memcpy(missing + i, rows, n * sizeof(*rows));
         for (uint32_t j = 0; j < n; j++) {
+            rows[j] &= wanted;
             if (rows[j] == 0) continue;
             if (!any) memset(n_missing, 0, SEG_TILE_ROWS * sizeof(*n_missing));
             any = true;
@@ -307,7 +311,7 @@ void seg_model_score_tile(const struct seg_model *m, const float *raw, unsigned 
     seg_preprocess_tile(m->preprocess, raw, scratch, x);
     model_score_prepared(m, x, n_rows, scratch, out);
     memset(out->status, SEG_ROW_OK, n_rows);
-    if (!count_missing(m, raw, out->missing, n_missing)) return;
+    if (!count_missing(m, raw, n_rows, out->missing, n_missing)) return;
     for (unsigned r = 0; r < n_rows; r++) {
         if (n_features - n_missing[r] >= m->n_present_min) continue;
         out->status[r] = SEG_ROW_INSUFFICIENT;

@@ -28,6 +28,7 @@ struct score_text { /* growing bytes; when memory ran out `failed`, and nothing 
     bool failed;
 };
 void score_text_release(struct score_text *t);
+/* score_text_reserve where there is no room, of a text that has not failed. */
 bool score_text_grow(struct score_text *t, size_t n);
 /* Room for n more bytes at data + len. */
 static inline bool score_text_reserve(struct score_text *t, size_t n)

@@ -181,8 +181,8 @@ static bool start_threads(struct http_daemon *d)
     if (d->io_threads == NULL) return false;
     memset(d->io_threads, 0, n * sizeof(*d->io_threads));
     for (unsigned i = 0; i < n; i++)
-        d->io_threads[i].id_next = seed + ((uint64_t)i << IDS_A_THREAD_BITS);
-    d->refusal_id_next = seed + ((uint64_t)n << IDS_A_THREAD_BITS);
+        d->io_threads[i].id_next = seed + ((uint64_t)i << IDS_A_THREAD_BITS) * SPLITMIX_STEP;
+    d->refusal_id_next = seed + ((uint64_t)n << IDS_A_THREAD_BITS) * SPLITMIX_STEP;
     if (pthread_create(&starter, NULL, start_io_threads, d) != 0) return false;
     pthread_join(starter, NULL);
     if (d->n_io_threads < n) return false;

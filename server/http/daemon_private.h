@@ -21,7 +21,7 @@ struct io_thread {
      */
     atomic_uint n_connections;
     atomic_uint n_open; /* requests from their first byte to their last */
-    uint64_t id_next;   /* of request ids; its own, from a start far from the other threads' */
+    uint64_t id_next;   /* of request ids; its own, many steps from the other threads' */
 };
 
 struct http_daemon {
@@ -69,7 +69,8 @@ enum MHD_Result daemon_queue_reply(struct exchange *x, struct MHD_Connection *co
 size_t daemon_write_reply(const struct exchange *x, char *text, size_t size);
 /* What a connection is told that is one too many; as above. */
 size_t daemon_write_refusal(void *daemon, char *text, size_t size);
-/* next: the calling thread's. */
+/* next: the calling thread's, which it moves on by a step. */
+#define SPLITMIX_STEP 0x9e3779b97f4a7c15u
 void daemon_make_request_id(uint64_t *next, char ret_id[static 17]);
 
 #endif

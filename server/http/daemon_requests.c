@@ -129,8 +129,8 @@ static enum MHD_Result collect_header(void *cls, enum MHD_ValueKind kind, const 
 
 void daemon_make_request_id(uint64_t *next, char ret_id[static 17])
 {
-    /* splitmix64 of a counter from a random start: distinct in a process, unlike in two. */
-    uint64_t z = (*next)++ * 0x9e3779b97f4a7c15u;
+    /* splitmix64 from a start of this process: distinct in it, unlike in two. */
+    uint64_t z = *next += SPLITMIX_STEP;
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
     z = (z ^ z >> 27) * 0x94d049bb133111ebu;
     z ^= z >> 31;
@@ -257,7 +257,7 @@ static void refuse_body(struct exchange *x, enum http_error e)
 }
 
 /* Whether the len bytes that came are the whole of a small batch. */
-static bool is_whole(struct exchange *x, size_t len)
+static bool came_whole(struct exchange *x, size_t len)
 {
     return x->rq.route->runs == RUNS_SCORING && !x->is_large && x->sink.inflate == NULL &&
            len == x->expected && !is_piecemeal(x);
@@ -287,7 +287,7 @@ static enum MHD_Result on_body(struct exchange *x, struct MHD_Connection *con, c
         return x->discarded > DISCARD_BYTES_MAX ? cut(x, con) : MHD_YES;
     }
     struct http_daemon *d = x->daemon;
-    if (is_whole(x, len) && run_in_place(x, data, len)) return MHD_YES;
+    if (came_whole(x, len) && run_in_place(x, data, len)) return MHD_YES;
     enum http_error e = body_sink_write(&x->sink, data, len, x->expected);
     if (x->is_large) backlog_hold(d->backlog, &x->ticket, x->sink.fd < 0 ? x->sink.len : 0);
     if (e == BODY_TAKEN) return MHD_YES;

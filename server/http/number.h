@@ -62,9 +62,9 @@ static inline unsigned number_span(const char *p)
 #endif
 }
 
-/* A number of eight bytes at most beside its minus. Its digits, at most seven beside a point, and
- * the power of ten are exact in a float: one division rounds correctly. Bytes used; 0: not so
- * short, or not a number. */
+/* A number of eight bytes at most beside its minus. Seven digits, beside a point, and the power of
+ * ten are exact in a float, so that one division rounds correctly; eight without one are rounded by
+ * the conversion. Bytes used; 0: not so short, or not a number. */
 static inline size_t number_read_short(const char *p, const char *end, float *ret)
 {
     if (end - p < 17) return 0;

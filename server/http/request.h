@@ -29,9 +29,11 @@ enum http_status {
 };
 
 /* A body is in memory, or when larger than 1 MiB in an unlinked spool file; both read by body_read.
- */
+ * A handler that replies by a stream has it until the last byte went out. Otherwise, where the
+ * Content-Type is JSON or octet-stream, only until it returns: a small one may stand in the
+ * transport's own buffer. */
 struct http_body {
-    const char *data; /* NULL when spooled */
+    const char *data; /* not NUL-terminated; NULL when spooled */
     int fd;           /* spool file, -1 when in memory */
     uint64_t len;
 };

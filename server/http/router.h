@@ -22,8 +22,7 @@ void router_allow(unsigned methods, char *out, size_t size);
 int router_method(const char *name);
 const char *router_method_name(enum http_method m);
 /* NULL when ROUTES is consistent (no two rows alike, paths well formed, a handler in each row, a
- * body only where the method has one), else a sentence. Once before the first router_match, for
- * which it counts the segments of every row. */
+ * body only where the method has one), else a sentence. Checked at start. */
 const char *router_check(void);
 
 #endif

@@ -2,8 +2,11 @@
 import csv
 import io
 import json
+import time
 
 import pytest
+
+from raw import wire
 
 KMEANS = {"feature_set": "blobs", "algorithm": {"type": "kmeans", "k": 3}, "label": True, "promote": "always"}
 
@@ -45,6 +48,29 @@ def test_every_format_gives_the_same_answers(http, model, blobs):
     assert list(map(pick, named[:10])) == list(map(pick, alone))
     by_name = [dict(zip(header, r)) for r in records]
     assert [(r["user_id"], int(r["segment"]), float(r["confidence"])) for r in by_name] == [(p["user_id"], p["segment"], p["confidence"]) for p in named]
+
+
+def test_a_body_in_pieces_gets_the_answer_of_a_whole_one(server, model, blobs):
+    rows = [{"user_id": u, "features": f} for u, f in list(blobs.items())[:40]]
+    body = json.dumps({"rows": rows}).encode()
+    head = b"POST /v1/models/%s/predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (model.encode(), len(body))
+    with wire(server) as w:
+        status, _, whole = w.send(head + body).reply()
+        assert status == 200
+        w.send(head)
+        for at in range(0, len(body), 700):
+            time.sleep(0.01)
+            w.send(body[at:at + 700])
+        assert w.reply()[2] == whole
+        w.send(head + body + head + body)
+        assert w.reply()[2] == whole and w.reply()[2] == whole
+
+
+def test_an_answer_much_longer_than_its_body_is_compressed(http, model):
+    url, rows = f"/v1/models/{model}/predict", {"rows": [{"features": {}}] * 600}
+    plain = http.post(url, json=rows, headers={"Accept-Encoding": "identity"})
+    packed = http.post(url, json=rows)
+    assert len(plain.content) > 32 << 10 and packed.headers["Content-Encoding"] == "gzip" and packed.content == plain.content
 
 
 def test_missing_and_unseen_features_are_named(http, model):

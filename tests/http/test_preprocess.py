@@ -68,6 +68,18 @@ def test_a_missing_value_where_impute_is_error_ends_the_job(http, run_job, peopl
     assert job["state"] == "failed" and "age" in job["error"]["detail"] and "missing" in job["error"]["detail"]
 
 
+def test_what_is_missing_is_named_behind_times_too(http, train, predict):
+    """A time takes two cells of a row, a number one."""
+    rows = [f"u{i},2015-{1 + i % 12:02d}-01T00:00:00Z,{20 + i % 50},2016-{1 + i % 12:02d}-01T00:00:00Z,{i * 1.5}" for i in range(60)]
+    reply = http.post("/v1/feature-sets/times_first/rows?id_column=id", data="id,joined,age,left,spent\n" + "\n".join(rows), headers=CSV)
+    assert reply.status_code == 200, reply.text
+    assert [c["type"] for c in http.get("/v1/feature-sets/times_first").json()["columns"]] == ["timestamp", "numeric", "timestamp", "numeric"]
+    train("times_first", {**KMEANS, "feature_set": "times_first"})
+    full = {"joined": "2015-06-01T12:00:00Z", "age": 33, "left": "2016-06-01T12:00:00Z", "spent": 50}
+    answers = predict("times_first", [full] + [{**full, name: None} for name in full])["predictions"]
+    assert [(a["status"], a["imputed"]) for a in answers] == [("ok", [])] + [("ok", [name]) for name in full]
+
+
 def test_a_constant_counts_as_if_it_had_been_sent(train, predict, people):
     constants = {"age": 33, "news": True, "joined": "2015-06-01T12:00:00Z", "channel": "web"}
     version = train("constants", spec({n: {"impute": "constant", "constant": v} for n, v in constants.items()}))

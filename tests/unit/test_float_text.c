@@ -36,7 +36,7 @@ static void check(const char *text)
         fail_msg("%s: %zu bytes, %a, not %a", text, used, (double)x, (double)expected);
     /* followed by what follows a number in a body: more bytes must change nothing */
     char longer[2000];
-    snprintf(longer, sizeof(longer), "%.1900s, 12345678", text);
+    snprintf(longer, sizeof(longer), "%.1900s, 12345678901234567", text);
     if (strlen(text) > 1900) return;
     used = parse_exact(longer, strlen(longer), &x);
     if (used != strlen(text) || memcmp(&x, &expected, sizeof(x)) != 0)
@@ -150,8 +150,8 @@ static void number_parse_rounds_ten_million_texts_as_strtof_does(void **state)
         p = i % 2 == 0 ? put_middle(p, &rng) : put_random(p, &rng);
         *p = '\0';
         float x = 0, expected = strtof(text, NULL);
-        memcpy(p, ",1234567", 9); /* what follows a number in a body */
-        size_t used = number_parse(text, (size_t)(p - text) + 8, &x);
+        memcpy(p, ",123456789012345", 17); /* what follows a number in a body */
+        size_t used = number_parse(text, (size_t)(p - text) + 16, &x);
         if (used != (size_t)(p - text) || memcmp(&x, &expected, sizeof(x)) != 0)
             fail_msg("%s: %zu bytes, %a, not %a", text, used, (double)x, (double)expected);
     }
@@ -336,13 +336,17 @@ static void number_parse_takes_the_json_grammar_alone(void **state)
                   { "00000000", 0 },
                   { "1.\xFF", 0 },
                   { "1\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 1 } };
-    float x;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        x = 77;
-        size_t used = parse_exact(cases[i].text, strlen(cases[i].text), &x);
-        if (used != cases[i].used) fail_msg("%s: %zu bytes", cases[i].text, used);
-        if (used == 0) assert_true(x == 77); /* untouched */
-    }
+    /* alone, and before as much as lets short numbers take their short way */
+    for (size_t n_behind = 0; n_behind <= 20; n_behind++)
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+            char text[64];
+            float x = 77;
+            int len = snprintf(text, sizeof(text), "%s%.*s", cases[i].text, (int)n_behind,
+                               ",,,,,,,,,,,,,,,,,,,,");
+            size_t used = parse_exact(text, (size_t)len, &x);
+            if (used != cases[i].used) fail_msg("%s: %zu bytes", text, used);
+            if (used == 0) assert_true(x == 77); /* untouched */
+        }
 }
 
 int main(void)
