@@ -39,19 +39,23 @@ uint32_t infer_outputs_choose(const struct served_model *served, const struct te
         if (has_output(served->model, i)) ret[n++] = (struct infer_output){ i, q->binary_output };
     for (uint32_t k = 0; k < q->n_outputs; k++) {
         unsigned i = 0;
-        char *at = seg_arena_printf(f->arena, "/outputs/%u/name", k);
         const char *name = q->outputs[k].name;
         while (i < N_OUTPUTS && strcmp(OUTPUTS[i].name, name) != 0)
             i++;
         bool twice = false;
         for (uint32_t before = 0; before < n; before++)
             twice |= ret[before].which == i;
-        if (i == N_OUTPUTS || !has_output(served->model, i))
-            faults_add(f, at ? at : "", "unknown_value", "the model has no output %s", name);
-        else if (twice)
-            faults_add(f, at ? at : "", "duplicate", "%s is asked for twice", name);
-        else
+        const bool is_there = i < N_OUTPUTS && has_output(served->model, i);
+        if (is_there && !twice) {
             ret[n++] = (struct infer_output){ i, q->outputs[k].binary };
+            continue;
+        }
+        const char *at = seg_arena_printf(f->arena, "/outputs/%u/name", k);
+        if (at == NULL) at = "";
+        if (is_there)
+            faults_add(f, at, "duplicate", "%s is asked for twice", name);
+        else
+            faults_add(f, at, "unknown_value", "the model has no output %s", name);
     }
     return n;
 }

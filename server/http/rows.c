@@ -129,20 +129,42 @@ static bool reserve_tile(struct rows *r, size_t tile)
     return true;
 }
 
+/* A tile of missing cells, when the next row is the first of one. */
+static bool start_tile(struct rows *r)
+{
+    const size_t tile = r->n_rows / SEG_TILE_ROWS;
+    if (r->n_rows % SEG_TILE_ROWS != 0) return true;
+    if (!reserve_tile(r, tile)) return false;
+    seg_table_clear_rows(r->schema, seg_tiles_at(&r->cells, tile), 0, SEG_TILE_ROWS);
+    return true;
+}
+
 bool rows_add(struct rows *r)
 {
-    if (!reserve_rows(r)) return false;
-    if (r->n_rows % SEG_TILE_ROWS == 0) {
-        size_t tile = r->n_rows / SEG_TILE_ROWS;
-        if (!reserve_tile(r, tile)) return false;
-        seg_table_clear_rows(r->schema, seg_tiles_at(&r->cells, tile), 0, SEG_TILE_ROWS);
-    }
+    if (!reserve_rows(r) || !start_tile(r)) return false;
     r->user_id[r->n_rows] = NULL;
     r->user_id_len[r->n_rows] = 0;
     r->invalid[r->n_rows] = 0;
     r->last = (union seg_cell *)seg_tiles_cell(&r->cells, r->n_rows, 0);
     r->n_rows++;
     r->cells.n_rows = r->n_rows;
+    return true;
+}
+
+bool rows_add_many(struct rows *r, uint32_t n)
+{
+    while (n > 0) {
+        if (!reserve_rows(r) || !start_tile(r)) return false;
+        uint32_t now = SEG_TILE_ROWS - r->n_rows % SEG_TILE_ROWS; /* for which there is room */
+        if (now > n) now = n;
+        memset(r->user_id + r->n_rows, 0, now * sizeof(*r->user_id));
+        memset(r->user_id_len + r->n_rows, 0, now * sizeof(*r->user_id_len));
+        memset(r->invalid + r->n_rows, 0, now * sizeof(*r->invalid));
+        r->n_rows += now;
+        r->cells.n_rows = r->n_rows;
+        r->last = (union seg_cell *)seg_tiles_cell(&r->cells, r->n_rows - 1, 0);
+        n -= now;
+    }
     return true;
 }
 

@@ -8,8 +8,9 @@
 
 /* Makes key_order and keys. False: no memory. */
 bool rows_prepare(struct rows *r);
-/* Adds a row with every cell missing. False: no memory. */
+/* Adds a row, or n of them, with every cell missing. False: no memory. */
 bool rows_add(struct rows *r);
+bool rows_add_many(struct rows *r, uint32_t n);
 /* Notes a fault of the last row and marks it invalid. name and detail must outlive the batch. */
 void rows_fault(struct rows *r, int feature, const char *code, const char *name, const char *detail,
                 size_t line, size_t column);

@@ -4,9 +4,13 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/alloc.h"
+#include "compute/kernels.h"
 #include "http/number.h"
 #include "http/tensors_private.h"
 #include "timestamp.h"
+
+#define COLS_AT_ONCE 64u
 
 const struct tensor_type_info TENSOR_TYPE[TENSOR_TYPES] = {
     [TENSOR_FP32] = { "FP32", TENSOR_FLOAT, 4 },
@@ -274,7 +278,25 @@ static void strings(struct place *p, uint64_t n_wanted)
                    "the strings of %s are not as many as its shape says", p->t->name);
 }
 
-/* Rows of float32 that have no infinity among them: column by column of each tile. */
+/* The cells c .. c + n_cols - 1 of n rows of the tensor, from row on, to columns of a tile; n_cols
+ * is COLS_AT_ONCE at most. Lanes past the rows stay missing. */
+static void copy_columns(const struct tensor *t, uint64_t row, uint64_t n, uint32_t c,
+                         uint32_t n_cols, float *to)
+{
+    _Alignas(SEG_ALIGN) float rows[SEG_TILE_ROWS * COLS_AT_ONCE]; /* a body has no alignment */
+    const char *from = t->bytes + (row * t->width + c) * sizeof(float);
+    if (n_cols == t->width) {
+        memcpy(rows, from, n * n_cols * sizeof(float));
+    } else {
+        for (uint64_t i = 0; i < n; i++)
+            memcpy(rows + i * n_cols, from + i * t->width * sizeof(float), n_cols * sizeof(float));
+    }
+    for (uint64_t i = n * n_cols; i < SEG_TILE_ROWS * n_cols; i++)
+        rows[i] = NAN;
+    seg_kernels_get()->from_rows(rows, n_cols, to);
+}
+
+/* Rows of float32 that have no infinity among them. */
 static void copy_floats(struct place *p, uint64_t n_rows)
 {
     struct rows *r = p->d->s.r;
@@ -283,11 +305,9 @@ static void copy_floats(struct place *p, uint64_t n_rows)
     for (uint64_t row = 0; row < n_rows; row += SEG_TILE_ROWS) {
         float *tile = seg_tiles_at(&r->cells, row / SEG_TILE_ROWS);
         uint64_t n = n_rows - row < SEG_TILE_ROWS ? n_rows - row : SEG_TILE_ROWS;
-        for (uint32_t c = 0; c < t->width; c++) {
-            const char *from = t->bytes + (row * t->width + c) * sizeof(float);
-            float *to = tile + (size_t)(first + c) * SEG_TILE_ROWS;
-            for (uint64_t i = 0; i < n; i++)
-                memcpy(&to[i], from + i * t->width * sizeof(float), sizeof(float));
+        for (uint32_t c = 0; c < t->width; c += COLS_AT_ONCE) {
+            uint32_t n_cols = t->width - c < COLS_AT_ONCE ? t->width - c : COLS_AT_ONCE;
+            copy_columns(t, row, n, c, n_cols, tile + (size_t)(first + c) * SEG_TILE_ROWS);
         }
     }
 }
@@ -343,8 +363,7 @@ bool tensors_fill(struct reading *d)
 {
     struct rows *r = d->s.r;
     uint32_t n_rows = (uint32_t)d->tensors[0].dims[0];
-    for (uint32_t i = 0; i < n_rows; i++)
-        if (!rows_add(r)) return scan_no_memory(&d->s);
+    if (!rows_add_many(r, n_rows)) return scan_no_memory(&d->s);
     for (uint32_t i = 0; i < d->n_tensors; i++) {
         size_t n_faults = r->n_faults;
         bool ok = fill(d, &d->tensors[i]);
