@@ -54,16 +54,15 @@ static int fail(const char *what, const char *reason)
     return 1;
 }
 
-/* OpenBLAS before 0.3.22 may take a newer processor for an older one, at half the speed. */
 static void report_compute(const struct app *app)
 {
     const char *core = seg_gemm_core_name(), *isa = seg_kernels_get()->isa;
     log_event(LOG_INFO, "compute ready", "workers", "%u", seg_pool_size(app->pool), "blas_core",
               "%s", core, "kernels", "%s", isa, NULL);
-    if (strcmp(isa, "x86-64-v4") != 0) return;
-    if (strcmp(core, "Haswell") != 0 && strcmp(core, "Zen") != 0) return;
-    log_event(LOG_WARN, "the BLAS does not use this processor's AVX-512", "blas_core", "%s", core,
-              "remedy", "set OPENBLAS_CORETYPE=SkylakeX", NULL);
+    const char *better = seg_gemm_better_core(core, isa);
+    if (better == NULL) return;
+    log_event(LOG_WARN, "the BLAS does not use all of this processor", "blas_core", "%s", core,
+              "remedy", "set OPENBLAS_CORETYPE=%s", better, NULL);
 }
 
 static int start_compute(struct app *app)

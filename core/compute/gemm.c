@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <cblas.h>
 #include <limits.h>
+#include <string.h>
 
 #define OPENBLAS_PARALLEL_OPENMP 2
 /* Above the size to which OpenBLAS multiplies without a buffer (about 100 x 100 x 100). */
@@ -33,6 +34,22 @@ void seg_gemm_warm_up(void)
 const char *seg_gemm_core_name(void)
 {
     return openblas_get_corename();
+}
+
+static bool is_one_of(const char *name, const char *const *names)
+{
+    while (*names != NULL && strcmp(*names, name) != 0)
+        names++;
+    return *names != NULL;
+}
+
+const char *seg_gemm_better_core(const char *core, const char *isa)
+{
+    static const char *const OF_V4[] = { "SkylakeX", "Cooperlake", "SapphireRapids", NULL };
+    static const char *const OF_V3[] = { "Haswell", "Zen", "Excavator", NULL };
+    if (is_one_of(core, OF_V4)) return NULL;
+    if (strcmp(isa, "x86-64-v4") == 0) return OF_V4[0];
+    return strcmp(isa, "x86-64-v3") == 0 && !is_one_of(core, OF_V3) ? OF_V3[0] : NULL;
 }
 
 void seg_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, float alpha,

@@ -15,6 +15,9 @@ enum seg_status seg_gemm_init(struct seg_error *err);
 void seg_gemm_warm_up(void);
 /* The kernel that OpenBLAS chose, e.g. "Cooperlake". Static storage. */
 const char *seg_gemm_core_name(void);
+/* What OPENBLAS_CORETYPE should say on a machine that runs the kernels isa (compute/kernels.h) but
+ * got core: OpenBLAS takes a processor newer than itself for an old one. NULL: core is as good. */
+const char *seg_gemm_better_core(const char *core, const char *isa);
 /* c (m, n) = alpha * op(a) op(b) + beta * c, where op(a) is (m, k) and op(b) is (k, n); lda, ldb,
  * ldc are row strides. */
 void seg_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, float alpha,

@@ -38,7 +38,8 @@ static inline bool is_digit(char c)
 
 /* Appends the digits at p to *w and returns their end. Eight bytes at a time: the digits that lead
  * them are moved to the high end, where zeros go before them. */
-static const char *read_digits(const char *p, const char *end, uint64_t *w)
+static inline __attribute__((always_inline)) const char *read_digits(const char *p, const char *end,
+                                                                     uint64_t *w)
 {
     while (end - p >= 8) {
         uint64_t v = load_digits(p);

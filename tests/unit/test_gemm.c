@@ -79,10 +79,23 @@ static void gemm_init_accepts_this_blas_and_names_its_kernel(void **state)
     assert_true(strlen(seg_gemm_core_name()) > 0);
 }
 
+static void a_core_behind_the_processor_is_told_from_one_as_good(void **state)
+{
+    (void)state;
+    assert_string_equal(seg_gemm_better_core("Prescott", "x86-64-v4"), "SkylakeX");
+    assert_string_equal(seg_gemm_better_core("Zen", "x86-64-v4"), "SkylakeX");
+    assert_string_equal(seg_gemm_better_core("Prescott", "x86-64-v3"), "Haswell");
+    assert_null(seg_gemm_better_core("Cooperlake", "x86-64-v4"));
+    assert_null(seg_gemm_better_core("Zen", "x86-64-v3"));
+    assert_null(seg_gemm_better_core("Prescott", "baseline"));
+    assert_null(seg_gemm_better_core("NEOVERSEN1", "baseline"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gemm_init_accepts_this_blas_and_names_its_kernel),
+        cmocka_unit_test(a_core_behind_the_processor_is_told_from_one_as_good),
         cmocka_unit_test(gemm_agrees_with_a_float64_loop),
         cmocka_unit_test(gemm_with_beta_zero_ignores_what_was_there),
     };
