@@ -9,6 +9,21 @@
 #include "handlers/version.h"
 #include "http/route.h"
 
+/* Replies why the model has no run that was asked for: of a version (0: any), or by a cursor. */
+static enum http_status no_run(struct http_request *rq, unsigned version, bool by_cursor)
+{
+    struct db_document doc;
+    enum db_status st = db_models_version(rq->db, rq->path_args[0], version, &rq->arena, &doc);
+    if (st == DB_NONE) return version_not_found(rq, version);
+    if (st != DB_ONE) return reply_db_error(rq, st);
+    if (!by_cursor)
+        return reply_error(rq, ERR_NOT_LABELLED, "POST /v1/models/%s/label first",
+                           rq->path_args[0]);
+    return reply_error(rq, ERR_CONFLICT,
+                       "the labels that the page before was read from are kept no more: begin again "
+                       "without cursor");
+}
+
 /* The run of the request. False after a reply. */
 static bool read_run(struct http_request *rq, struct db_document *ret, enum http_status *status)
 {
@@ -17,20 +32,9 @@ static bool read_run(struct http_request *rq, struct db_document *ret, enum http
     bool has_version = strstr(rq->route->query, "version") != NULL;
     if (has_version && !version_query(rq, &version)) return false;
     enum db_status st = db_segments_run(rq->db, rq->path_args[0], version, NULL, &rq->arena, ret);
-    if (st == DB_NONE) {
-        struct db_document doc;
-        st = db_models_version(rq->db, rq->path_args[0], version, &rq->arena, &doc);
-        *status = st == DB_NONE  ? version_not_found(rq, version)
-                  : st == DB_ONE ? reply_error(rq, ERR_NOT_LABELLED,
-                                               "POST /v1/models/%s/label first", rq->path_args[0])
-                                 : reply_db_error(rq, st);
-        return false;
-    }
-    if (st != DB_ONE) {
-        *status = reply_db_error(rq, st);
-        return false;
-    }
-    return true;
+    if (st != DB_ONE)
+        *status = st == DB_NONE ? no_run(rq, version, false) : reply_db_error(rq, st);
+    return st == DB_ONE;
 }
 
 enum http_status segments_list(struct http_request *rq)
@@ -91,12 +95,7 @@ static bool read_run_of_cursor(struct http_request *rq, const char **after, stru
         return false;
     }
     enum db_status st = db_segments_run(rq->db, rq->path_args[0], 0, run_id, &rq->arena, ret);
-    if (st == DB_NONE)
-        *status = reply_error(rq, ERR_CONFLICT,
-                              "the labels that the page before was read from are kept no more: "
-                              "begin again without cursor");
-    else if (st != DB_ONE)
-        *status = reply_db_error(rq, st);
+    if (st != DB_ONE) *status = st == DB_NONE ? no_run(rq, 0, true) : reply_db_error(rq, st);
     *after += n_digits + 1;
     return st == DB_ONE;
 }

@@ -15,7 +15,6 @@
 #include "http/lingering.h"
 #include "log.h"
 
-#define REFUSAL_BYTES_MAX 2048
 #define NO_FILES_PAUSE_MS 50 /* when the process has no file descriptor left */
 /* Clients that come again as soon as they were refused would take the processors from those that
  * are served: at most REFUSED_AT_ONCE are answered in REFUSED_PAUSE_MS, the others wait in the
@@ -56,7 +55,7 @@ static bool is_probe(int fd)
 
 static void refuse(struct acceptor *a, int fd)
 {
-    char text[REFUSAL_BYTES_MAX];
+    char text[REFUSAL_TEXT_MAX];
     size_t len = a->refusal(a->ctx, text, sizeof(text));
     (void)!send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT); /* a new socket has room for it */
     lingering_add(&a->refused, fd, monotonic_ns());

@@ -65,7 +65,6 @@ void daemon_return(struct exchange *x);
 enum MHD_Result daemon_queue_reply(struct exchange *x, struct MHD_Connection *con);
 /* x->reply as the last of its connection, where libmicrohttpd does not take one. The bytes written
  * to text (size), 0: it has no room for them. */
-#define REPLY_TEXT_MAX 2048u
 size_t daemon_write_reply(const struct exchange *x, char *text, size_t size);
 /* What a connection is told that is one too many; as above. */
 size_t daemon_write_refusal(void *daemon, char *text, size_t size);

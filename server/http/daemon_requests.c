@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "http/acceptor.h"
 #include "http/admit.h"
 #include "http/connections.h"
 #include "http/daemon_private.h"
@@ -237,7 +238,7 @@ static enum MHD_Result on_head(const struct io_thread *t, struct exchange *x,
  * its request was refused, the answer is written here and the connection cut. */
 static enum MHD_Result cut(struct exchange *x, struct MHD_Connection *con)
 {
-    char text[REPLY_TEXT_MAX];
+    char text[REFUSAL_TEXT_MAX];
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(con, MHD_CONNECTION_INFO_CONNECTION_FD);
     size_t n = daemon_write_reply(x, text, sizeof(text));

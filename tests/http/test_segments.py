@@ -68,6 +68,9 @@ def test_pages_of_members_are_all_of_the_run_of_the_first(http, train, blobs, ru
     becomes(sql, "SELECT count(*) FROM segmentd.label_runs r JOIN segmentd.models m ON m.id = r.model_id WHERE m.name = 'paged'", [(2,)])
     gone = http.get(path, params={**page, "cursor": second["next_cursor"]})
     assert (gone.status_code, gone.json()["code"]) == (409, "conflict")
+    assert http.delete("/v1/models/paged?force=true").status_code == 204
+    gone = http.get(path, params={**page, "cursor": second["next_cursor"]})
+    assert (gone.status_code, gone.json()["code"]) == (404, "model_not_found")
 
 
 def test_a_users_segments_are_found_by_id(http, model, blobs):
