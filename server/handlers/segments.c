@@ -19,9 +19,10 @@ static enum http_status no_run(struct http_request *rq, unsigned version, bool b
     if (!by_cursor)
         return reply_error(rq, ERR_NOT_LABELLED, "POST /v1/models/%s/label first",
                            rq->path_args[0]);
-    return reply_error(rq, ERR_CONFLICT,
-                       "the labels that the page before was read from are kept no more: begin again "
-                       "without cursor");
+    return reply_error(
+        rq, ERR_CONFLICT,
+        "the labels that the page before was read from are kept no more: begin again "
+        "without cursor");
 }
 
 /* The run of the request. False after a reply. */
@@ -32,8 +33,7 @@ static bool read_run(struct http_request *rq, struct db_document *ret, enum http
     bool has_version = strstr(rq->route->query, "version") != NULL;
     if (has_version && !version_query(rq, &version)) return false;
     enum db_status st = db_segments_run(rq->db, rq->path_args[0], version, NULL, &rq->arena, ret);
-    if (st != DB_ONE)
-        *status = st == DB_NONE ? no_run(rq, version, false) : reply_db_error(rq, st);
+    if (st != DB_ONE) *status = st == DB_NONE ? no_run(rq, version, false) : reply_db_error(rq, st);
     return st == DB_ONE;
 }
 
