@@ -5,6 +5,7 @@
 #include <cblas.h>
 #include <limits.h>
 #include <string.h>
+#include <strings.h>
 
 #define OPENBLAS_PARALLEL_OPENMP 2
 /* Above the size to which OpenBLAS multiplies without a buffer (about 100 x 100 x 100). */
@@ -38,7 +39,7 @@ const char *seg_gemm_core_name(void)
 
 static bool is_one_of(const char *name, const char *const *names)
 {
-    while (*names != NULL && strcmp(*names, name) != 0)
+    while (*names != NULL && strcasecmp(*names, name) != 0) /* a BLAS for one processor shouts */
         names++;
     return *names != NULL;
 }

@@ -9,16 +9,23 @@
 #include "handlers/version.h"
 #include "http/route.h"
 
-/* Replies why the model has no run that was asked for: of a version (0: any), or by a cursor. */
-static enum http_status no_run(struct http_request *rq, unsigned version, bool by_cursor)
+/* Replies why there is no run of the version, 0: the champion. */
+static enum http_status no_run(struct http_request *rq, unsigned version)
 {
     struct db_document doc;
     enum db_status st = db_models_version(rq->db, rq->path_args[0], version, &rq->arena, &doc);
     if (st == DB_NONE) return version_not_found(rq, version);
     if (st != DB_ONE) return reply_db_error(rq, st);
-    if (!by_cursor)
-        return reply_error(rq, ERR_NOT_LABELLED, "POST /v1/models/%s/label first",
-                           rq->path_args[0]);
+    return reply_error(rq, ERR_NOT_LABELLED, "POST /v1/models/%s/label first", rq->path_args[0]);
+}
+
+/* Replies why the run of a cursor is there no more. */
+static enum http_status run_is_gone(struct http_request *rq)
+{
+    struct db_document doc;
+    enum db_status st = db_models_get(rq->db, rq->path_args[0], &rq->arena, &doc);
+    if (st == DB_NONE) return version_not_found(rq, 0);
+    if (st != DB_ONE) return reply_db_error(rq, st);
     return reply_error(
         rq, ERR_CONFLICT,
         "the labels that the page before was read from are kept no more: begin again "
@@ -33,7 +40,7 @@ static bool read_run(struct http_request *rq, struct db_document *ret, enum http
     bool has_version = strstr(rq->route->query, "version") != NULL;
     if (has_version && !version_query(rq, &version)) return false;
     enum db_status st = db_segments_run(rq->db, rq->path_args[0], version, NULL, &rq->arena, ret);
-    if (st != DB_ONE) *status = st == DB_NONE ? no_run(rq, version, false) : reply_db_error(rq, st);
+    if (st != DB_ONE) *status = st == DB_NONE ? no_run(rq, version) : reply_db_error(rq, st);
     return st == DB_ONE;
 }
 
@@ -95,7 +102,7 @@ static bool read_run_of_cursor(struct http_request *rq, const char **after, stru
         return false;
     }
     enum db_status st = db_segments_run(rq->db, rq->path_args[0], 0, run_id, &rq->arena, ret);
-    if (st != DB_ONE) *status = st == DB_NONE ? no_run(rq, 0, true) : reply_db_error(rq, st);
+    if (st != DB_ONE) *status = st == DB_NONE ? run_is_gone(rq) : reply_db_error(rq, st);
     *after += n_digits + 1;
     return st == DB_ONE;
 }

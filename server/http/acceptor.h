@@ -18,8 +18,8 @@
 typedef bool (*accept_fn)(void *ctx, int fd, const struct sockaddr *from, socklen_t len,
                           bool is_probe);
 
+#define REFUSAL_TEXT_MAX 2048u /* bytes are room enough for what a refused client is told */
 /* Writes to text (size) what a connection is told that is one too many. Its length, 0: nothing. */
-#define REFUSAL_TEXT_MAX 2048u /* is enough of a size */
 typedef size_t (*refusal_fn)(void *ctx, char *text, size_t size);
 
 struct acceptor;

@@ -68,8 +68,8 @@ enum MHD_Result daemon_queue_reply(struct exchange *x, struct MHD_Connection *co
 size_t daemon_write_reply(const struct exchange *x, char *text, size_t size);
 /* What a connection is told that is one too many; as above. */
 size_t daemon_write_refusal(void *daemon, char *text, size_t size);
-/* next: the calling thread's, which it moves on by a step. */
 #define SPLITMIX_STEP 0x9e3779b97f4a7c15u
+/* next: the calling thread's, which it moves on by a step. */
 void daemon_make_request_id(uint64_t *next, char ret_id[static 17]);
 
 #endif

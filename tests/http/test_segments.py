@@ -73,6 +73,21 @@ def test_pages_of_members_are_all_of_the_run_of_the_first(http, train, blobs, ru
     assert (gone.status_code, gone.json()["code"]) == (404, "model_not_found")
 
 
+def test_a_cursor_outlives_its_labels_where_nothing_is_champion(http, train, blobs, run_job):
+    train("unpromoted", {**SPEC, "promote": "never", "label": False})
+    label, path = "/v1/models/unpromoted/label?version=1", "/v1/models/unpromoted/segments/1/users"
+    run_job(label, None)
+    cursor = http.get(path, params={"limit": 7}).json()["next_cursor"]
+    for _ in range(3):
+        run_job(label, None)
+
+    def gone():
+        reply = http.get(path, params={"limit": 7, "cursor": cursor})
+        return reply.status_code == 409 and reply.json()["code"] == "conflict"
+
+    assert any(gone() or time.sleep(0.1) for _ in range(100))
+
+
 def test_a_users_segments_are_found_by_id(http, model, blobs):
     user = members(http, model, 2, limit=5)[0]
     got = http.get(f"/v1/users/{user['user_id']}/segments").json()["segments"]

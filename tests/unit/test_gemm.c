@@ -86,6 +86,7 @@ static void a_core_behind_the_processor_is_told_from_one_as_good(void **state)
     assert_string_equal(seg_gemm_better_core("Zen", "x86-64-v4"), "SkylakeX");
     assert_string_equal(seg_gemm_better_core("Prescott", "x86-64-v3"), "Haswell");
     assert_null(seg_gemm_better_core("Cooperlake", "x86-64-v4"));
+    assert_null(seg_gemm_better_core("SKYLAKEX", "x86-64-v4"));
     assert_null(seg_gemm_better_core("Zen", "x86-64-v3"));
     assert_null(seg_gemm_better_core("Prescott", "baseline"));
     assert_null(seg_gemm_better_core("NEOVERSEN1", "baseline"));

@@ -1,9 +1,11 @@
 /* test_tensors.c - bodies of the Open Inference Protocol: what fits is read, and no bytes make the
  * decoder read or write where it may not (run it under the address sanitizer). */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 #include "base/alloc.h"
@@ -93,6 +95,58 @@ static void json_and_binary_tensors_of_every_type_fill_their_cells(void **state)
     seg_schema_release(&schema);
 }
 
+/* A vector of `width` numbers between two numbers, n_rows rows: a tensor of the vector alone, or of
+ * whole rows. The body's floats lie at odd addresses. */
+static void fill_and_look(uint32_t width, uint32_t n_rows, bool whole_rows)
+{
+    struct seg_schema schema;
+    struct rows r;
+    struct tensor_request q;
+    const uint32_t n_cols = whole_rows ? width + 2 : width, first = whole_rows ? 0 : 1;
+    const size_t n_bytes = (size_t)n_rows * n_cols * sizeof(float);
+    seg_schema_init(&schema);
+    assert_int_equal(seg_schema_add(&schema, "a", SEG_NUMERIC, 1, NULL), SEG_OK);
+    assert_int_equal(seg_schema_add(&schema, "v", SEG_VECTOR, width, NULL), SEG_OK);
+    assert_int_equal(seg_schema_add(&schema, "b", SEG_NUMERIC, 1, NULL), SEG_OK);
+    char *body = seg_alloc(300 + n_bytes, 1);
+    assert_non_null(body);
+    int len = snprintf(body, 300,
+                       "{\"inputs\":[{\"name\":\"%s\",\"datatype\":\"FP32\",\"shape\":[%u,%u],"
+                       "\"parameters\":{\"binary_data_size\":%zu}}]}",
+                       whole_rows ? "features" : "v", n_rows, n_cols, n_bytes);
+    if (len % 2 == 0) body[len++] = ' ';
+    for (uint32_t i = 0; i < n_rows * n_cols; i++) {
+        const float x = i % 7 == 3 ? NAN : (float)i;
+        memcpy(body + len + i * sizeof(float), &x, sizeof(x));
+    }
+    assert_int_equal(decode(&schema, body, (size_t)len + n_bytes, (size_t)len, &r, &q, NULL),
+                     ROWS_OK);
+    assert_int_equal(r.n_rows, n_rows);
+    for (uint32_t row = 0; row < n_rows; row++)
+        for (uint32_t c = 0; c < width + 2; c++) {
+            const float x = *seg_tiles_cell(&r.cells, row, c);
+            const uint32_t i = row * n_cols + c - first;
+            if (c < first || c - first >= n_cols || i % 7 == 3)
+                assert_true(x != x);
+            else
+                assert_true(x == (float)i);
+        }
+    rows_release(&r);
+    seg_schema_release(&schema);
+    seg_free(body);
+}
+
+static void floats_are_copied_whatever_the_width_and_the_number_of_rows(void **state)
+{
+    (void)state;
+    static const uint32_t widths[] = { 1, 5, 62, 63, 64, 65, 130 }, rows[] = { 1, 63, 64, 65, 200 };
+    for (size_t w = 0; w < sizeof(widths) / sizeof(widths[0]); w++)
+        for (size_t n = 0; n < sizeof(rows) / sizeof(rows[0]); n++) {
+            fill_and_look(widths[w], rows[n], false);
+            fill_and_look(widths[w], rows[n], true);
+        }
+}
+
 static void a_body_cut_anywhere_is_refused(void **state)
 {
     (void)state;
@@ -166,6 +220,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_and_binary_tensors_of_every_type_fill_their_cells),
+        cmocka_unit_test(floats_are_copied_whatever_the_width_and_the_number_of_rows),
         cmocka_unit_test(a_body_cut_anywhere_is_refused),
         cmocka_unit_test(no_bytes_make_it_leave_its_buffers),
         cmocka_unit_test(every_failed_allocation_is_survived),
