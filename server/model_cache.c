@@ -24,8 +24,7 @@
 struct entry {
     struct served_model *served;
     bool champion;
-    uint64_t used; /* clock of look-ups of what is no champion, for dropping the version unused for
-                      longest; of one that was, when it ceased to be */
+    uint64_t used; /* clock of look-ups, for dropping the version unused for longest */
 };
 
 struct champions { /* as the database had them at a moment */
@@ -66,7 +65,7 @@ struct served_model *model_cache_get(struct model_cache *c, const char *name, ui
     pthread_mutex_lock(&c->lock);
     struct entry *e = find(c, name, version);
     if (e != NULL) {
-        if (!e->champion) e->used = ++c->clock;
+        e->used = ++c->clock;
         served = served_model_ref(e->served);
     }
     pthread_mutex_unlock(&c->lock);
@@ -138,11 +137,9 @@ static void set_champion(struct model_cache *c, const struct db_champion *ch,
     e = find(c, ch->name, ch->version);
     if (e != NULL) { /* else the one before goes on serving */
         struct entry *before = find(c, ch->name, 0);
-        if (before != NULL) { /* stays as an extra version for a while */
-            before->champion = false;
-            before->used = ++c->clock;
-        }
+        if (before != NULL) before->champion = false; /* stays as an extra version for a while */
         e->champion = true;
+        e->used = ++c->clock;
     }
     pthread_mutex_unlock(&c->lock);
     served_model_unref(old);

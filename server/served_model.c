@@ -13,8 +13,8 @@
 
 struct shared { /* a served_model with its count; what callers see comes first */
     struct served_model served;
-    struct seg_arena texts;                 /* of served.scores */
-    _Alignas(SEG_ALIGN) atomic_uint n_refs; /* every request writes it, and reads the others */
+    atomic_uint n_refs;
+    struct seg_arena texts; /* of served.scores */
 };
 
 static void shared_free(struct shared *s)
@@ -86,9 +86,8 @@ enum db_status served_model_load(struct db *db, const char *name, uint32_t versi
     size_t len = 0;
     char expected[65], actual[DIGEST_HEX_SIZE];
     struct seg_error err = { "" };
-    struct shared *s = seg_alloc_aligned(1, sizeof(*s));
+    struct shared *s = seg_calloc(1, sizeof(*s));
     if (s == NULL) return DB_FATAL;
-    memset(s, 0, sizeof(*s));
     atomic_init(&s->n_refs, 1);
     seg_arena_init(&s->texts, 0);
     snprintf(s->served.name, sizeof(s->served.name), "%s", name);

@@ -123,25 +123,18 @@ static char *put_names(char *p, const struct score *s, const uint64_t *lanes, ui
     return p;
 }
 
-/* The id that row can be told by, or NULL. */
-static const char *id_of(const struct rows *r, uint32_t row)
-{
-    const char *id = r->user_id[row];
-    if (id == NULL || r->user_id_len[row] > 256) return NULL;
-    return !r->invalid[row] || user_id_is_valid(id, r->user_id_len[row]) ? id : NULL;
-}
-
-/* Up to the status. */
 static char *put_user_id(char *p, const struct score *s, const struct rows *r, uint32_t row)
 {
-    const char *id = id_of(r, row);
+    const char *id = r->user_id[row];
+    bool have = id != NULL && r->user_id_len[row] <= 256 &&
+                (!r->invalid[row] || user_id_is_valid(id, r->user_id_len[row]));
     if (s->format == SCORE_CSV) {
-        if (id != NULL) p = put_csv(p, id, r->user_id_len[row]);
+        if (have) p = put_csv(p, id, r->user_id_len[row]);
         *p++ = ',';
         return p;
     }
     *p++ = '{';
-    if (id == NULL) return p;
+    if (!have) return p;
     p = put_json(PUT(p, "\"user_id\":"), id, r->user_id_len[row]);
     *p++ = ',';
     return p;

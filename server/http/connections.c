@@ -14,9 +14,8 @@
 #define REAP_EVERY_MS 250
 #define POLL_AT_ONCE  64
 
-struct connection { /* in cache lines of its own: its I/O thread writes due_ns all the time */
-    _Alignas(SEG_ALIGN) struct connection *prev;
-    struct connection *next; /* both under connections.lock */
+struct connection {
+    struct connection *prev, *next; /* under connections.lock */
     int fd;
     bool is_cut, is_half_closed; /* under connections.lock */
     int64_t seen_due_ns;         /* under connections.lock: due_ns at the last walk */
@@ -127,9 +126,9 @@ void connections_free(struct connections *c)
 
 struct connection *connections_add(struct connections *c, int fd, unsigned timeout_s)
 {
-    struct connection *k = seg_alloc_aligned(1, sizeof(*k));
+    struct connection *k = seg_calloc(1, sizeof(*k));
     if (k == NULL) return NULL;
-    *k = (struct connection){ .fd = fd };
+    k->fd = fd;
     connection_deadline(k, timeout_s);
     pthread_mutex_lock(&c->lock);
     k->next = c->head;

@@ -24,7 +24,6 @@
 
 #define PROBE_CONNECTIONS_MAX  64
 #define REFUSALS_TOLD_EVERY_NS INT64_C(10000000000)
-#define IDS_A_THREAD_BITS      48 /* of requests, without meeting the next thread's */
 /* libmicrohttpd 0.9.75 locks an I/O thread up for good when a connection that was handed over turns
  * out to be over its limit: that is out of reach, and take_connection counts. */
 #define LIBRARY_CONNECTIONS_MAX ((unsigned)INT_MAX)
@@ -138,7 +137,7 @@ static bool start_io_thread(struct io_thread *t, struct http_daemon *d)
         MHD_OPTION_CONNECTION_TIMEOUT, c->http.idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         CONNECTION_POOL_BYTES, MHD_OPTION_CONNECTION_MEMORY_INCREMENT, POOL_INCREMENT_BYTES,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, t, MHD_OPTION_NOTIFY_COMPLETED,
-        daemon_on_completed, t, MHD_OPTION_URI_LOG_CALLBACK, daemon_on_uri, t, MHD_OPTION_END);
+        daemon_on_completed, d, MHD_OPTION_URI_LOG_CALLBACK, daemon_on_uri, d, MHD_OPTION_END);
     return t->mhd != NULL;
 }
 
@@ -175,14 +174,8 @@ static bool start_threads(struct http_daemon *d)
 {
     const unsigned n = d->app->config->http.io_threads + 1;
     pthread_t starter; /* the kernel remembers a choice of processors, even of all: not for us */
-    const uint64_t seed =
-        (uint64_t)monotonic_ns() ^ (uint64_t)getpid() << 40 ^ (uint64_t)time(NULL) << 20;
-    d->io_threads = seg_alloc_aligned(n, sizeof(*d->io_threads));
+    d->io_threads = seg_calloc(n, sizeof(*d->io_threads));
     if (d->io_threads == NULL) return false;
-    memset(d->io_threads, 0, n * sizeof(*d->io_threads));
-    for (unsigned i = 0; i < n; i++)
-        d->io_threads[i].id_next = seed + ((uint64_t)i << IDS_A_THREAD_BITS) * SPLITMIX_STEP;
-    d->refusal_id_next = seed + ((uint64_t)n << IDS_A_THREAD_BITS) * SPLITMIX_STEP;
     if (pthread_create(&starter, NULL, start_io_threads, d) != 0) return false;
     pthread_join(starter, NULL);
     if (d->n_io_threads < n) return false;
@@ -202,6 +195,7 @@ struct http_daemon *http_daemon_start(struct app *app)
     d->listen_fd = -1;
     share_files(d);
     if (wrong_table != NULL) goto fail;
+    d->id_seed = (uint64_t)monotonic_ns() ^ (uint64_t)getpid() << 40 ^ (uint64_t)time(NULL) << 20;
     d->listen_fd = listen_open(c->http.listen, sentence, sizeof(sentence));
     if (d->listen_fd < 0) goto fail;
     d->port = listen_name(d->listen_fd, address, sizeof(address));
@@ -229,25 +223,10 @@ fail:
     return NULL;
 }
 
-static unsigned n_open(const struct http_daemon *d)
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < d->n_io_threads; i++)
-        n += atomic_load(&d->io_threads[i].n_open);
-    return n;
-}
-
-static unsigned n_away(const struct http_daemon *d)
-{
-    return atomic_load(&d->n_away);
-}
-
-/* timeout_ms 0: as long as it takes. */
-static void wait_for_none(const struct http_daemon *d,
-                          unsigned (*count)(const struct http_daemon *), unsigned timeout_ms)
+static void wait_for_zero(const atomic_uint *n, unsigned timeout_ms)
 {
     const struct timespec nap = { .tv_nsec = 2000000 };
-    for (unsigned ms = 0; count(d) > 0 && (timeout_ms == 0 || ms < timeout_ms); ms += 2)
+    for (unsigned ms = 0; atomic_load(n) > 0 && (timeout_ms == 0 || ms < timeout_ms); ms += 2)
         nanosleep(&nap, NULL);
 }
 
@@ -257,11 +236,11 @@ void http_daemon_stop(struct http_daemon *d)
     atomic_store(&d->app->draining, true);
     acceptor_stop(d->acceptor);
     listen_close(d->listen_fd, d->app->config->http.listen);
-    wait_for_none(d, n_open, DRAIN_MS);
+    wait_for_zero(&d->n_open, DRAIN_MS);
     atomic_store(&d->stopping, true);
     backlog_stop(d->backlog);
     db_threads_stop(d->db_threads); /* queued ones are answered and resumed */
-    wait_for_none(d, n_away, 0);    /* computing ones run to their end */
+    wait_for_zero(&d->n_away, 0);   /* computing ones run to their end */
     stop_io_threads(d);
     db_threads_free(d->db_threads);
     backlog_free(d->backlog);

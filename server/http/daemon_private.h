@@ -6,22 +6,19 @@
 #define SERVER_HTTP_DAEMON_PRIVATE_H
 
 #include <microhttpd.h>
-#include "base/alloc.h"
 #include "http/backlog.h"
 #include "http/daemon.h"
 #include "http/exchange.h"
 
 #define PROBE_THREAD 0 /* of the I/O threads: has the connections that ask how the process does */
 
-/* An I/O thread: a libmicrohttpd of its own, in cache lines of its own. */
+/* An I/O thread: a libmicrohttpd of its own. */
 struct io_thread {
-    _Alignas(SEG_ALIGN) struct http_daemon *daemon;
+    struct http_daemon *daemon;
     struct MHD_Daemon *mhd;
     /* Handed to it and not closed yet. One for which libmicrohttpd has no memory counts for ever.
      */
     atomic_uint n_connections;
-    atomic_uint n_open; /* requests from their first byte to their last */
-    uint64_t id_next;   /* of request ids; its own, many steps from the other threads' */
 };
 
 struct http_daemon {
@@ -38,9 +35,11 @@ struct http_daemon {
     struct backlog *backlog;
     int listen_fd;
     unsigned port;
-    uint64_t refusal_id_next; /* the acceptor's */
-    atomic_uint n_away;       /* connections suspended, or about to be */
-    atomic_bool stopping;     /* nothing may be suspended any more */
+    atomic_uint n_open;   /* requests from their first byte to their last */
+    atomic_uint n_away;   /* connections suspended, or about to be */
+    atomic_bool stopping; /* nothing may be suspended any more */
+    uint64_t id_seed;
+    atomic_uint_least64_t id_next;
 };
 
 /* Callbacks of an I/O thread, in the order of a request's life. con_cls is its struct exchange. */
@@ -68,8 +67,6 @@ enum MHD_Result daemon_queue_reply(struct exchange *x, struct MHD_Connection *co
 size_t daemon_write_reply(const struct exchange *x, char *text, size_t size);
 /* What a connection is told that is one too many; as above. */
 size_t daemon_write_refusal(void *daemon, char *text, size_t size);
-#define SPLITMIX_STEP 0x9e3779b97f4a7c15u
-/* next: the calling thread's, which it moves on by a step. */
-void daemon_make_request_id(uint64_t *next, char ret_id[static 17]);
+void daemon_make_request_id(struct http_daemon *d, char ret_id[static 17]);
 
 #endif

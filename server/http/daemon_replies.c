@@ -131,7 +131,7 @@ size_t daemon_write_refusal(void *daemon, char *text, size_t size)
     struct http_daemon *d = daemon;
     struct exchange *x = exchange_new(d->app);
     if (x == NULL) return 0;
-    daemon_make_request_id(&d->refusal_id_next, x->rq.request_id);
+    daemon_make_request_id(d, x->rq.request_id);
     reply_error(&x->rq, ERR_BUSY, "too many connections");
     size_t len = daemon_write_reply(x, text, size);
     exchange_free(x);

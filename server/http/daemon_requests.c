@@ -128,10 +128,10 @@ static enum MHD_Result collect_header(void *cls, enum MHD_ValueKind kind, const 
     return MHD_YES;
 }
 
-void daemon_make_request_id(uint64_t *next, char ret_id[static 17])
+void daemon_make_request_id(struct http_daemon *d, char ret_id[static 17])
 {
-    /* splitmix64 from a start of this process: distinct in it, unlike in two. */
-    uint64_t z = *next += SPLITMIX_STEP;
+    /* splitmix64 of a counter from a random start: distinct in a process, unlike in two. */
+    uint64_t z = d->id_seed + atomic_fetch_add(&d->id_next, 1) * 0x9e3779b97f4a7c15u;
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
     z = (z ^ z >> 27) * 0x94d049bb133111ebu;
     z ^= z >> 31;
@@ -143,14 +143,13 @@ void daemon_make_request_id(uint64_t *next, char ret_id[static 17])
 /* First sight of a request: its line is in. What this returns becomes *con_cls. */
 void *daemon_on_uri(void *cls, const char *uri, struct MHD_Connection *con)
 {
-    struct io_thread *t = cls;
-    struct http_daemon *d = t->daemon;
+    struct http_daemon *d = cls;
     struct exchange *x = exchange_new(d->app);
     if (x == NULL) return NULL;
-    atomic_fetch_add(&t->n_open, 1);
+    atomic_fetch_add(&d->n_open, 1);
     x->daemon = d;
     x->connection = con;
-    daemon_make_request_id(&t->id_next, x->rq.request_id);
+    daemon_make_request_id(d, x->rq.request_id);
     size_t len = strlen(uri);
     if (len <= URI_BYTES_MAX) x->raw_uri = seg_arena_strndup(&x->rq.arena, uri, len);
     daemon_deadline(con, d->app->config->http.header_timeout_s);
@@ -264,16 +263,22 @@ static bool came_whole(struct exchange *x, size_t len)
            len == x->expected && !is_piecemeal(x);
 }
 
+/* Runs the handler on the calling I/O thread. */
+static void run_here(struct exchange *x)
+{
+    x->rq.on_io_thread = true;
+    exchange_run(x);
+    x->rq.on_io_thread = false;
+    log_set_request_id("");
+}
+
 /* Scores a body where libmicrohttpd has read it to. False, with nothing replied: it has to be kept,
  * since the request goes elsewhere. */
 static bool run_in_place(struct exchange *x, const char *data, size_t len)
 {
     x->rq.body = (struct http_body){ .data = data, .fd = -1, .len = len };
-    x->rq.on_io_thread = true;
-    exchange_run(x);
-    log_set_request_id("");
+    run_here(x);
     x->rq.body = (struct http_body){ .fd = -1 };
-    x->rq.on_io_thread = false;
     if (x->go == GO_NOWHERE) x->step = STEP_REPLY;
     return x->reply.status != 0;
 }
@@ -316,12 +321,9 @@ static enum MHD_Result on_end(struct exchange *x, struct MHD_Connection *con)
     if (x->rq.route->runs == RUNS_ON_DB) {
         x->go = GO_DB;
     } else if (x->go == GO_NOWHERE) {
-        x->rq.on_io_thread = true;
-        exchange_run(x);
-        log_set_request_id("");
+        run_here(x);
         if (x->go == GO_NOWHERE) return daemon_queue_reply(x, con);
     }
-    x->rq.on_io_thread = false;
     if (!daemon_leave(d)) {
         if (x->reply.status == 0) reply_error(&x->rq, ERR_DRAINING, NULL);
         reply_finish(x);
@@ -369,8 +371,7 @@ static void log_access(const struct exchange *x, double seconds)
 void daemon_on_completed(void *cls, struct MHD_Connection *con, void **con_cls,
                          enum MHD_RequestTerminationCode how)
 {
-    struct io_thread *t = cls;
-    struct http_daemon *d = t->daemon;
+    struct http_daemon *d = cls;
     struct exchange *x = *con_cls;
     const struct config *c = d->app->config;
     (void)how;
@@ -386,5 +387,5 @@ void daemon_on_completed(void *cls, struct MHD_Connection *con, void **con_cls,
     if (x->is_large) backlog_leave(d->backlog, &x->ticket);
     exchange_free(x);
     daemon_deadline(con, c->http.idle_timeout_s + c->http.header_timeout_s);
-    atomic_fetch_sub(&t->n_open, 1);
+    atomic_fetch_sub(&d->n_open, 1);
 }

@@ -6,7 +6,6 @@
  * decide. Compare Clinger 1990. */
 #include "http/number.h"
 
-#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -4,7 +4,6 @@
 #define SERVER_HTTP_NUMBER_H
 
 #include <endian.h>
-#include <float.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -120,16 +120,17 @@ static bool value(struct scan *s, int feature)
     return scan_skip_value(s) && wrong_type(s, feature);
 }
 
-/* The same from p on: its end, or NULL. Numbers for numbers are not sent through s. key: the
- * feature's; row: cells of the last row. */
+/* The same from p on: its end, or NULL. Numbers for numbers are not sent through s. keys, row: the
+ * batch's and the cells of its last row, which the loops hold in registers. */
 static inline __attribute__((always_inline)) const char *value_at(struct scan *s, const char *p,
-                                                                  const struct rows_key *key,
+                                                                  const struct rows_key *keys,
                                                                   union seg_cell *row, int feature)
 {
+    const struct rows_key *key = &keys[feature];
     p = skip_blanks(p, s->end);
     if (key->is_numeric) {
         float x = 0;
-        size_t used = number_read_short(p, s->end, &x);
+        size_t used = number_read_short(p, s->end, &x); /* which are finite */
         if (used == 0) {
             used = number_read_any(p, (size_t)(s->end - p), &x);
             if (x - x != 0) used = 0; /* too large: a fault */
@@ -235,7 +236,7 @@ static bool features(struct scan *s)
         if (behind == NULL) return false;
         p = behind;
         if (feature >= 0 && rows_first(s->r, feature)) {
-            p = value_at(s, p, &keys[feature], row, feature);
+            p = value_at(s, p, keys, row, feature);
         } else if (feature >= 0) {
             rows_fault(s->r, feature, "duplicate_key", NULL, "is given twice", s->line, 0);
             s->at = p;
@@ -310,7 +311,7 @@ bool rows_json_data(struct scan *s, const uint16_t *columns, uint32_t n_columns)
     const char *p = s->at;
     for (; again; n++) {
         if (n < n_columns) {
-            p = value_at(s, p, &keys[columns[n]], row, columns[n]);
+            p = value_at(s, p, keys, row, columns[n]);
         } else {
             s->at = p;
             p = scan_skip_value(s) ? s->at : NULL;

@@ -10,7 +10,7 @@
 #include "http/tensors_private.h"
 #include "timestamp.h"
 
-#define COLS_AT_ONCE 64u
+#define COLS_AT_ONCE 64u /* turned from rows to columns: 16 KiB */
 
 const struct tensor_type_info TENSOR_TYPE[TENSOR_TYPES] = {
     [TENSOR_FP32] = { "FP32", TENSOR_FLOAT, 4 },
