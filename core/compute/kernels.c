@@ -413,6 +413,22 @@ static void softmax(float *x, size_t m)
     }
 }
 
+static void argmax(const float *x, size_t m, uint32_t *index, float *largest)
+{
+    for (size_t row = 0; row < ROWS; row += LANES) {
+        const vfloat *col = (const vfloat *)(x + row);
+        vfloat most = *col, which = (vfloat)splat_int(0);
+        for (size_t j = 1; j < m; j++) {
+            const vfloat value = col[j * (ROWS / LANES)];
+            const vmask is_more = less(most, value);
+            which = blend(is_more, (vfloat)splat_int((int32_t)j), which);
+            most = greater(value, most);
+        }
+        memcpy(index + row, &which, sizeof which);
+        memcpy(largest + row, &most, sizeof most);
+    }
+}
+
 static void nan_rows(const float *x, size_t n_cols, uint64_t *rows)
 {
     for (size_t c = 0; c < n_cols; c++, x += ROWS) {
@@ -449,6 +465,7 @@ const struct seg_kernels ISA_SYMBOL(seg_kernels_) = {
     .tanh = tanh_map,
     .gelu = gelu,
     .softmax = softmax,
+    .argmax = argmax,
     .nan_rows = nan_rows,
     .code_rows = code_rows,
     .to_rows = ISA_SYMBOL(seg_to_rows_),

@@ -138,15 +138,12 @@ static void score_by_degrees(const struct seg_model *m, const float *z, unsigned
 void model_mixture_tile(const struct seg_model *m, const float *z, float *scratch,
                         uint32_t label[SEG_TILE_ROWS])
 {
+    const struct seg_kernels *kernels = seg_kernels_get();
     uint32_t k = m->mixture.k;
     float *joint = scratch; /* (k, 64) */
-    seg_gmm_score_tile(&m->mixture, seg_kernels_get(), z, scratch + (size_t)k * SEG_TILE_ROWS,
-                       joint);
-    for (unsigned r = 0; r < SEG_TILE_ROWS; r++) {
-        label[r] = 0;
-        for (uint32_t i = 1; i < k; i++)
-            if (joint[i * SEG_TILE_ROWS + r] > joint[label[r] * SEG_TILE_ROWS + r]) label[r] = i;
-    }
+    float largest[SEG_TILE_ROWS];
+    seg_gmm_score_tile(&m->mixture, kernels, z, scratch + (size_t)k * SEG_TILE_ROWS, joint);
+    kernels->argmax(joint, k, label, largest);
 }
 
 /* Logits decide, of a network or a mixture: logits (n_results, 64) to probabilities in place. */
@@ -157,17 +154,7 @@ static void score_by_logits(const struct seg_model *m, float *logits, unsigned n
     m->kernels->softmax(logits, m->n_results);
     if (out->probabilities != NULL)
         memcpy(out->probabilities, logits, m->n_results * SEG_TILE_ROWS * sizeof(float));
-    /* Over all lanes, so that the loops are of vectors. */
-    memset(out->result, 0, sizeof(out->result));
-    memcpy(out->confidence, logits, sizeof(out->confidence));
-    for (uint32_t i = 1; i < m->n_results; i++) {
-        const float *p = logits + (size_t)i * SEG_TILE_ROWS;
-        for (unsigned r = 0; r < SEG_TILE_ROWS; r++) {
-            bool better = p[r] > out->confidence[r];
-            out->result[r] = better ? i : out->result[r];
-            out->confidence[r] = better ? p[r] : out->confidence[r];
-        }
-    }
+    m->kernels->argmax(logits, m->n_results, out->result, out->confidence);
     for (unsigned r = 0; r < SEG_TILE_ROWS; r++)
         out->distance[r] = NAN;
 }

@@ -112,6 +112,30 @@ static void nan_rows_and_code_rows_find_each_row(void **state)
         }
 }
 
+static void argmax_names_the_first_of_the_largest(void **state)
+{
+    (void)state;
+    struct seg_rng rng = seg_rng_make(6, 0);
+    uint32_t index[ROWS + 1];
+    float largest[ROWS + 1];
+    FOR_EACH_ISA(k)
+    for (size_t m = 1; m <= M_MAX; m++) {
+        for (size_t i = 0; i < m * ROWS; i++) /* few values, so that there are ties */
+            x[i] = seg_rng_below(&rng, 9) == 0 ? -INFINITY : (float)seg_rng_below(&rng, 4) - 2.0f;
+        index[ROWS] = 77;
+        largest[ROWS] = 77.0f;
+        k->argmax(x, m, index, largest);
+        for (size_t r = 0; r < ROWS; r++) {
+            uint32_t first = 0;
+            for (uint32_t j = 1; j < m; j++)
+                if (x[j * ROWS + r] > x[first * ROWS + r]) first = j;
+            assert_int_equal(index[r], first);
+            assert_true(largest[r] == x[first * ROWS + r]);
+        }
+        assert_true(index[ROWS] == 77 && largest[ROWS] == 77.0f);
+    }
+}
+
 /* One row's results at each of the 64 places, amid ever other neighbours, for every number of
  * outputs: affine's output j and nearest's distance to centroid 0 must never change a bit. */
 static void results_of_a_row_depend_on_nothing_but_the_row(void **state)
@@ -181,6 +205,7 @@ int main(void)
         cmocka_unit_test(affine_of_no_columns_is_the_bias),
         cmocka_unit_test(affine_few_gives_the_bits_of_affine_to_its_rows),
         cmocka_unit_test(nan_rows_and_code_rows_find_each_row),
+        cmocka_unit_test(argmax_names_the_first_of_the_largest),
         cmocka_unit_test(results_of_a_row_depend_on_nothing_but_the_row),
         cmocka_unit_test(v3_and_v4_agree_to_the_bit),
     };
