@@ -7,8 +7,7 @@
 #include <string.h>
 #include "base/alloc.h"
 
-#define FIRST_CAP    512
-#define NUMBER_CHARS 24 /* longest text of any number */
+#define FIRST_CAP 512
 
 void json_out_init(struct json_out *o)
 {
@@ -173,7 +172,7 @@ void json_out_float(struct json_out *o, float x)
         return;
     }
     put_comma(o);
-    if (reserve(o, NUMBER_CHARS)) o->len += float_text(x, o->data + o->len);
+    if (reserve(o, JSON_NUMBER_BYTES)) o->len += float_text(x, o->data + o->len);
 }
 
 void json_out_double(struct json_out *o, double x)
@@ -183,12 +182,12 @@ void json_out_double(struct json_out *o, double x)
         return;
     }
     put_comma(o);
-    if (reserve(o, NUMBER_CHARS)) o->len += double_text(x, o->data + o->len);
+    if (reserve(o, JSON_NUMBER_BYTES)) o->len += double_text(x, o->data + o->len);
 }
 
 static void put_uint(struct json_out *o, uint64_t x)
 {
-    char text[NUMBER_CHARS], *at = text + sizeof text;
+    char text[JSON_NUMBER_BYTES], *at = text + sizeof text;
     do {
         *--at = (char)('0' + x % 10);
         x /= 10;

@@ -101,14 +101,14 @@ static inline void copy(char *out, const char *digits, size_t n, bool is_float)
 }
 
 /* Lays n digits (1..17, no zero at the end but a lone 0) with the decimal point after `point` of
- * them (which may be outside) as a JSON number. Returns the length, at most 24 with the sign before
- * it. is_float, a constant: FLOAT_DIGITS bytes may be read from any digit on. */
+ * them (which may be outside) as a JSON number. Returns the length, with the sign before it at most
+ * JSON_NUMBER_BYTES. is_float, a constant: FLOAT_DIGITS bytes may be read from any digit on. */
 static inline __attribute__((always_inline)) size_t lay_out(char *out, const char *digits, size_t n,
                                                             int point, const bool is_float)
 {
     char *at = out;
-    if (point >= -3 && point <= 0) { /* 0.000ddd */
-        memcpy(at, "0.000", 5);
+    if (point >= -5 && point <= 0) { /* 0.00000ddd */
+        memcpy(at, "0.000000", 8);
         at += 2 - point;
         copy(at, digits, n, is_float);
         return (size_t)(at - out) + n;
