@@ -10,7 +10,6 @@
 #include <string.h>
 
 #define PART_SLACK    32u
-#define FLOAT_BYTES   24u         /* of a float's text, at most */
 #define NUMBER_BYTES  32u         /* of a float's or integer's, with what stands around it */
 #define USER_ID_BYTES (256u * 6u) /* every byte escaped */
 #define FIXED_BYTES   512u        /* keys, brackets, statuses of a row */
@@ -30,6 +29,7 @@ struct score {
     struct part *results;       /* (n_results) a good row up to its confidence; the first byte only
                                    where it has no user id */
     struct part *probabilities; /* (n_results) what stands before each probability */
+    struct part tail;           /* what ends a row that has everything */
     struct part *features;      /* (n_features + n_derived) names as JSON strings */
     uint32_t *derived;          /* (n_derived) numbers of the derived columns that "imputed" names:
                                    all but parts of dates, which are missing with their column */
