@@ -67,10 +67,7 @@ static void add_headers(struct exchange *x, struct MHD_Response *response)
     MHD_add_response_header(response, "X-Request-Id", x->rq.request_id);
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (x->traceparent != NULL) MHD_add_response_header(response, "traceparent", x->traceparent);
-    if (r->type != NULL) {
-        MHD_add_response_header(response, "Content-Type", r->type);
-        MHD_add_response_header(response, "Vary", "Accept-Encoding");
-    }
+    if (r->type != NULL) MHD_add_response_header(response, "Content-Type", r->type);
     if (r->gzipped) MHD_add_response_header(response, "Content-Encoding", "gzip");
     if (r->etag != NULL && success) {
         snprintf(tag, sizeof(tag), r->gzipped ? "\"%s-gzip\"" : "\"%s\"", r->etag);
@@ -80,9 +77,11 @@ static void add_headers(struct exchange *x, struct MHD_Response *response)
         MHD_add_response_header(response, r->headers[i].name, r->headers[i].value);
         has_cache_control |= strcmp(r->headers[i].name, "Cache-Control") == 0;
     }
+    bool is_kept = has_cache_control || (r->etag != NULL && success);
     if (!has_cache_control)
-        MHD_add_response_header(response, "Cache-Control",
-                                r->etag != NULL && success ? "no-cache" : "no-store");
+        MHD_add_response_header(response, "Cache-Control", is_kept ? "no-cache" : "no-store");
+    if (is_kept && r->type != NULL) /* only caches ask what an answer depends on */
+        MHD_add_response_header(response, "Vary", "Accept-Encoding");
     if (x->close || atomic_load(&x->rq.app->draining))
         MHD_add_response_header(response, "Connection", "close");
 }
