@@ -233,7 +233,7 @@ def scale(largest, goals):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=float, nargs="?", const=3e6, metavar="LARGEST")
     options = parser.parse_args()
     goals = Goals()
