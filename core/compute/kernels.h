@@ -58,7 +58,8 @@ struct seg_kernels {
     /* x (m, 64) logits to probabilities, column by column, the row maximum subtracted. */
     void (*softmax)(float *x, size_t m);
     /* Of x (m, 64), m >= 1: largest (64) = the largest of each row's m, index (64) = which one it
-     * is, the lower at a tie. No NaN may be in it. */
+     * is, the lower at a tie. NaN is passed over, unless it is the first. Outputs at any address.
+     */
     void (*argmax)(const float *x, size_t m, uint32_t *index, float *largest);
     /* Bit r of rows[c], of x (n_cols, 64): x[c][r] is NaN. */
     void (*nan_rows)(const float *x, size_t n_cols, uint64_t *rows);

@@ -63,7 +63,6 @@ static void add_headers(struct exchange *x, struct MHD_Response *response)
     const struct http_reply *r = &x->reply;
     char tag[300];
     bool success = r->status < 300 || r->status == 304;
-    bool has_cache_control = false;
     MHD_add_response_header(response, "X-Request-Id", x->rq.request_id);
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (x->traceparent != NULL) MHD_add_response_header(response, "traceparent", x->traceparent);
@@ -73,14 +72,11 @@ static void add_headers(struct exchange *x, struct MHD_Response *response)
         snprintf(tag, sizeof(tag), r->gzipped ? "\"%s-gzip\"" : "\"%s\"", r->etag);
         MHD_add_response_header(response, "ETag", tag);
     }
-    for (size_t i = 0; i < r->n_headers; i++) {
+    for (size_t i = 0; i < r->n_headers; i++)
         MHD_add_response_header(response, r->headers[i].name, r->headers[i].value);
-        has_cache_control |= strcmp(r->headers[i].name, "Cache-Control") == 0;
-    }
-    bool is_kept = has_cache_control || (r->etag != NULL && success);
-    if (!has_cache_control)
-        MHD_add_response_header(response, "Cache-Control", is_kept ? "no-cache" : "no-store");
-    if (is_kept && r->type != NULL) /* only caches ask what an answer depends on */
+    bool is_kept = r->etag != NULL && success;
+    MHD_add_response_header(response, "Cache-Control", is_kept ? "no-cache" : "no-store");
+    if (is_kept) /* only caches ask what an answer depends on */
         MHD_add_response_header(response, "Vary", "Accept-Encoding");
     if (x->close || atomic_load(&x->rq.app->draining))
         MHD_add_response_header(response, "Connection", "close");

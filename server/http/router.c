@@ -23,14 +23,14 @@ const char *router_method_name(enum http_method m)
     return METHODS[m];
 }
 
-static unsigned char n_segments[METRICS_ROUTES_MAX]; /* (N_ROUTES) of each row's path */
-static pthread_once_t is_counted = PTHREAD_ONCE_INIT;
+static unsigned char route_segments[METRICS_ROUTES_MAX]; /* (N_ROUTES) of each row's path */
+static pthread_once_t counted_once = PTHREAD_ONCE_INIT;
 
 static void count_segments(void)
 {
-    for (size_t i = 0; i < N_ROUTES && i < METRICS_ROUTES_MAX; i++)
+    for (size_t i = 0; i < N_ROUTES; i++)
         for (const char *p = ROUTES[i].path; p[0] != '\0' && p[1] != '\0'; p++)
-            if (*p == '/') n_segments[i]++;
+            if (*p == '/') route_segments[i]++;
 }
 
 /* t behind the literal segment that it begins with, when that is s; else NULL. */
@@ -42,15 +42,14 @@ static const char *literal_matches(const char *t, const char *s)
     return *s == '\0' && (*t == '/' || *t == '\0') ? t : NULL;
 }
 
-/* True when the template has exactly the segments of u. args gets those at {…}; *ret_literals
- * counts the others. */
+/* True when the template, which has as many segments as u, has those of u. args gets those at {…};
+ * *ret_literals counts the others. */
 static bool path_matches(const char *template, const struct uri *u, const char **args,
                          unsigned *ret_literals)
 {
     size_t n_args = 0;
     unsigned literals = 0;
     const char *t = template + 1;
-    if (u->n_segments == 0) return *t == '\0';
     for (size_t i = 0; i < u->n_segments; i++) {
         const char *s = u->segments[i];
         if (*t == '{') {
@@ -63,13 +62,10 @@ static bool path_matches(const char *template, const struct uri *u, const char *
             if (t == NULL) return false;
             literals++;
         }
-        if (*t == '/')
-            t++;
-        else if (i + 1 < u->n_segments)
-            return false;
+        if (*t == '/') t++;
     }
     *ret_literals = literals;
-    return *t == '\0';
+    return true;
 }
 
 bool router_takes_opaque(const struct uri *u, const struct route *r)
@@ -88,9 +84,9 @@ void router_match(const struct uri *u, int method, struct route_match *ret)
 {
     *ret = (struct route_match){ 0 };
     unsigned best = 0; /* literals + 1 of the best path so far */
-    pthread_once(&is_counted, count_segments);
+    pthread_once(&counted_once, count_segments);
     for (size_t i = 0; i < N_ROUTES; i++) {
-        if (n_segments[i] != u->n_segments) continue;
+        if (route_segments[i] != u->n_segments) continue;
         const char *args[PATH_ARGS_MAX] = { NULL };
         unsigned literals = 0;
         if (!path_matches(ROUTES[i].path, u, args, &literals)) continue;
@@ -134,7 +130,6 @@ static const char *row_check(const struct route *r)
 
 const char *router_check(void)
 {
-    if (N_ROUTES >= METRICS_ROUTES_MAX) return "more routes than metrics can hold";
     for (size_t i = 0; i < N_ROUTES; i++) {
         const char *why = row_check(&ROUTES[i]);
         if (why != NULL) return why;

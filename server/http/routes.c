@@ -2,6 +2,7 @@
 #include "http/route.h"
 
 #include "handlers/handlers.h"
+#include "metrics.h"
 
 const struct route ROUTES[] = {
     /* operations */
@@ -92,3 +93,4 @@ const struct route ROUTES[] = {
       "", "a user's current segments" },
 };
 const size_t N_ROUTES = sizeof(ROUTES) / sizeof(ROUTES[0]);
+_Static_assert(sizeof(ROUTES) / sizeof(ROUTES[0]) < METRICS_ROUTES_MAX, "metrics hold every route");

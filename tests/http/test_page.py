@@ -29,6 +29,8 @@ def test_an_etag_names_the_bytes_sent_and_saves_sending_them_again(http, accept,
     assert tag.endswith(tag_end) and first.headers.get("Content-Encoding") == ("gzip" if "gzip" in tag else None)
     again = http.get("/openapi.json", headers={"Accept-Encoding": accept, "If-None-Match": f'"other", W/{tag}'})
     assert again.status_code == 304 and again.content == b"" and "ETag" in again.headers
+    for reply in (first, again):
+        assert (reply.headers["Vary"], reply.headers["Cache-Control"]) == ("Accept-Encoding", "no-cache")
     assert http.get("/openapi.json", headers={"If-None-Match": '"other"'}).status_code == 200
 
 
