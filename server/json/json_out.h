@@ -44,10 +44,10 @@ void json_out_member_uint(struct json_out *o, const char *key, uint64_t x);
 void json_out_member_bool(struct json_out *o, const char *key, bool x);
 void json_out_member_raw(struct json_out *o, const char *key, const char *json);
 
-/* The shortest digits that read back as the same number, laid out as RFC 8785 does: with an
- * exponent from 1e21 up (here from 1e16) and below 1e-6. Not NUL-terminated; returns the length, at
- * most JSON_NUMBER_BYTES, which out has room for; 0 where x is not finite. */
-#define JSON_NUMBER_BYTES 25
+/* The shortest digits that read back as the same number, with an exponent from 1e16 up and below
+ * 1e-6 (float) or 1e-4 (double). Not NUL-terminated; returns the length, at most JSON_NUMBER_BYTES,
+ * for which out has room; 0 where x is not finite. */
+#define JSON_NUMBER_BYTES 24
 size_t float_text(float x, char *out);
 size_t double_text(double x, char *out);
 

@@ -101,13 +101,15 @@ static inline void copy(char *out, const char *digits, size_t n, bool is_float)
 }
 
 /* Lays n digits (1..17, no zero at the end but a lone 0) with the decimal point after `point` of
- * them (which may be outside) as a JSON number. Returns the length, with the sign before it at most
- * JSON_NUMBER_BYTES. is_float, a constant: FLOAT_DIGITS bytes may be read from any digit on. */
+ * them (which may be outside) as a JSON number. Returns the length, at most 24 with the sign before
+ * it. is_float, a constant: FLOAT_DIGITS bytes may be read from any digit on. */
 static inline __attribute__((always_inline)) size_t lay_out(char *out, const char *digits, size_t n,
                                                             int point, const bool is_float)
 {
     char *at = out;
-    if (point >= -5 && point <= 0) { /* 0.00000ddd */
+    /* Small floats are probabilities, and lie to both sides of 1e-4 from one to the next: a layout
+     * for all of them is faster. Doubles keep theirs, since imports store them as categories. */
+    if (point >= (is_float ? -5 : -3) && point <= 0) { /* 0.00000ddd */
         memcpy(at, "0.000000", 8);
         at += 2 - point;
         copy(at, digits, n, is_float);
