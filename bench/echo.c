@@ -68,16 +68,20 @@ static void make_numbers(const float *tile, bool scores, float *scratch, float *
 
 #define PUT(p, text) (memcpy(p, text, sizeof(text) - 1), (p) + sizeof(text) - 1)
 
+/* Texts of a tile's first numbers, which stand in each row twice. */
+struct texts {
+    char text[SEG_TILE_ROWS][32];
+    size_t len[SEG_TILE_ROWS];
+};
+
 /* A row of an answer, in the form that segmentd gives it: numbers (N_CLASSES, 64), of row r. */
-static char *put_row(char *p, const float *numbers, size_t r)
+static char *put_row(char *p, const float *numbers, const struct texts *t, size_t r)
 {
     p = PUT(p, "{\"status\":\"ok\",\"class\":\"a\",\"confidence\":");
-    const char *first = p;
-    p += float_text(numbers[r], p);
-    size_t len = (size_t)(p - first);
-    p = PUT(p, ",\"probabilities\":{\"a\":");
-    memcpy(p, first, len);
-    p = PUT(p + len, ",\"b\":");
+    memcpy(p, t->text[r], sizeof(t->text[r]));
+    p = PUT(p + t->len[r], ",\"probabilities\":{\"a\":");
+    memcpy(p, t->text[r], sizeof(t->text[r]));
+    p = PUT(p + t->len[r], ",\"b\":");
     p += float_text(numbers[SEG_TILE_ROWS + r], p);
     p = PUT(p, ",\"c\":");
     p += float_text(numbers[2 * SEG_TILE_ROWS + r], p);
@@ -91,13 +95,18 @@ static char *write_rows(const struct rows *r, bool scores, size_t *ret_len)
 {
     float *scratch = seg_alloc_aligned(seg_network_scratch(&net), sizeof(float));
     _Alignas(SEG_ALIGN) float out[N_CLASSES * SEG_TILE_ROWS];
+    struct texts texts;
     char *text = malloc(64 + r->n_rows * ROW_TEXT_MAX), *p = text;
     if (text == NULL || scratch == NULL) abort();
     p = PUT(p, "{\"results\":[");
     for (size_t row = 0; row < r->n_rows; row++) {
         const float *tile = seg_tiles_at(&r->cells, row / SEG_TILE_ROWS);
-        if (row % SEG_TILE_ROWS == 0) make_numbers(tile, scores, scratch, out);
-        p = put_row(p, out, row % SEG_TILE_ROWS);
+        if (row % SEG_TILE_ROWS == 0) {
+            make_numbers(tile, scores, scratch, out);
+            for (size_t i = 0; i < SEG_TILE_ROWS && row + i < r->n_rows; i++)
+                texts.len[i] = float_text(out[i], texts.text[i]);
+        }
+        p = put_row(p, out, &texts, row % SEG_TILE_ROWS);
     }
     p[-1] = ']';
     *p++ = '}';

@@ -59,16 +59,11 @@ void score_write_block(const struct score *s, const struct rows *r, uint32_t fir
 /* What scoring a block of rows needs: memory that most models find in it, so on the stack. */
 #define SCORE_WORK_FLOATS 16384u
 #define SCORE_WORK_LANES  256u
-#define SCORE_FLOAT_BYTES 32u /* JSON_NUMBER_BYTES, as whole vectors */
 struct score_work {
     float *scratch;    /* of seg_model_score_tile */
     uint64_t *missing; /* (n_features + n_derived) of the scores, and derived columns */
     uint64_t *unseen;  /* (n_features) of seg_model_unseen */
     uint64_t any_missing, any_unseen;
-    /* Texts of the confidences, made before the rows that repeat them: read right after they were
-     * written, bytes would be waited for. */
-    char confidence[SEG_TILE_ROWS][SCORE_FLOAT_BYTES];
-    uint8_t confidence_len[SEG_TILE_ROWS];
     struct seg_scores scores; /* with room for probabilities if the model gives any */
     float *floats;            /* the heap's share; NULL when all fits below */
     uint64_t *lanes;

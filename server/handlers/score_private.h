@@ -1,6 +1,6 @@
 /* score_private.h - what score_parts.c prepares and score.c writes. A part is followed by
- * PART_SLACK bytes of its own, and a row's room has as many to spare: parts are copied in whole
- * vectors. */
+ * PART_SLACK bytes of its own, and a row's room has as many to spare: parts and texts of
+ * confidences are copied in whole vectors. */
 #ifndef SERVER_HANDLERS_SCORE_PRIVATE_H
 #define SERVER_HANDLERS_SCORE_PRIVATE_H
 

@@ -50,6 +50,29 @@ def test_every_format_gives_the_same_answers(http, model, blobs):
     assert [(r["user_id"], int(r["segment"]), float(r["confidence"])) for r in by_name] == [(p["user_id"], p["segment"], p["confidence"]) for p in named]
 
 
+@pytest.mark.parametrize("spec", [{"algorithm": {"type": "kmeans", "k": 3}}, {"algorithm": {"type": "gmm", "k": 3}},
+                                  {"task": "classification", "target": "channel", "features": ["x", "y"], "algorithm": {"type": "mlp", "hidden": [4], "epochs": 3}}])
+def test_a_document_has_the_bytes_of_the_lines_for_every_mix_of_rows(http, train, blobs, spec):
+    model = "bytes_" + spec["algorithm"]["type"]
+    train(model, {"feature_set": "blobs", "promote": "always", **spec})
+    names = spec.get("features", ["channel", "x", "y"])
+    rows = [{"features": {name: f[name] for name in names}} for f in list(blobs.values())[:150]]
+    rows[0]["features"]["x"] = None
+    rows[70]["features"]["x"] = "far"
+    rows[71]["features"] = {}
+    for i in (63, 64, 149):
+        rows[i]["user_id"] = f"u{i}"
+    url = f"/v1/models/{model}/predict"
+    document = http.post(url, json={"rows": rows})
+    lines = http.post(url, data="".join(json.dumps(r) + "\n" for r in rows), headers={"Content-Type": "application/x-ndjson"}).text.splitlines()
+    assert document.headers["Cache-Control"] == "no-store" and "Vary" not in document.headers
+    whole = document.text[document.text.index("[") + 1:-2]
+    assert len(lines) == len(rows) and [p["status"] for p in document.json()["predictions"]].count("ok") == 148
+    lines[70] = json.dumps(document.json()["predictions"][70], separators=(",", ":"))  # a document has pointers where lines have columns
+    lines[71] = json.dumps(document.json()["predictions"][71], separators=(",", ":"))
+    assert whole == ",".join(lines)
+
+
 def test_a_body_in_pieces_gets_the_answer_of_a_whole_one(server, model, blobs):
     rows = [{"user_id": u, "features": f} for u, f in list(blobs.items())[:40]]
     body = json.dumps({"rows": rows}).encode()
