@@ -154,14 +154,13 @@ static char *put_confidence(char *p, const struct confidences *c, unsigned r)
     return p + c->len[r];
 }
 
-/* What is the same in every good row: result, up to the confidence, and numbers of row r of a tile.
- * One of the probabilities is the confidence again. */
-static char *put_good(char *p, const struct score *s, const struct score_work *w,
-                      const struct confidences *c, const struct part *result, unsigned r)
+/* A good row's confidence and probabilities, of which one is the confidence again. */
+static char *put_numbers(char *p, const struct score *s, const struct score_work *w,
+                         const struct confidences *c, unsigned r)
 {
     bool is_csv = s->format == SCORE_CSV;
     float x = w->scores.confidence[r];
-    p = put_confidence(put_part(p, result), c, r);
+    p = put_confidence(p, c, r);
     if (!s->is_classification) {
         p = is_csv ? PUT(p, ",") : PUT(p, ",\"distance\":");
         p = put_float(p, w->scores.distance[r], is_csv);
@@ -186,7 +185,7 @@ static char *put_ok(char *p, const struct score *s, const struct score_work *w,
         p = put_user_id(p, s, r, row);
         result = (struct part){ result.text + 1, result.len - 1 };
     }
-    p = put_good(p, s, w, c, &result, lane);
+    p = put_numbers(put_part(p, &result), s, w, c, lane);
     bool lacks_some = (w->any_missing >> lane & 1) != 0 || (w->any_unseen >> lane & 1) != 0;
     if (s->format == SCORE_CSV || !lacks_some) return put_part(p, &s->tail);
     uint32_t n_features = s->schema->n_features;
@@ -359,48 +358,13 @@ static void write_row(const struct score *s, const struct rows *r, const struct 
     if (s->format == SCORE_NDJSON) score_text_append(out, "\n", 1);
 }
 
-/* What write_row writes of most rows of most requests, at three fifths of its cost: a good one of a
- * JSON document, without a user id, with every value. */
-static void write_usual(const struct score *s, const struct score_work *w,
-                        const struct confidences *c, uint32_t row, struct score_text *out)
+static void make_confidences(const struct score *s, const struct score_work *w, unsigned n,
+                             struct confidences *ret)
 {
-    unsigned lane = row % SEG_TILE_ROWS;
-    if (!score_text_reserve(out, s->row_bytes_max)) return;
-    char *p = out->data + out->len;
-    *p = ',';
-    p = put_good(p + (row > 0), s, w, c, &s->results[w->scores.result[lane]], lane);
-    out->len = (size_t)(put_part(p, &s->tail) - out->data);
-}
-
-/* Bit i: write_usual is for row first + i of a tile. */
-static uint64_t usual_rows(const struct score *s, const struct rows *r, const struct score_work *w,
-                           uint32_t first, unsigned n)
-{
-    uint64_t usual = 0;
-    if (s->format != SCORE_JSON) return 0;
     for (unsigned i = 0; i < n; i++) {
-        bool is_good = w->scores.status[i] == SEG_ROW_OK && r->invalid[first + i] == 0;
-        usual |= (uint64_t)(is_good && r->user_id[first + i] == NULL) << i;
-    }
-    return usual & ~(w->any_missing | w->any_unseen);
-}
-
-static void write_tile(const struct score *s, const struct rows *r, const struct score_work *w,
-                       uint32_t first, unsigned n, struct score_text *out,
-                       struct score_tally *tally)
-{
-    struct confidences c;
-    const uint64_t usual = usual_rows(s, r, w, first, n);
-    for (unsigned i = 0; i < n; i++) {
-        const char *end = put_float(c.text[i], w->scores.confidence[i], s->format == SCORE_CSV);
-        c.len[i] = (uint8_t)(end - c.text[i]);
-    }
-    tally->n_ok += (unsigned)__builtin_popcountll(usual);
-    for (unsigned i = 0; i < n; i++) {
-        if ((usual >> i & 1) != 0)
-            write_usual(s, w, &c, first + i, out);
-        else
-            write_row(s, r, w, &c, first + i, out, tally);
+        char *text = ret->text[i];
+        const char *end = put_float(text, w->scores.confidence[i], s->format == SCORE_CSV);
+        ret->len[i] = (uint8_t)(end - text);
     }
 }
 
@@ -408,6 +372,7 @@ void score_write_block(const struct score *s, const struct rows *r, uint32_t fir
                        struct score_text *out, struct score_tally *tally)
 {
     struct score_work w;
+    struct confidences c;
     uint32_t n_rows = r->n_rows - first < SCORE_BLOCK_ROWS ? r->n_rows - first : SCORE_BLOCK_ROWS;
     if (!score_work_init(&w, s->model)) {
         out->failed = true;
@@ -419,7 +384,9 @@ void score_write_block(const struct score *s, const struct rows *r, uint32_t fir
         const float *cells = seg_tiles_at(&r->cells, at / SEG_TILE_ROWS);
         seg_model_score_tile(s->model, cells, n, w.scratch, &w.scores);
         find_missing(s, cells, &w);
-        write_tile(s, r, &w, at, n, out, tally);
+        make_confidences(s, &w, n, &c);
+        for (unsigned i = 0; i < n; i++)
+            write_row(s, r, &w, &c, at + i, out, tally);
     }
     score_work_release(&w);
 }
