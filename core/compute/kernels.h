@@ -13,7 +13,7 @@
 #define SEG_SPENT_ROOM 16u /* a vector, whatever the instruction set */
 
 struct seg_kernels {
-    const char *isa; /* "x86-64-v4", "x86-64-v3", "baseline" */
+    const char *isa; /* "x86-64-v4", "x86-64-v4 in 256 bits", "x86-64-v3", "baseline" */
 
     /* out (m, 64): out[j][r] = bias[j] + sum_c w[j][c] * x[c][r]; bias (m) may be NULL. The layer,
      * the projection. */
@@ -75,7 +75,12 @@ struct seg_kernels {
 /* The best kernels this machine runs. Chosen once per call by cpuid; cheap, callers may keep the
  * pointer. */
 const struct seg_kernels *seg_kernels_get(void);
-/* All that this build has, best first, that this machine can run; NULL-terminated. For tests. */
+/* The best ones for a few microseconds of work between other work, as scoring a request is: the
+ * same bits. Processors of Intel slow down for everything that runs on them for a while after
+ * products of 512 bits, which costs more than 256 bits do. */
+const struct seg_kernels *seg_kernels_brief(void);
+/* All that this build has and this machine can run, those of seg_kernels_get first;
+ * NULL-terminated. For tests. */
 const struct seg_kernels *const *seg_kernels_all(void);
 /* How many of this build's, the best ones, this machine cannot run. Other loops that are built for
  * the same instruction sets and listed best first skip as many. */

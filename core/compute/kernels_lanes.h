@@ -10,7 +10,7 @@
 #include "compute/kernels.h"
 #include "compute/tiles.h"
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && !defined(SEG_HALF_VECTORS)
 #include <immintrin.h>
 #if defined(__AVX512VNNI__)
 #define ISA_NAME "x86-64-v4 with VNNI"
@@ -22,10 +22,15 @@
 #define VECS         4
 #elif defined(__AVX2__)
 #include <immintrin.h>
-#define ISA_NAME     "x86-64-v3"
 #define VECTOR_BYTES 32
-#define OUTS_MAX     6 /* 12 + 2 + 1 + 1 of 16 registers */
-#define VECS         2
+#define OUTS_MAX     6 /* 12 + 2 + 1 + 1 of 16 registers, or as above of 32 */
+#if defined(__AVX512VL__)
+#define ISA_NAME "x86-64-v4 in 256 bits"
+#define VECS     4
+#else
+#define ISA_NAME "x86-64-v3"
+#define VECS     2
+#endif
 #else
 #define ISA_NAME     "baseline"
 #define VECTOR_BYTES 16
@@ -69,7 +74,7 @@ INLINE vint splat_int(int32_t a)
 /* What the vector extensions of C lack, in one instruction each: a < b, mask ? a : b, the lesser
  * and greater of two (b if either is NaN), a is NaN, a == b, a mask as bits, and table[index],
  * faster where the table has at most LANES (and room for them). */
-#if defined(__AVX512F__)
+#if VECTOR_BYTES == 64
 typedef __mmask16 vmask;
 
 INLINE vmask less(vfloat a, vfloat b)
@@ -121,7 +126,7 @@ INLINE vfloat look_up_few(const float *table, vint index)
 {
     return (vfloat)_mm512_permutexvar_ps((__m512i)index, _mm512_loadu_ps(table));
 }
-#elif defined(__AVX2__)
+#elif VECTOR_BYTES == 32
 typedef vint vmask;
 
 INLINE vmask less(vfloat a, vfloat b)

@@ -19,7 +19,7 @@ void ISA_SYMBOL(seg_to_rows_)(const float *x, size_t d, float *out)
 /* Lane q of 4 floats: the cells of row[4 * q]. */
 INLINE vfloat load_fours(const float *const *row, size_t c)
 {
-#if defined(__AVX512F__)
+#if VECTOR_BYTES == 64
     __m512 a = _mm512_castps128_ps512(_mm_loadu_ps(row[0] + c));
     a = _mm512_insertf32x4(a, _mm_loadu_ps(row[4] + c), 1);
     a = _mm512_insertf32x4(a, _mm_loadu_ps(row[8] + c), 2);
@@ -30,7 +30,7 @@ INLINE vfloat load_fours(const float *const *row, size_t c)
 #endif
 }
 
-#if defined(__AVX512F__)
+#if VECTOR_BYTES == 64
 #define UNPACK_LOW(a, b)        (vfloat) _mm512_unpacklo_ps((__m512)(a), (__m512)(b))
 #define UNPACK_HIGH(a, b)       (vfloat) _mm512_unpackhi_ps((__m512)(a), (__m512)(b))
 #define UNPACK_PAIRS_LOW(a, b)  (vfloat) _mm512_unpacklo_pd((__m512d)(a), (__m512d)(b))

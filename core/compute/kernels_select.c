@@ -9,7 +9,7 @@
 extern const struct seg_kernels seg_kernels_baseline;
 
 #if defined(__x86_64__)
-extern const struct seg_kernels seg_kernels_v3, seg_kernels_v4;
+extern const struct seg_kernels seg_kernels_v3, seg_kernels_v4, seg_kernels_v4_256;
 
 static bool runs_v3(void)
 {
@@ -25,13 +25,26 @@ static bool runs_v4(void)
            __builtin_cpu_supports("avx512vl");
 }
 
-static const struct seg_kernels *const ALL[] = { &seg_kernels_v4, &seg_kernels_v3,
-                                                 &seg_kernels_baseline, NULL };
+static const struct seg_kernels *const ALL[] = { &seg_kernels_v4, &seg_kernels_v4_256,
+                                                 &seg_kernels_v3, &seg_kernels_baseline, NULL };
+static const struct seg_kernels *const ALL_BUT_V4[] = { &seg_kernels_v3, &seg_kernels_baseline,
+                                                        NULL };
 
 /* A machine that runs one of them runs all that follow. */
 size_t seg_kernels_n_skipped(void)
 {
     return runs_v4() ? 0 : runs_v3() ? 1 : 2;
+}
+
+const struct seg_kernels *const *seg_kernels_all(void)
+{
+    size_t n = seg_kernels_n_skipped();
+    return n == 0 ? ALL : &ALL_BUT_V4[n - 1];
+}
+
+const struct seg_kernels *seg_kernels_brief(void)
+{
+    return runs_v4() && __builtin_cpu_is("intel") ? &seg_kernels_v4_256 : seg_kernels_get();
 }
 #else
 static const struct seg_kernels *const ALL[] = { &seg_kernels_baseline, NULL };
@@ -40,12 +53,17 @@ size_t seg_kernels_n_skipped(void)
 {
     return 0;
 }
-#endif
 
 const struct seg_kernels *const *seg_kernels_all(void)
 {
-    return &ALL[seg_kernels_n_skipped()];
+    return ALL;
 }
+
+const struct seg_kernels *seg_kernels_brief(void)
+{
+    return seg_kernels_get();
+}
+#endif
 
 const struct seg_kernels *seg_kernels_get(void)
 {

@@ -18,7 +18,7 @@
 static void clamp_rows(float *x, size_t n_cols, unsigned n_rows, float max)
 {
     const size_t n = seg_tile_lanes(n_rows);
-    const struct seg_kernels *k = seg_kernels_get();
+    const struct seg_kernels *k = seg_kernels_brief();
     if (n > SEG_TILE_ROWS / 2) { /* all lanes in one call */
         k->clamp(x, n_cols * SEG_TILE_ROWS, max);
         return;

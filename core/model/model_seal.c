@@ -158,6 +158,6 @@ enum seg_status model_seal(struct seg_model *m, enum seg_status fault, struct se
         if (n > m->n_network_scratch) m->n_network_scratch = n;
     }
     if (m->mixture.k > 0) m->n_mixture_scratch = seg_gmm_scratch(&m->mixture);
-    m->kernels = seg_kernels_get();
+    m->kernels = seg_kernels_brief();
     return SEG_OK;
 }

@@ -323,7 +323,7 @@ void seg_network_forward_few(const struct seg_network *net, uint32_t first, uint
                              unsigned n_rows, const float *x, float *out, float *scratch)
 {
     assert(first < last && last <= net->n_layers);
-    const struct seg_kernels *k = seg_kernels_get();
+    const struct seg_kernels *k = seg_kernels_brief();
     const struct seg_normalize_kernels *n = seg_normalize_kernels_get();
     const float *from = x;
     if (first == 0 && net->embeddings.n > 0) { /* the half that layer 0 does not write */
