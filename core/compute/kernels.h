@@ -1,6 +1,7 @@
 /* kernels.h - the few fused loops that BLAS cannot do, on tiles of 64 rows.
  * kernels.c is compiled once for each instruction set (x86-64-v4, x86-64-v3, baseline; only the
- * last elsewhere) and the best one the machine has is chosen by seg_kernels_get.
+ * last elsewhere), for the first with vectors of half its width as well, and the best one the
+ * machine has is chosen by seg_kernels_get, or seg_kernels_brief.
  * Each row of a tile is a vector lane: its sums run over the columns in ascending order, so a row's
  * bits do not depend on the other rows or on where it stands. Pure functions over caller memory.
  * Tiles are aligned to 64 bytes. Shapes: x (d, 64), w (m, d) row-major. */
