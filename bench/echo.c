@@ -60,7 +60,7 @@ static enum MHD_Result reply(struct MHD_Connection *c, bool ok, char *text, size
 static void make_numbers(const float *tile, bool scores, float *scratch, float *out)
 {
     if (scores)
-        seg_network_forward(&net, 0, net.n_layers, tile, out, scratch);
+        seg_network_forward_few(&net, 0, net.n_layers, SEG_TILE_ROWS, tile, out, scratch);
     else
         memcpy(out, tile, N_CLASSES * SEG_TILE_ROWS * sizeof(float));
     seg_kernels_get()->softmax(out, N_CLASSES);

@@ -319,11 +319,10 @@ static void activate(const struct seg_kernels *k, enum seg_activation activation
         f(x + c * SEG_TILE_ROWS, n);
 }
 
-void seg_network_forward_few(const struct seg_network *net, uint32_t first, uint32_t last,
-                             unsigned n_rows, const float *x, float *out, float *scratch)
+static void forward(const struct seg_kernels *k, const struct seg_network *net, uint32_t first,
+                    uint32_t last, unsigned n_rows, const float *x, float *out, float *scratch)
 {
     assert(first < last && last <= net->n_layers);
-    const struct seg_kernels *k = seg_kernels_brief();
     const struct seg_normalize_kernels *n = seg_normalize_kernels_get();
     const float *from = x;
     if (first == 0 && net->embeddings.n > 0) { /* the half that layer 0 does not write */
@@ -351,7 +350,13 @@ void seg_network_forward_few(const struct seg_network *net, uint32_t first, uint
 void seg_network_forward(const struct seg_network *net, uint32_t first, uint32_t last,
                          const float *x, float *out, float *scratch)
 {
-    seg_network_forward_few(net, first, last, SEG_TILE_ROWS, x, out, scratch);
+    forward(seg_kernels_get(), net, first, last, SEG_TILE_ROWS, x, out, scratch);
+}
+
+void seg_network_forward_few(const struct seg_network *net, uint32_t first, uint32_t last,
+                             unsigned n_rows, const float *x, float *out, float *scratch)
+{
+    forward(seg_kernels_brief(), net, first, last, n_rows, x, out, scratch);
 }
 
 static void tensor_name(char name[NAME_BYTES], const char *prefix, const char *part)

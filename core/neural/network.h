@@ -85,7 +85,8 @@ size_t seg_network_scratch(const struct seg_network *net);
  * aligned to 64 bytes. A row's bits do not depend on its neighbours. */
 void seg_network_forward(const struct seg_network *net, uint32_t first, uint32_t last,
                          const float *x, float *out, float *scratch);
-/* The same for the first n_rows (1..64) rows; out has anything in the lanes of the others. */
+/* The same bits for the first n_rows (1..64) rows, by the kernels for brief work (kernels.h): for
+ * scoring. out has anything in the lanes of the others. */
 void seg_network_forward_few(const struct seg_network *net, uint32_t first, uint32_t last,
                              unsigned n_rows, const float *x, float *out, float *scratch);
 

@@ -186,8 +186,9 @@ static char *put_ok(char *p, const struct score *s, const struct score_work *w,
         result = (struct part){ result.text + 1, result.len - 1 };
     }
     p = put_numbers(put_part(p, &result), s, w, c, lane);
-    bool lacks_some = (w->any_missing >> lane & 1) != 0 || (w->any_unseen >> lane & 1) != 0;
-    if (s->format == SCORE_CSV || !lacks_some) return put_part(p, &s->tail);
+    if (s->format == SCORE_CSV) return PUT(p, ",\r\n"); /* no error */
+    if ((w->any_missing >> lane & 1) == 0 && (w->any_unseen >> lane & 1) == 0)
+        return PUT(p, ",\"imputed\":[],\"unseen\":[]}");
     uint32_t n_features = s->schema->n_features;
     p = put_names(PUT(p, ",\"imputed\":"), s, w->missing, n_features + s->n_derived, lane);
     p = put_names(PUT(p, ",\"unseen\":"), s, w->unseen, n_features, lane);

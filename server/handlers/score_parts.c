@@ -150,8 +150,6 @@ struct score *score_new(struct seg_arena *arena, const struct served_model *serv
         if (s->results[i].len > results_max) results_max = s->results[i].len;
         keys += s->probabilities[i].len;
     }
-    const char *tail = s->format == SCORE_CSV ? ",\r\n" : ",\"imputed\":[],\"unseen\":[]}";
-    if (!part_take(&s->tail, arena, tail, tail + strlen(tail))) return NULL;
     if (!make_names(s, arena, &names)) return NULL;
     size_t n_numbers = s->n_results + 2;
     s->row_bytes_max = FIXED_BYTES + USER_ID_BYTES + results_max + keys + names +

@@ -29,7 +29,6 @@ struct score {
     struct part *results;       /* (n_results) a good row up to its confidence; the first byte only
                                    where it has no user id */
     struct part *probabilities; /* (n_results) what stands before each probability */
-    struct part tail;           /* what ends a row that has everything */
     struct part *features;      /* (n_features + n_derived) names as JSON strings */
     uint32_t *derived;          /* (n_derived) numbers of the derived columns that "imputed" names:
                                    all but parts of dates, which are missing with their column */

@@ -152,8 +152,8 @@ void connections_remove(struct connections *c, struct connection *k)
     seg_free(k);
 }
 
-/* At a quarter of the cost of monotonic_ns, of which a request would take four; behind it by a tick
- * of the timer at most, so that a deadline comes that much early. */
+/* Cheaper than monotonic_ns, of which a request would take four; behind it by a tick of the timer
+ * at most, so that a deadline comes that much early. */
 static int64_t coarse_ns(void)
 {
     struct timespec t;
