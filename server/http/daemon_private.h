@@ -1,11 +1,12 @@
-/* daemon_private.h - what the three parts of the seam to libmicrohttpd share: daemon.c starts and
- * stops the threads and hands them connections, daemon_requests.c takes requests through their
- * life, daemon_replies.c sends what they were replied. The only file that includes libmicrohttpd.
- */
+/* daemon_private.h - what the four parts of the seam to libmicrohttpd share: daemon.c starts and
+ * stops, daemon_threads.c runs the I/O threads and hands them connections, daemon_requests.c takes
+ * requests through their life, daemon_replies.c sends what they were replied. The only file that
+ * includes libmicrohttpd. */
 #ifndef SERVER_HTTP_DAEMON_PRIVATE_H
 #define SERVER_HTTP_DAEMON_PRIVATE_H
 
 #include <microhttpd.h>
+#include <pthread.h>
 #include "http/backlog.h"
 #include "http/daemon.h"
 #include "http/exchange.h"
@@ -16,8 +17,13 @@
 struct io_thread {
     struct http_daemon *daemon;
     struct MHD_Daemon *mhd;
-    /* Handed to it and not closed yet. One for which libmicrohttpd has no memory counts for ever.
-     */
+    pthread_t thread;
+    bool is_running;
+    /* The thread's own: a request moved on, a connection came to be, since they were set false. */
+    bool has_worked, was_started;
+    int post[2]; /* a pipe that hands it connections and wakes it; its end is the thread's */
+    atomic_uint n_posted; /* not taken yet, the end among them */
+    /* Handed to it and not closed yet. */
     atomic_uint n_connections;
 };
 
@@ -42,7 +48,18 @@ struct http_daemon {
     atomic_uint_least64_t id_next;
 };
 
-/* Callbacks of an I/O thread, in the order of a request's life. con_cls is its struct exchange. */
+/* All of the I/O threads, or false. */
+bool daemon_start_threads(struct http_daemon *d);
+/* Those that run; nothing may be suspended, nothing is handed over any more. */
+void daemon_stop_threads(struct http_daemon *d);
+/* Has the thread look at connections that were resumed, which libmicrohttpd does not tell a loop
+ * that is not its own. Any thread. */
+void daemon_wake(struct io_thread *t);
+/* accept_fn of the acceptor. */
+bool daemon_take_connection(void *daemon, int fd, const struct sockaddr *from, socklen_t len,
+                            bool is_probe);
+/* Callbacks of an I/O thread, in the order of a request's life. cls is the thread, of the last one
+ * the daemon; con_cls is the request's struct exchange. */
 void *daemon_on_uri(void *cls, const char *uri, struct MHD_Connection *con);
 enum MHD_Result daemon_on_access(void *cls, struct MHD_Connection *con, const char *url,
                                  const char *method, const char *version, const char *data,

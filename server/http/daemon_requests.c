@@ -42,7 +42,9 @@ bool daemon_leave(struct http_daemon *d)
 void daemon_return(struct exchange *x)
 {
     struct http_daemon *d = x->daemon;
+    struct io_thread *t = x->io_thread;
     MHD_resume_connection(x->connection); /* x may be gone after this */
+    daemon_wake(t);
     atomic_fetch_sub(&d->n_away, 1);
 }
 
@@ -143,11 +145,13 @@ void daemon_make_request_id(struct http_daemon *d, char ret_id[static 17])
 /* First sight of a request: its line is in. What this returns becomes *con_cls. */
 void *daemon_on_uri(void *cls, const char *uri, struct MHD_Connection *con)
 {
-    struct http_daemon *d = cls;
+    struct io_thread *t = cls;
+    struct http_daemon *d = t->daemon;
     struct exchange *x = exchange_new(d->app);
     if (x == NULL) return NULL;
     atomic_fetch_add(&d->n_open, 1);
     x->daemon = d;
+    x->io_thread = t;
     x->connection = con;
     daemon_make_request_id(d, x->rq.request_id);
     size_t len = strlen(uri);
@@ -339,11 +343,13 @@ enum MHD_Result daemon_on_access(void *cls, struct MHD_Connection *con, const ch
                                  const char *method, const char *version, const char *data,
                                  size_t *size, void **con_cls)
 {
+    struct io_thread *t = cls;
     struct exchange *x = *con_cls;
     (void)url; /* decoded before it was split: see uri.h */
+    t->has_worked = true;
     if (x == NULL) return MHD_NO;
     switch (x->step) {
-    case STEP_HEAD: return on_head(cls, x, con, method, version);
+    case STEP_HEAD: return on_head(t, x, con, method, version);
     case STEP_QUEUED: return on_decision(x, con);
     case STEP_BODY:
     case STEP_DISCARD: return *size > 0 ? on_body(x, con, data, size) : on_end(x, con);

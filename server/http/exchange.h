@@ -71,6 +71,7 @@ struct exchange {
     uint64_t bytes_out;
     void *connection; /* libmicrohttpd's */
     void *daemon;
+    void *io_thread;       /* that has the connection */
     struct exchange *next; /* in the database queue */
     struct uri uri;        /* filled by uri_parse; this and headers are not cleared at the start */
     struct http_header headers[EXCHANGE_HEADERS_MAX]; /* (n_headers) borrowed from the connection */

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import socket
 import threading
 import time
@@ -41,7 +42,7 @@ def test_unix_sockets_are_served_and_removed(database, tmp_path):
 def test_threads_that_read_requests_share_no_processor(server):
     deadline, tasks = time.monotonic() + 5, []
     while len(tasks) < 3 and time.monotonic() < deadline:  # a thread tells its name when it runs first
-        tasks = [t for t in pathlib.Path(f"/proc/{server.process.pid}/task").iterdir() if (t / "comm").read_text().startswith("MHD")]
+        tasks = [t for t in pathlib.Path(f"/proc/{server.process.pid}/task").iterdir() if (t / "comm").read_text().strip() in ("seg-io", "seg-probes")]
     masks = sorted((os.sched_getaffinity(int(t.name)) for t in tasks), key=len)
     everything = os.sched_getaffinity(0)
     if len(everything) < 2:
@@ -83,6 +84,29 @@ def test_an_address_in_use_is_a_failed_start_and_not_a_hang(database, server, tm
     s.config_path.write_text(s.config_path.read_text().replace("127.0.0.1:0", f"127.0.0.1:{server.port}"))
     done = conftest.subprocess.run([conftest.BINARY, "--config", str(s.config_path)], capture_output=True, text=True, timeout=30)
     assert done.returncode != 0 and "Address already in use" in done.stderr
+
+
+@pytest.mark.parametrize("n", [127, 128, 129, 512])  # libmicrohttpd asks the kernel for 128 events at a time
+def test_requests_that_come_at_one_moment_are_answered_however_many(database, tmp_path, n):
+    s = conftest.Server(database, tmp_path)
+    s.config_path.write_text(s.config_path.read_text().replace("[http]\n", "[http]\nio_threads = 1\n"))
+    s.start()
+    request = GET.replace(b"/livez", b"/nowhere") + b"\r\n"
+    try:
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(wire(s, timeout=5)) for _ in range(n)]
+            for w in clients:
+                assert w.send(request).reply()[0] == 404
+            time.sleep(0.2)  # the thread waits for what comes next
+            s.process.send_signal(signal.SIGSTOP)
+            os.waitpid(s.process.pid, os.WUNTRACED)
+            for w in clients:
+                w.send(request)
+            s.process.send_signal(signal.SIGCONT)
+            assert [w.reply()[0] for w in clients] == [404] * n
+    finally:
+        s.process.send_signal(signal.SIGCONT)
+        s.stop()
 
 
 @pytest.fixture
