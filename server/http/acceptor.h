@@ -1,7 +1,7 @@
 /* acceptor.h - the thread that takes connections from the listening socket.
  *
- * Properties: it hands every connection to whoever is least busy, which threads that accept for
- * themselves do not: the first to wake takes a burst whole, and the others idle while it works.
+ * Properties: its owner deals out every connection, which threads that accept for themselves do
+ * not: the first to wake takes a burst whole, and the others idle while it works.
  * It tells those that come to ask how the process does, so that they need not queue behind work.
  * A connection that is one too many is answered by it, and let go when its client had time to read.
  * Without a file descriptor left it waits a little instead of spinning. Safety: start and stop are

@@ -33,8 +33,9 @@ struct http_daemon {
     unsigned n_io_threads;
     unsigned n_connections_max; /* beside the probes' */
     unsigned n_probes_max, n_lingering_max;
-    unsigned n_refused; /* the acceptor's, as the next: not told in the log yet */
+    unsigned n_refused; /* the acceptor's, as the next three: not told in the log yet */
     int64_t refusals_told_ns;
+    unsigned n_dealt, turn; /* connections dealt out, and to whose turn it is */
     struct acceptor *acceptor;
     struct connections *connections;
     struct db_threads *db_threads;

@@ -26,6 +26,9 @@
  * every request. */
 #define CONNECTION_POOL_BYTES ((size_t)32 << 10)
 #define POOL_INCREMENT_BYTES  ((size_t)8 << 10)
+/* Every fifth connection goes to the thread that has the fewest: an odd number, so that with two
+ * threads it is not always the same one's turn. */
+#define FEWEST_EVERY 5
 
 /* ---- connections are dealt out ---- */
 
@@ -55,21 +58,29 @@ static void on_connection(void *cls, struct MHD_Connection *con, void **context,
     *context = NULL;
 }
 
-/* The thread for a new connection: that one which has the fewest, or for one that comes to ask how
- * we are, that one which has nothing else to do. NULL: there are too many. */
+/* The thread for a new connection, or for one that comes to ask how we are, that one which has
+ * nothing else to do. NULL: there are too many.
+ *
+ * Threads take turns: a busy one learns late which clients have gone, and dealt out by counts
+ * alone, the connections of clients that come again all at once would go to the others. What closes
+ * unevenly is made up for with every fifth. */
 static struct io_thread *thread_for(struct http_daemon *d, bool is_probe)
 {
-    struct io_thread *probes = &d->io_threads[PROBE_THREAD], *least = NULL;
-    unsigned n_all = 0, n_least = 0;
+    struct io_thread *probes = &d->io_threads[PROBE_THREAD];
+    struct io_thread *next = &d->io_threads[PROBE_THREAD + 1 + d->turn], *fewest = next;
+    unsigned n_all = 0, n_fewest = atomic_load(&next->n_connections);
     if (is_probe && atomic_load(&probes->n_connections) < d->n_probes_max) return probes;
     for (unsigned i = PROBE_THREAD + 1; i < d->n_io_threads; i++) {
         unsigned n = atomic_load(&d->io_threads[i].n_connections);
         n_all += n;
-        if (least != NULL && n >= n_least) continue;
-        n_least = n;
-        least = &d->io_threads[i];
+        if (n >= n_fewest) continue;
+        n_fewest = n;
+        fewest = &d->io_threads[i];
     }
-    return n_all < d->n_connections_max ? least : NULL;
+    if (n_all >= d->n_connections_max) return NULL;
+    if (++d->n_dealt % FEWEST_EVERY == 0 && fewest != next) return fewest;
+    d->turn = (d->turn + 1) % (d->n_io_threads - PROBE_THREAD - 1);
+    return next;
 }
 
 /* A refused connection has no line of its own in the log: there may be thousands a second. */

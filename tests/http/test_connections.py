@@ -109,6 +109,41 @@ def test_requests_that_come_at_one_moment_are_answered_however_many(database, tm
         s.stop()
 
 
+def watched_sockets(pid):
+    """How many connections each thread has that has any."""
+    found = []
+    for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if "eventpoll" in os.readlink(fd):
+                found.append(pathlib.Path(f"/proc/{pid}/fdinfo/{fd.name}").read_text().count("tfd:"))
+    return sorted(n for n in found if n > 0)
+
+
+def test_clients_that_come_again_all_at_once_are_spread_over_the_threads(database, tmp_path):
+    s = conftest.Server(database, tmp_path)
+    s.config_path.write_text(s.config_path.read_text().replace("[http]\n", "[http]\nio_threads = 2\n"))
+    s.start()
+    request = GET.replace(b"/livez", b"/nowhere") + b"\r\n"
+    try:
+        for _ in range(5):
+            with contextlib.ExitStack() as stack:
+                for w in [stack.enter_context(wire(s, timeout=5)) for _ in range(40)]:
+                    assert w.send(request).reply()[0] == 404
+                s.process.send_signal(signal.SIGSTOP)  # so that the threads learn late who has gone
+                os.waitpid(s.process.pid, os.WUNTRACED)
+            with contextlib.ExitStack() as stack:
+                clients = [stack.enter_context(wire(s, timeout=5)).send(request) for _ in range(40)]
+                s.process.send_signal(signal.SIGCONT)
+                assert [w.reply()[0] for w in clients] == [404] * 40
+                deadline, shares = time.monotonic() + 5, []
+                while sum(shares) != 40 and time.monotonic() < deadline:
+                    shares = watched_sockets(s.process.pid)
+                assert sum(shares) == 40 and shares[0] >= 16, shares
+    finally:
+        s.process.send_signal(signal.SIGCONT)
+        s.stop()
+
+
 @pytest.fixture
 def idle(strict):
     """The server with small limits, once the connections of the test before are closed: they count until then."""
