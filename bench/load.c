@@ -228,28 +228,40 @@ static double cpu_seconds(void)
            (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
 }
 
+/* Sends what has come due by now, the next moment in *due. */
+static void ask_due(double *due, double rate, int64_t now)
+{
+    while (*due <= (double)now) {
+        ask_next();
+        *due += -log(1 - drand48()) * 1e9 / rate;
+    }
+}
+
+static void handle(struct client *c, uint32_t events)
+{
+    if ((events & EPOLLOUT) != 0) {
+        watch(c, EPOLL_CTL_MOD, EPOLLIN);
+        send_more(c);
+        if (is_over(c)) rest(c);
+    }
+    if ((events & ~EPOLLOUT) != 0) receive(c);
+}
+
+/* While no connection is free, nobody is woken to find that out: moments that pass meanwhile are
+ * counted before the next answer is taken. */
 static void run(double rate, int64_t end)
 {
     struct epoll_event events[EVENTS];
     double due = (double)now_ns();
     for (int64_t now = now_ns(); now < end; now = now_ns()) {
-        while (!closed_loop && due <= (double)now) {
-            ask_next();
-            due += -log(1 - drand48()) * 1e9 / rate;
-        }
-        int64_t wait = (closed_loop ? end : (int64_t)due) - now_ns();
+        if (!closed_loop) ask_due(&due, rate, now);
+        int64_t until = closed_loop || n_idle == 0 ? end : (int64_t)due;
+        int64_t wait = until > now ? until - now : 0;
         struct timespec t = { .tv_sec = wait / 1000000000, .tv_nsec = wait % 1000000000 };
-        if (wait < 0) t = (struct timespec){ 0 };
         int n = epoll_pwait2(epoll_fd, events, EVENTS, &t, NULL);
-        for (int i = 0; i < n; i++) {
-            struct client *c = events[i].data.ptr;
-            if ((events[i].events & EPOLLOUT) != 0) {
-                watch(c, EPOLL_CTL_MOD, EPOLLIN);
-                send_more(c);
-                if (is_over(c)) rest(c);
-            }
-            if ((events[i].events & ~EPOLLOUT) != 0) receive(c);
-        }
+        if (!closed_loop && n_idle == 0) ask_due(&due, rate, now_ns());
+        for (int i = 0; i < n; i++)
+            handle(events[i].data.ptr, events[i].events);
     }
 }
 
