@@ -1,8 +1,8 @@
 """Scoring under load: segmentd, FastAPI with PyTorch (plain and tuned by hand) and the limit, driven by wrk.
 
 usage: bench/run.py serve [--quick] [--only FORM-ROWS[-CONNECTIONS]]… [--peers NAME]…, as in --only columnar-100 --only binary-100-16 --peers limit;
-needs wrk, python3-fastapi, python3-uvicorn and python3-torch. --peers: FastAPI, tuned or limit, all by default. Contestants take turns within a round, one at a time; medians of ROUNDS rounds of SECONDS each. All share the
-machine's two cores with wrk. limit, echo and bare are libmicrohttpd with the same decoder of JSON, or with raw float32 (echo.c): the limit sends an answer that was made at the start,
+needs wrk, python3-fastapi, python3-uvicorn and python3-torch. --peers: FastAPI, tuned or limit, all by default. Contestants take turns within a round, one at a time; medians of ROUNDS rounds of SECONDS each,
+in each of which all but the FastAPIs are new processes. All share the machine's two cores with wrk. limit, echo and bare are libmicrohttpd with the same decoder of JSON, or with raw float32 (echo.c): the limit sends an answer that was made at the start,
 echo writes one of the same length with shares of each row's first numbers, bare has a network's outputs in it.
 """
 import contextlib
@@ -47,36 +47,59 @@ def call(base, method, path, body=None, kind="application/json"):
 
 
 @contextlib.contextmanager
-def segmentd(folder):
-    """A server with two models of the same 20 features: an MLP of 20-64-32-4 and k-means with k = 8."""
-    config = pathlib.Path(folder, "segmentd.ini")
-    config.write_text(f"[http]\nlisten = 127.0.0.1:0\n[database]\nurl = {URL}\n")
-    subprocess.run([BINARY, "migrate", "up", "--config", config], check=True, stdout=subprocess.DEVNULL)
+def serving(config):
+    """A server with the models that its database has, ready."""
     process = subprocess.Popen([BINARY, "--config", config], stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        found = re.search(r'"msg":"listening","address":"([^"]+)"', line)
-        if found:
-            break
+    found = next(filter(None, (re.search(r'"msg":"listening","address":"([^"]+)"', line) for line in process.stderr)), None)
+    if found is None:
+        raise RuntimeError(f"segmentd does not start: it ended with {process.wait()}")
     base = "http://" + found.group(1)
     drain = subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)
     try:
-        rng = random.Random(1)
-        lines = [",".join([f"f{i}" for i in range(D)] + ["kind"])]
-        lines += [",".join([f"{rng.gauss(c if i < 4 else 0, 1):.4f}" for i in range(D)] + ["abcd"[c]]) for c in range(4) for _ in range(2000)]
-        call(base, "POST", "/v1/feature-sets/bench/rows", "\n".join(lines).encode(), "text/csv")
-        features = [f"f{i}" for i in range(D)]
-        for model, spec in (("mlp", {"task": "classification", "target": "kind", "algorithm": {"type": "mlp", "hidden": [64, 32], "epochs": 5}}),
-                            ("kmeans", {"algorithm": {"type": "kmeans", "k": 8, "n_init": 1}})):
-            job = call(base, "POST", f"/v1/models/{model}/train", {"feature_set": "bench", "features": features, "promote": "always", **spec})
-            while job["state"] not in ("succeeded", "failed"):
-                time.sleep(0.05)
-                job = call(base, "GET", f"/v1/jobs/{job['id']}")
-            assert job["state"] == "succeeded", job
+        for _ in range(500):
+            with contextlib.suppress(OSError):  # 503 until its models are in memory
+                call(base, "GET", "/readyz")
+                break
+            time.sleep(0.02)
+        else:
+            raise RuntimeError("segmentd is not ready after 10 s")
         yield base, [process.pid]
     finally:
         process.terminate()
         process.wait()
         drain.wait()
+
+
+def train(base):
+    """Two models of the same 20 features: an MLP of 20-64-32-4 and k-means with k = 8."""
+    rng = random.Random(1)
+    lines = [",".join([f"f{i}" for i in range(D)] + ["kind"])]
+    lines += [",".join([f"{rng.gauss(c if i < 4 else 0, 1):.4f}" for i in range(D)] + ["abcd"[c]]) for c in range(4) for _ in range(2000)]
+    call(base, "POST", "/v1/feature-sets/bench/rows", "\n".join(lines).encode(), "text/csv")
+    features = [f"f{i}" for i in range(D)]
+    for model, spec in (("mlp", {"task": "classification", "target": "kind", "algorithm": {"type": "mlp", "hidden": [64, 32], "epochs": 5}}),
+                        ("kmeans", {"algorithm": {"type": "kmeans", "k": 8, "n_init": 1}})):
+        job = call(base, "POST", f"/v1/models/{model}/train", {"feature_set": "bench", "features": features, "promote": "always", **spec})
+        while job["state"] not in ("succeeded", "failed"):
+            time.sleep(0.05)
+            job = call(base, "GET", f"/v1/jobs/{job['id']}")
+        assert job["state"] == "succeeded", job
+
+
+def configure(folder):
+    """The file that serving takes, and a database in which there are the tables."""
+    config = pathlib.Path(folder, "segmentd.ini")
+    config.write_text(f"[http]\nlisten = 127.0.0.1:0\n[database]\nurl = {URL}\n")
+    subprocess.run([BINARY, "migrate", "up", "--config", config], check=True, stdout=subprocess.DEVNULL)
+    return config
+
+
+@contextlib.contextmanager
+def segmentd(folder):
+    """A server that has trained both."""
+    with serving(configure(folder)) as server:
+        train(server[0])
+        yield server
 
 
 @contextlib.contextmanager
@@ -225,37 +248,51 @@ def judge(results):
         print(f"  named, 1 row, p99 against FastAPI's: {p99[0] / p99[1]:.2f} (goal at most 0.5: {'reached' if p99[0] <= 0.5 * p99[1] else 'NOT REACHED'})")
 
 
-OPEN_PEER = {"FastAPI": lambda: fastapi("plain", 1), "tuned": lambda: fastapi("tuned", 2), "limit": echo}
+LASTING = {"FastAPI": lambda: fastapi("plain", 1), "tuned": lambda: fastapi("tuned", 2)}
+
+
+@contextlib.contextmanager
+def opened(config, lasting, has_limit):
+    """Everybody who takes part in a round, by name. Rates differ by a few hundredths from one process to the next, so those that start at once are started for each round."""
+    with contextlib.ExitStack() as stack:
+        servers = {**lasting, "segmentd": stack.enter_context(serving(config))}
+        servers["k-means"] = servers["segmentd"]
+        if has_limit:
+            servers["limit"] = servers["echo"] = servers["bare"] = stack.enter_context(echo())
+        yield servers
+
+
+def measure(name, server, form, n_rows, body, connections):
+    base, pids = server
+    path = (BINARY_PATH if form == "binary" else PREDICT)[name]
+    before = cpu_seconds(pids)
+    r = drive(base + path, body, connections)
+    assert r["failed"] == 0, (name, form, n_rows, r)
+    return {**r, "cpu": (cpu_seconds(pids) - before) / max(1, r["requests"] * n_rows) * 1e6}
 
 
 def main():
-    unknown = [name for name in PEERS if name not in OPEN_PEER]
+    peers = PEERS or [*LASTING, "limit"]
+    unknown = [name for name in peers if name != "limit" and name not in LASTING]
     if unknown:
-        print(f"unknown peer {', '.join(unknown)}; there are {', '.join(OPEN_PEER)}", file=sys.stderr)
+        print(f"unknown peer {', '.join(unknown)}; there are {', '.join(LASTING)}, limit", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        servers = {"segmentd": stack.enter_context(segmentd(folder)),
-                   **{name: stack.enter_context(OPEN_PEER[name]()) for name in PEERS or OPEN_PEER}}
-        servers["k-means"] = servers["segmentd"]
-        if "limit" in servers:
-            servers["echo"] = servers["bare"] = servers["limit"]
+        config = configure(folder)
+        with serving(config) as (base, _):
+            train(base)
+        lasting = {name: stack.enter_context(LASTING[name]()) for name in peers if name in LASTING}
         bodies = Bodies(folder)
         results = {}
         print(f"{'form':9} {'rows':>5} {'conn':>4}  {'server':9} {'requests/s':>11} {'rows/s':>11} {'p50 ms':>7} {'p99 ms':>7} {'us CPU/row':>10}")
         for form, n, connections, contestants in cases():
-            names = [name for name in contestants if name in servers]
-            body, seen = bodies.make(form, n), {name: [] for name in names}
+            body, seen = bodies.make(form, n), {}
             for _ in range(ROUNDS):
-                for name in names:
-                    base, pids = servers[name]
-                    path = (BINARY_PATH if form == "binary" else PREDICT)[name]
-                    before = cpu_seconds(pids)
-                    r = drive(base + path, body, connections)
-                    assert r["failed"] == 0, (name, form, n, r)
-                    r["cpu"] = (cpu_seconds(pids) - before) / max(1, r["requests"] * n) * 1e6
-                    seen[name].append(r)
-            for name in names:
-                r = {k: statistics.median(x[k] for x in seen[name]) for k in ("rate", "p50", "p99", "cpu")}
+                with opened(config, lasting, "limit" in peers) as servers:
+                    for name in [name for name in contestants if name in servers]:
+                        seen.setdefault(name, []).append(measure(name, servers[name], form, n, body, connections))
+            for name, rounds in seen.items():
+                r = {k: statistics.median(x[k] for x in rounds) for k in ("rate", "p50", "p99", "cpu")}
                 results[form, n, connections, name] = r
                 print(f"{form:9} {n:5} {connections:4}  {name:9} {r['rate']:11,.0f} {r['rate'] * n:11,.0f} {r['p50']:7.2f} {r['p99']:7.2f} {r['cpu']:10.2f}", flush=True)
         print("ratios of requests/s")
