@@ -256,7 +256,8 @@ static void run(double rate, int64_t end)
     for (int64_t now = now_ns(); now < end; now = now_ns()) {
         if (!closed_loop) ask_due(&due, rate, now);
         int64_t until = closed_loop || n_idle == 0 ? end : (int64_t)due;
-        int64_t wait = until > now ? until - now : 0;
+        int64_t wait = until - now_ns();
+        if (wait < 0) wait = 0;
         struct timespec t = { .tv_sec = wait / 1000000000, .tv_nsec = wait % 1000000000 };
         int n = epoll_pwait2(epoll_fd, events, EVENTS, &t, NULL);
         if (!closed_loop && n_idle == 0) ask_due(&due, rate, now_ns());
