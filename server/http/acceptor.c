@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -64,11 +65,9 @@ static void refuse(struct acceptor *a, int fd)
 /* False when there was nothing more to take. Counts those that were too many. */
 static bool accept_one(struct acceptor *a, unsigned *n_refused)
 {
-    struct sockaddr_storage from = { 0 };
-    socklen_t len = sizeof(from);
-    int fd = accept4(a->listen_fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(a->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-        if (a->take(a->ctx, fd, (struct sockaddr *)&from, len, is_probe(fd))) return true;
+        if (a->take(a->ctx, fd, is_probe(fd))) return true;
         refuse(a, fd);
         ++*n_refused;
         return true;

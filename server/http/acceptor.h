@@ -11,12 +11,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/socket.h>
 
 /* Owns fd from now on, a non-blocking socket, unless it returns false: there are too many.
  * is_probe: its first request asks for the health or the metrics of the process. */
-typedef bool (*accept_fn)(void *ctx, int fd, const struct sockaddr *from, socklen_t len,
-                          bool is_probe);
+typedef bool (*accept_fn)(void *ctx, int fd, bool is_probe);
 
 #define REFUSAL_TEXT_MAX 2048u /* bytes are room enough for what a refused client is told */
 /* Writes to text (size) what a connection is told that is one too many. Its length, 0: nothing. */

@@ -16,16 +16,19 @@
 #define PROBE_CONNECTIONS_MAX 64
 #define DB_QUEUE_MAX          256
 #define DRAIN_MS              10000
-/* For probes, connections that were refused, the database, models and the page. */
-#define FILES_RESERVE (PROBE_CONNECTIONS_MAX + LINGERING_MAX + 128)
+/* For probes, connections that were refused, I/O threads, the database, models and the page. */
+#define FILES_A_THREAD 3 /* libmicrohttpd's epoll and a pipe */
+#define FILES_RESERVE  (PROBE_CONNECTIONS_MAX + LINGERING_MAX + 128)
 
 /* Shares out the limit on open files, after raising it: where it is low, there are fewer
  * connections of each kind. */
 static void share_files(struct http_daemon *d)
 {
     struct rlimit limit;
-    unsigned wanted = d->app->config->http.connections_max;
-    rlim_t need = (rlim_t)wanted + FILES_RESERVE, reserve = FILES_RESERVE;
+    const struct config *c = d->app->config;
+    unsigned wanted = c->http.connections_max;
+    rlim_t reserve = FILES_RESERVE + FILES_A_THREAD * ((rlim_t)c->http.io_threads + 1);
+    rlim_t need = wanted + reserve;
     d->n_connections_max = wanted;
     d->n_probes_max = PROBE_CONNECTIONS_MAX;
     d->n_lingering_max = LINGERING_MAX;
@@ -47,7 +50,7 @@ static void share_files(struct http_daemon *d)
 struct http_daemon *http_daemon_start(struct app *app)
 {
     const struct config *c = app->config;
-    char sentence[256] = "out of memory or threads", address[192];
+    char sentence[256] = "out of memory, threads or files", address[192];
     const char *wrong_table = router_check();
     struct http_daemon *d = seg_calloc(1, sizeof(*d));
     if (d == NULL) goto fail;

@@ -57,8 +57,7 @@ void daemon_stop_threads(struct http_daemon *d);
  * that is not its own. Any thread. */
 void daemon_wake(struct io_thread *t);
 /* accept_fn of the acceptor. */
-bool daemon_take_connection(void *daemon, int fd, const struct sockaddr *from, socklen_t len,
-                            bool is_probe);
+bool daemon_take_connection(void *daemon, int fd, bool is_probe);
 /* Callbacks of an I/O thread, in the order of a request's life. cls is the thread, of the last one
  * the daemon; con_cls is the request's struct exchange. */
 void *daemon_on_uri(void *cls, const char *uri, struct MHD_Connection *con);

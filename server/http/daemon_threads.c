@@ -4,12 +4,10 @@
  * stayed unanswered until the idle timeout. Called from a loop of ours it never waits. */
 #include "http/daemon_private.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <sched.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,8 +17,8 @@
 #include "processors.h"
 
 #define REFUSALS_TOLD_EVERY_NS INT64_C(10000000000)
-/* libmicrohttpd 0.9.75 locks an I/O thread up for good when a connection that was handed over turns
- * out to be over its limit: that is out of reach, and daemon_take_connection counts. */
+/* Out of reach: daemon_take_connection counts, and says so to the client, where libmicrohttpd would
+ * close the connection without a word. */
 #define LIBRARY_CONNECTIONS_MAX ((unsigned)INT_MAX)
 /* Of libmicrohttpd: bounds a request head. It clears them all, and what it read into once more, for
  * every request. */
@@ -31,13 +29,6 @@
 #define FEWEST_EVERY 5
 
 /* ---- connections are dealt out ---- */
-
-/* What stands in a pipe; less than PIPE_BUF, so that it is written and read whole. */
-struct posted {
-    int fd; /* -1: nothing but a reason to look around */
-    socklen_t len;
-    struct sockaddr_storage from;
-};
 
 static void on_connection(void *cls, struct MHD_Connection *con, void **context,
                           enum MHD_ConnectionNotificationCode what)
@@ -96,31 +87,27 @@ static void count_refusal(struct http_daemon *d)
     d->n_refused = 0;
 }
 
-/* False when the pipe is full: the thread is hundreds of them behind, and about to look. */
-static bool post(struct io_thread *t, const struct posted *p)
+/* False when the pipe is full: the thread is 16,384 of them behind, and about to look. */
+static bool post(struct io_thread *t, int fd)
 {
     atomic_fetch_add(&t->n_posted, 1);
-    if (write(t->post[1], p, sizeof(*p)) == (ssize_t)sizeof(*p)) return true;
+    if (write(t->post[1], &fd, sizeof(fd)) == (ssize_t)sizeof(fd)) return true;
     atomic_fetch_sub(&t->n_posted, 1);
     return false;
 }
 
 void daemon_wake(struct io_thread *t)
 {
-    const struct posted nothing = { .fd = -1 };
-    post(t, &nothing);
+    post(t, -1);
 }
 
-bool daemon_take_connection(void *daemon, int fd, const struct sockaddr *from, socklen_t len,
-                            bool is_probe)
+bool daemon_take_connection(void *daemon, int fd, bool is_probe)
 {
     struct http_daemon *d = daemon;
     struct io_thread *t = thread_for(d, is_probe);
-    struct posted p = { .fd = fd, .len = len };
-    memcpy(&p.from, from, len);
     if (t != NULL) {
         atomic_fetch_add(&t->n_connections, 1);
-        if (post(t, &p)) return true;
+        if (post(t, fd)) return true;
         atomic_fetch_sub(&t->n_connections, 1);
     }
     count_refusal(d);
@@ -129,18 +116,19 @@ bool daemon_take_connection(void *daemon, int fd, const struct sockaddr *from, s
 
 /* ---- a thread ---- */
 
-/* False at the end of the pipe. */
+/* Takes what was posted; false at the end of the pipe. */
 static bool take_posted(struct io_thread *t)
 {
-    struct posted p;
+    static const struct sockaddr nowhere; /* nobody asks where a client is */
+    int fd;
     for (;;) {
-        ssize_t n = read(t->post[0], &p, sizeof(p));
+        ssize_t n = read(t->post[0], &fd, sizeof(fd));
         if (n == 0) return false;
         if (n < 0) return true; /* there is no more yet */
         atomic_fetch_sub(&t->n_posted, 1);
-        if (p.fd < 0) continue;
+        if (fd < 0) continue; /* a wake */
         t->was_started = false;
-        MHD_add_connection(t->mhd, p.fd, (struct sockaddr *)&p.from, p.len);
+        MHD_add_connection(t->mhd, fd, &nowhere, sizeof(nowhere));
         if (!t->was_started) atomic_fetch_sub(&t->n_connections, 1); /* no memory: it is closed */
     }
 }
@@ -155,17 +143,21 @@ static void wait_for_work(const struct io_thread *t, int epoll_fd)
     poll(fds, 2, wait_ms);
 }
 
-/* While requests keep coming the thread asks for more at once, and waits when there was nothing. */
+/* While requests keep coming the thread asks for more at once, and waits when there was nothing. At
+ * the end it serves what was handed over or resumed last. */
 static void *io_main(void *arg)
 {
     struct io_thread *t = arg;
     const int epoll_fd = MHD_get_daemon_info(t->mhd, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
-    pthread_setname_np(pthread_self(), t == t->daemon->io_threads ? "seg-probes" : "seg-io");
+    bool goes_on;
+    pthread_setname_np(pthread_self(),
+                       t == &t->daemon->io_threads[PROBE_THREAD] ? "seg-probes" : "seg-io");
     do {
+        goes_on = atomic_load(&t->n_posted) == 0 || take_posted(t);
         t->has_worked = false;
         MHD_run(t->mhd);
-        if (!t->has_worked) wait_for_work(t, epoll_fd);
-    } while (atomic_load(&t->n_posted) == 0 || take_posted(t));
+        if (goes_on && !t->has_worked) wait_for_work(t, epoll_fd);
+    } while (goes_on);
     return NULL;
 }
 

@@ -109,6 +109,22 @@ def test_requests_that_come_at_one_moment_are_answered_however_many(database, tm
         s.stop()
 
 
+def test_connections_that_come_at_one_moment_are_all_let_in(database, tmp_path):
+    s = conftest.Server(database, tmp_path)
+    s.config_path.write_text(s.config_path.read_text().replace("[http]\n", "[http]\nio_threads = 1\n"))
+    s.start()
+    try:
+        s.process.send_signal(signal.SIGSTOP)
+        os.waitpid(s.process.pid, os.WUNTRACED)
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(wire(s)).send(GET.replace(b"/livez", b"/nowhere") + b"\r\n") for _ in range(700)]
+            s.process.send_signal(signal.SIGCONT)
+            assert [w.reply()[0] for w in clients] == [404] * 700
+    finally:
+        s.process.send_signal(signal.SIGCONT)
+        s.stop()
+
+
 def watched_sockets(pid):
     """How many connections each thread has that has any."""
     found = []
@@ -137,8 +153,9 @@ def test_clients_that_come_again_all_at_once_are_spread_over_the_threads(databas
                 assert [w.reply()[0] for w in clients] == [404] * 40
                 deadline, shares = time.monotonic() + 5, []
                 while sum(shares) != 40 and time.monotonic() < deadline:
+                    time.sleep(0.02)
                     shares = watched_sockets(s.process.pid)
-                assert sum(shares) == 40 and shares[0] >= 16, shares
+                assert len(shares) == 2 and sum(shares) == 40 and shares[0] >= 16, shares
     finally:
         s.process.send_signal(signal.SIGCONT)
         s.stop()
@@ -218,6 +235,29 @@ def test_what_is_no_probe_comes_again_by_another_connection(server):
         assert w.send(GET + b"\r\n").reply()[0] == 200
         status, headers, _ = w.send(GET.replace(b"/livez", b"/v1/models") + b"\r\n").reply()
         assert status == 200 and headers["connection"].lower() == "close" and w.rest() == b""
+
+
+def processor_ticks(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def test_clients_that_are_waited_for_cost_no_processor_time(server):
+    predict = b"POST /v1/models/m/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(wire(server)) for _ in range(40)]
+        for i, w in enumerate(clients[:30]):
+            w.send([GET, predict, predict + b"x" * 500][i % 3])
+        for w in clients[30:]:
+            assert w.send(GET.replace(b"/livez", b"/nowhere") + b"\r\n").reply()[0] == 404
+        with server.database.paused():
+            for w in clients[30:35]:  # suspended
+                w.send(GET.replace(b"/livez", b"/v1/models") + b"\r\n")
+            time.sleep(0.5)
+            before = processor_ticks(server.process.pid)
+            time.sleep(1)
+            assert processor_ticks(server.process.pid) - before < 0.2 * os.sysconf("SC_CLK_TCK")
+        assert [w.reply()[0] for w in clients[30:35]] == [200] * 5
 
 
 def drip(server, first, byte, seconds):
