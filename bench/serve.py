@@ -1,7 +1,7 @@
 """Scoring under load: segmentd, FastAPI with PyTorch (plain and tuned by hand) and the limit, driven by wrk.
 
 usage: bench/run.py serve [--quick] [--only FORM-ROWS[-CONNECTIONS]]… [--peers NAME]…, as in --only columnar-100 --only binary-100-16 --peers limit;
-needs wrk, python3-fastapi, python3-uvicorn and python3-torch. --peers: FastAPI, tuned or limit, all by default. Contestants take turns within a round, one at a time; medians of ROUNDS rounds of SECONDS each,
+needs wrk, python3-fastapi, python3-uvicorn and python3-torch. --peers: FastAPI, tuned or limit, all by default. Contestants take turns of a second, one at a time, TURNS of each in a round; medians of ROUNDS rounds,
 of their ratios within a round too; in each all but the FastAPIs are new processes. All share the machine's two cores with wrk. limit, echo and bare are libmicrohttpd with the same decoder of JSON, or with raw float32 (echo.c): the limit sends an answer that was made at the start,
 echo writes one of the same length with shares of each row's first numbers, bare has a network's outputs in it.
 """
@@ -29,7 +29,7 @@ D = 20
 QUICK = "--quick" in sys.argv
 ONLY = [sys.argv[i + 1] for i, word in enumerate(sys.argv[:-1]) if word == "--only"]
 PEERS = [sys.argv[i + 1] for i, word in enumerate(sys.argv[:-1]) if word == "--peers"]
-ROUNDS, SECONDS = (1, 1) if QUICK else (5, 2)
+ROUNDS, TURNS = (1, 1) if QUICK else (5, 3)
 BODIES = 32
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -178,7 +178,7 @@ class Bodies:
         return path, kind, length
 
 
-def drive(url, body, connections, seconds=SECONDS, delay_ms=0):
+def drive(url, body, connections, seconds=1, delay_ms=0):
     """delay_ms: how long a connection waits before each request."""
     path, kind, length = body
     env = {**os.environ, "BODY": str(path), "TYPE": kind, "DELAY_MS": str(int(delay_ms)), **({"HEADER_LENGTH": length} if length else {})}
@@ -237,7 +237,7 @@ GOALS = [  # what is measured, (case, contestant) of the two that are divided, t
 
 
 def ratio(results, key, ours, theirs):
-    """The median of what it was in each round, in which both ran within seconds of each other; None when one was not measured."""
+    """The median of what it was in each round, in which both took turns; None when one was not measured."""
     if ours not in results or theirs not in results:
         return None
     return statistics.median(a[key] / b[key] for a, b in zip(results[ours], results[theirs]))
@@ -278,6 +278,15 @@ def measure(name, server, form, n_rows, body, connections):
     return {**r, "cpu": (cpu_seconds(pids) - before) / max(1, r["requests"] * n_rows) * 1e6}
 
 
+def measure_round(servers, contestants, form, n_rows, body, connections):
+    """Every contestant's turns."""
+    seen = {name: [] for name in contestants if name in servers}
+    for _ in range(TURNS):
+        for name, turns in seen.items():
+            turns.append(measure(name, servers[name], form, n_rows, body, connections))
+    return seen
+
+
 def main():
     peers = PEERS or [*LASTING, "limit"]
     unknown = [name for name in peers if name != "limit" and name not in LASTING]
@@ -296,8 +305,8 @@ def main():
             body, seen = bodies.make(form, n), {}
             for _ in range(ROUNDS):
                 with opened(config, lasting, "limit" in peers) as servers:
-                    for name in [name for name in contestants if name in servers]:
-                        seen.setdefault(name, []).append(measure(name, servers[name], form, n, body, connections))
+                    for name, turns in measure_round(servers, contestants, form, n, body, connections).items():
+                        seen.setdefault(name, []).append({k: statistics.mean(x[k] for x in turns) for k in ("rate", "p50", "p99", "cpu")})
             for name, rounds in seen.items():
                 r = {k: statistics.median(x[k] for x in rounds) for k in ("rate", "p50", "p99", "cpu")}
                 results[form, n, connections, name] = rounds
