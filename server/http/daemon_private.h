@@ -7,15 +7,16 @@
 
 #include <microhttpd.h>
 #include <pthread.h>
+#include "base/alloc.h"
 #include "http/backlog.h"
 #include "http/daemon.h"
 #include "http/exchange.h"
 
 #define PROBE_THREAD 0 /* of the I/O threads: has the connections that ask how the process does */
 
-/* An I/O thread: a libmicrohttpd of its own. */
+/* An I/O thread: a libmicrohttpd of its own. In cache lines of its own, since requests write it. */
 struct io_thread {
-    struct http_daemon *daemon;
+    _Alignas(SEG_ALIGN) struct http_daemon *daemon;
     struct MHD_Daemon *mhd;
     pthread_t thread;
     bool is_running;

@@ -8,10 +8,10 @@
 #include <limits.h>
 #include <poll.h>
 #include <sched.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
 #include "http/connections.h"
 #include "log.h"
 #include "processors.h"
@@ -203,10 +203,12 @@ bool daemon_start_threads(struct http_daemon *d)
 {
     const unsigned n = d->app->config->http.io_threads + 1;
     bool ok = true;
-    d->io_threads = seg_calloc(n, sizeof(*d->io_threads));
-    while (ok && d->io_threads != NULL && d->n_io_threads < n)
+    d->io_threads = seg_alloc_aligned(n, sizeof(*d->io_threads));
+    if (d->io_threads == NULL) return false;
+    memset(d->io_threads, 0, n * sizeof(*d->io_threads));
+    while (ok && d->n_io_threads < n)
         ok = start_thread(d, d->n_io_threads++);
-    return ok && d->io_threads != NULL;
+    return ok;
 }
 
 static void stop_thread(struct io_thread *t)
