@@ -50,6 +50,12 @@ struct http_daemon {
     atomic_uint_least64_t id_next;
 };
 
+static inline struct http_daemon *daemon_of(const struct exchange *x)
+{
+    const struct io_thread *t = x->io_thread;
+    return t->daemon;
+}
+
 /* All of the I/O threads, or false. */
 bool daemon_start_threads(struct http_daemon *d);
 /* Those that run; nothing may be suspended, nothing is handed over any more. */

@@ -21,7 +21,7 @@ static void stream_task(void *arg)
 static ssize_t stream_read(void *cls, uint64_t pos, char *buf, size_t max)
 {
     struct exchange *x = cls;
-    struct http_daemon *d = x->daemon;
+    struct http_daemon *d = daemon_of(x);
     (void)pos;
     switch (reply_stream_state(x->reply.stream)) {
     case STREAM_READY: {
@@ -84,7 +84,7 @@ static void add_headers(struct exchange *x, struct MHD_Response *response)
 
 enum MHD_Result daemon_queue_reply(struct exchange *x, struct MHD_Connection *con)
 {
-    const struct http_daemon *d = x->daemon;
+    const struct http_daemon *d = daemon_of(x);
     struct MHD_Response *response = make_response(x);
     if (response == NULL) return MHD_NO;
     add_headers(x, response);

@@ -41,7 +41,7 @@ bool daemon_leave(struct http_daemon *d)
 
 void daemon_return(struct exchange *x)
 {
-    struct http_daemon *d = x->daemon;
+    struct http_daemon *d = daemon_of(x);
     struct io_thread *t = x->io_thread;
     MHD_resume_connection(x->connection); /* x may be gone after this */
     daemon_wake(t);
@@ -59,7 +59,7 @@ static void come_back(struct exchange *x)
 static void compute_task(void *arg)
 {
     struct exchange *x = arg;
-    struct http_daemon *d = x->daemon;
+    struct http_daemon *d = daemon_of(x);
     bool is_batch = x->is_large && x->reply.status == 0;
     x->rq.on_io_thread = false;
     if (is_batch && !backlog_begin(d->backlog, &x->ticket, monotonic_ns())) {
@@ -91,7 +91,7 @@ static uint64_t work_of(struct exchange *x)
 /* Hands a suspended exchange over. */
 static void go_on(struct exchange *x)
 {
-    struct http_daemon *d = x->daemon;
+    struct http_daemon *d = daemon_of(x);
     if (x->go == GO_COMPUTE && x->is_large && x->reply.status == 0)
         backlog_wait(d->backlog, &x->ticket, work_of(x), monotonic_ns());
     bool taken = x->go == GO_DB ? db_threads_push(d->db_threads, x)
@@ -150,7 +150,6 @@ void *daemon_on_uri(void *cls, const char *uri, struct MHD_Connection *con)
     struct exchange *x = exchange_new(d->app);
     if (x == NULL) return NULL;
     atomic_fetch_add(&d->n_open, 1);
-    x->daemon = d;
     x->io_thread = t;
     x->connection = con;
     daemon_make_request_id(d, x->rq.request_id);
@@ -171,7 +170,7 @@ static bool is_large(struct exchange *x)
 /* The head was refused, with the reply made. */
 static enum MHD_Result refuse_head(struct exchange *x, struct MHD_Connection *con, bool close)
 {
-    const struct http_daemon *d = x->daemon;
+    const struct http_daemon *d = daemon_of(x);
     bool expects = request_header(&x->rq, "Expect") != NULL;
     daemon_deadline(con, d->app->config->http.body_timeout_s);
     x->step = STEP_DISCARD;
@@ -182,7 +181,7 @@ static enum MHD_Result refuse_head(struct exchange *x, struct MHD_Connection *co
 
 static enum MHD_Result take_head(struct exchange *x, struct MHD_Connection *con)
 {
-    const struct http_daemon *d = x->daemon;
+    const struct http_daemon *d = daemon_of(x);
     daemon_deadline(con, d->app->config->http.body_timeout_s);
     x->step = STEP_BODY;
     return MHD_YES;
@@ -197,7 +196,7 @@ void daemon_head_decided(struct backlog_ticket *t)
 /* Back from the backlog's queue, or not let into it. */
 static enum MHD_Result on_decision(struct exchange *x, struct MHD_Connection *con)
 {
-    const struct http_daemon *d = x->daemon;
+    const struct http_daemon *d = daemon_of(x);
     if (x->ticket.is_let_in) return take_head(x, con);
     log_set_request_id(x->rq.request_id);
     reply_error(&x->rq, ERR_BUSY, "large batches have to wait for more than %u ms",
@@ -207,7 +206,7 @@ static enum MHD_Result on_decision(struct exchange *x, struct MHD_Connection *co
 
 static enum MHD_Result come_to_backlog(struct exchange *x, struct MHD_Connection *con)
 {
-    struct http_daemon *d = x->daemon;
+    struct http_daemon *d = daemon_of(x);
     x->is_large = true;
     x->ticket = (struct backlog_ticket){ .owner = x };
     if (backlog_come(d->backlog, &x->ticket, x->expected, monotonic_ns())) return take_head(x, con);
@@ -296,7 +295,7 @@ static enum MHD_Result on_body(struct exchange *x, struct MHD_Connection *con, c
         x->discarded += len;
         return x->discarded > DISCARD_BYTES_MAX ? cut(x, con) : MHD_YES;
     }
-    struct http_daemon *d = x->daemon;
+    struct http_daemon *d = daemon_of(x);
     if (came_whole(x, len) && run_in_place(x, data, len)) return MHD_YES;
     enum http_error e = body_sink_write(&x->sink, data, len, x->expected);
     if (x->is_large) backlog_hold(d->backlog, &x->ticket, x->sink.fd < 0 ? x->sink.len : 0);
@@ -312,7 +311,7 @@ static enum MHD_Result on_body(struct exchange *x, struct MHD_Connection *con, c
 /* The whole request is in: run its handler, here or elsewhere. */
 static enum MHD_Result on_end(struct exchange *x, struct MHD_Connection *con)
 {
-    struct http_daemon *d = x->daemon;
+    struct http_daemon *d = daemon_of(x);
     daemon_deadline(con, 0);
     if (x->step == STEP_DISCARD) return daemon_queue_reply(x, con);
     enum http_error e = body_sink_end(&x->sink, &x->rq.body);

@@ -69,9 +69,8 @@ struct exchange {
     int64_t started_ns;           /* monotonic */
     int64_t queued_ns;            /* when it joined the database queue */
     uint64_t bytes_out;
-    void *connection; /* libmicrohttpd's */
-    void *daemon;
-    void *io_thread;       /* that has the connection */
+    void *connection;      /* libmicrohttpd's */
+    void *io_thread;       /* the daemon's, that has the connection */
     struct exchange *next; /* in the database queue */
     struct uri uri;        /* filled by uri_parse; this and headers are not cleared at the start */
     struct http_header headers[EXCHANGE_HEADERS_MAX]; /* (n_headers) borrowed from the connection */
