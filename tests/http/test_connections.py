@@ -86,43 +86,48 @@ def test_an_address_in_use_is_a_failed_start_and_not_a_hang(database, server, tm
     assert done.returncode != 0 and "Address already in use" in done.stderr
 
 
-@pytest.mark.parametrize("n", [127, 128, 129, 512])  # libmicrohttpd asks the kernel for 128 events at a time
-def test_requests_that_come_at_one_moment_are_answered_however_many(database, tmp_path, n):
-    s = conftest.Server(database, tmp_path)
-    s.config_path.write_text(s.config_path.read_text().replace("[http]\n", "[http]\nio_threads = 1\n"))
-    s.start()
-    request = GET.replace(b"/livez", b"/nowhere") + b"\r\n"
+@contextlib.contextmanager
+def standing_still(s):
+    """What clients do meanwhile has come all at once when the process goes on."""
+    s.process.send_signal(signal.SIGSTOP)
+    os.waitpid(s.process.pid, os.WUNTRACED)
     try:
-        with contextlib.ExitStack() as stack:
-            clients = [stack.enter_context(wire(s, timeout=5)) for _ in range(n)]
-            for w in clients:
-                assert w.send(request).reply()[0] == 404
-            time.sleep(0.2)  # the thread waits for what comes next
-            s.process.send_signal(signal.SIGSTOP)
-            os.waitpid(s.process.pid, os.WUNTRACED)
-            for w in clients:
-                w.send(request)
-            s.process.send_signal(signal.SIGCONT)
-            assert [w.reply()[0] for w in clients] == [404] * n
+        yield
     finally:
         s.process.send_signal(signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def server_of(database, folder, io_threads):
+    s = conftest.Server(database, folder, f"[http]\nio_threads = {io_threads}\n")
+    s.start()
+    try:
+        yield s
+    finally:
         s.stop()
+    s.check_log()
+
+
+@pytest.mark.parametrize("n", [127, 128, 129, 512])  # libmicrohttpd asks the kernel for 128 events at a time
+def test_requests_that_come_at_one_moment_are_answered_however_many(database, tmp_path, n):
+    request = GET.replace(b"/livez", b"/nowhere") + b"\r\n"
+    with server_of(database, tmp_path, 1) as s, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(wire(s, timeout=5)) for _ in range(n)]
+        for w in clients:
+            assert w.send(request).reply()[0] == 404
+        time.sleep(0.2)  # the thread waits for what comes next
+        with standing_still(s):
+            for w in clients:
+                w.send(request)
+        assert [w.reply()[0] for w in clients] == [404] * n
 
 
 def test_connections_that_come_at_one_moment_are_all_let_in(database, tmp_path):
-    s = conftest.Server(database, tmp_path)
-    s.config_path.write_text(s.config_path.read_text().replace("[http]\n", "[http]\nio_threads = 1\n"))
-    s.start()
-    try:
-        s.process.send_signal(signal.SIGSTOP)
-        os.waitpid(s.process.pid, os.WUNTRACED)
-        with contextlib.ExitStack() as stack:
-            clients = [stack.enter_context(wire(s)).send(GET.replace(b"/livez", b"/nowhere") + b"\r\n") for _ in range(700)]
-            s.process.send_signal(signal.SIGCONT)
-            assert [w.reply()[0] for w in clients] == [404] * 700
-    finally:
-        s.process.send_signal(signal.SIGCONT)
-        s.stop()
+    request = GET.replace(b"/livez", b"/nowhere") + b"\r\n"
+    with server_of(database, tmp_path, 1) as s, contextlib.ExitStack() as stack:
+        with standing_still(s):
+            clients = [stack.enter_context(wire(s)).send(request) for _ in range(700)]
+        assert [w.reply()[0] for w in clients] == [404] * 700
 
 
 def watched_sockets(pid):
@@ -136,29 +141,22 @@ def watched_sockets(pid):
 
 
 def test_clients_that_come_again_all_at_once_are_spread_over_the_threads(database, tmp_path):
-    s = conftest.Server(database, tmp_path)
-    s.config_path.write_text(s.config_path.read_text().replace("[http]\n", "[http]\nio_threads = 2\n"))
-    s.start()
     request = GET.replace(b"/livez", b"/nowhere") + b"\r\n"
-    try:
+    with server_of(database, tmp_path, 2) as s:
         for _ in range(5):
             with contextlib.ExitStack() as stack:
-                for w in [stack.enter_context(wire(s, timeout=5)) for _ in range(40)]:
+                gone = contextlib.ExitStack()
+                for w in [gone.enter_context(wire(s, timeout=5)) for _ in range(40)]:
                     assert w.send(request).reply()[0] == 404
-                s.process.send_signal(signal.SIGSTOP)  # so that the threads learn late who has gone
-                os.waitpid(s.process.pid, os.WUNTRACED)
-            with contextlib.ExitStack() as stack:
-                clients = [stack.enter_context(wire(s, timeout=5)).send(request) for _ in range(40)]
-                s.process.send_signal(signal.SIGCONT)
+                with standing_still(s):  # so that the threads learn late who has gone
+                    gone.close()
+                    clients = [stack.enter_context(wire(s, timeout=5)).send(request) for _ in range(40)]
                 assert [w.reply()[0] for w in clients] == [404] * 40
                 deadline, shares = time.monotonic() + 5, []
                 while sum(shares) != 40 and time.monotonic() < deadline:
                     time.sleep(0.02)
                     shares = watched_sockets(s.process.pid)
                 assert len(shares) == 2 and sum(shares) == 40 and shares[0] >= 16, shares
-    finally:
-        s.process.send_signal(signal.SIGCONT)
-        s.stop()
 
 
 @pytest.fixture
